@@ -1,0 +1,101 @@
+# How every target of the project is compiled. A layer is one folder and one object library, so
+# that a layer's tests link that layer and those below it, hidden symbols included.
+
+function(pcpp_compile_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow)
+  if(PCPP_WARNINGS_AS_ERRORS)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(PCPP_SANITIZE STREQUAL "address")
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  elseif(PCPP_SANITIZE STREQUAL "thread")
+    target_compile_options(${target} PRIVATE -fsanitize=thread -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=thread)
+  endif()
+endfunction()
+
+# pcpp_add_layer(NAME SOURCES ... DEPENDS layers... [TORCH])
+function(pcpp_add_layer name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  if(ARG_TORCH AND PCPP_SANITIZE)
+    return()
+  endif()
+  add_library(pcpp_${name} OBJECT ${ARG_SOURCES})
+  pcpp_compile_options(pcpp_${name})
+  target_include_directories(pcpp_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
+                                                 ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+  target_link_libraries(pcpp_${name} PUBLIC fmt::fmt Threads::Threads ${ARG_LIBRARIES})
+  if(ARG_TORCH)
+    target_link_libraries(pcpp_${name} PUBLIC LibTorch::cpu)
+  endif()
+  foreach(layer IN LISTS ARG_DEPENDS)
+    target_link_libraries(pcpp_${name} PUBLIC pcpp_${layer})
+  endforeach()
+  set_property(GLOBAL APPEND PROPERTY PCPP_LAYERS pcpp_${name})
+  set_property(TARGET pcpp_${name} PROPERTY PCPP_DEPENDS ${ARG_DEPENDS})
+endfunction()
+
+# pcpp_add_library(): the shared library pcpp out of all layers. Its interface is include/pcpp, which
+# names nothing but the standard library, so those who link it see none of what it is made with.
+function(pcpp_add_library)
+  add_library(pcpp SHARED)
+  add_library(pcpp::pcpp ALIAS pcpp)
+  get_property(layers GLOBAL PROPERTY PCPP_LAYERS)
+  target_link_libraries(pcpp PRIVATE ${layers})
+  target_compile_features(pcpp PUBLIC cxx_std_20)
+  target_include_directories(pcpp PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  set_target_properties(pcpp PROPERTIES
+    LINKER_LANGUAGE CXX
+    VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    # libtorch is not installed along: the library is tied to where it found it.
+    INSTALL_RPATH "${LibTorch_LIBRARY_DIR}")
+endfunction()
+
+# The object files of the named layers and of all below them, each once.
+function(pcpp_layer_closure result)
+  set(seen)
+  set(pending ${ARGN})
+  while(pending)
+    list(POP_FRONT pending layer)
+    if(layer IN_LIST seen)
+      continue()
+    endif()
+    list(APPEND seen ${layer})
+    get_target_property(below pcpp_${layer} PCPP_DEPENDS)
+    if(below)
+      list(APPEND pending ${below})
+    endif()
+  endwhile()
+  set(${result} ${seen} PARENT_SCOPE)
+endfunction()
+
+# pcpp_add_test(NAME SOURCES ... LAYERS layers...): one test program over the named layers, run from
+# the top of the tree: paths in it are relative, so that a compiler cache serves every clone. In a
+# sanitizer build, programs whose layers need libtorch are left out.
+function(pcpp_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LAYERS;LIBRARIES" ${ARGN})
+  foreach(layer IN LISTS ARG_LAYERS)
+    if(NOT TARGET pcpp_${layer})
+      return()
+    endif()
+  endforeach()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  pcpp_compile_options(${name})
+  pcpp_layer_closure(layers ${ARG_LAYERS})
+  foreach(layer IN LISTS layers)
+    target_link_libraries(${name} PRIVATE pcpp_${layer})
+  endforeach()
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE PCPP_TEST_DATA="tests/data")
+  target_link_libraries(${name} PRIVATE GTest::gtest GTest::gtest_main ${ARG_LIBRARIES})
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+endfunction()
