@@ -1,0 +1,96 @@
+// What a request says: how the work is split and what is drawn. Plain values, checked when used.
+#ifndef PCPP_CONFIG_H_
+#define PCPP_CONFIG_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "pcpp/export.h"
+#include "pcpp/trace.h"
+
+namespace pcpp {
+
+// Whose rows a self-attention reads in a steady step. Convolutions and GroupNorm follow: with
+// `none` they read nobody's, else their neighbours' (convolution) and all bands' (GroupNorm).
+enum class Reach { none, adjacent, all };
+
+// How GroupNorm's statistics are made in a steady step (DistriFusion, section 4 and its ablation).
+enum class GroupNormMode {
+  corrected,    // own fresh + (global stale - own stale)
+  stale,        // the mean over bands: own fresh, the others' stale
+  local,        // own only
+  synchronous,  // all bands' fresh moments, waited for in every step
+};
+
+// Where the two branches of classifier-free guidance run.
+enum class Guidance {
+  batched,  // both on every rank: as many patches as ranks
+  split,    // one half of the ranks each: half as many patches as ranks
+};
+
+// How one image is split over ranks. The methods of the literature are values of it.
+struct PCPP_EXPORT ParallelConfig {
+  Reach reach = Reach::adjacent;
+  // The fraction of an adjacent band's tokens, nearest the common border, that self-attention
+  // reads at reach `adjacent`; in [0, 1]. PCPP (arXiv 2412.02962) uses 0.3. The decimal that the
+  // number prints as (up to 15 places) is meant: 0.3 is exactly 3/10.
+  double partial = 0.3;
+  // How many steps at the start wait for this step's data; at least 1 unless reach is none.
+  int sync_steps = 4;
+  GroupNormMode group_norm = GroupNormMode::corrected;
+  Guidance guidance = Guidance::batched;
+
+  static ParallelConfig naive();
+  static ParallelConfig distrifusion();
+  static ParallelConfig pcpp(double partial = 0.3);
+};
+
+// A host tensor, row-major.
+struct FloatTensor {
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+using TensorMap = std::map<std::string, FloatTensor>;
+
+enum class SchedulerKind { ddim, euler };
+
+// One batch of pictures: `images_per_prompt` for each prompt, in the order of the prompts.
+struct PCPP_EXPORT GenerationRequest {
+  std::vector<std::string> prompts;
+  // One serves all prompts, else one for each. Absent is diffusers' None: the empty text, or zeros
+  // where the model's folder says force_zeros_for_empty_prompt.
+  std::optional<std::vector<std::string>> negative_prompts;
+  int width = 0;   // pixels, a multiple of 8 (the VAE's scale); 0: the model's own size
+  int height = 0;  // likewise
+  int steps = 25;
+  double guidance_scale = 5.0;  // at 1 or below only the conditional branch runs
+  std::uint64_t seed = 0;
+  int images_per_prompt = 1;
+  std::optional<SchedulerKind> scheduler;  // absent: the model's own
+
+  // Standard normal, [images, c, height / 8, width / 8]; replaces the draw from `seed`.
+  std::optional<FloatTensor> latents;
+  // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
+  // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
+  TensorMap prompt_embeds;
+
+  ParallelConfig parallel;
+  bool decode = true;       // false: no VAE is run, and result.images is empty
+  bool keep_steps = false;  // result.step_latents holds the latents after each scheduler step
+
+  // Called on one of the library's threads after each step; must not throw.
+  std::function<void(const StepProgress&)> on_step;
+  std::stop_token stop;  // a stop ends all ranks and throws Cancelled
+  // The longest that a rank waits for its peers before it gives up with TransportError.
+  std::chrono::milliseconds peer_timeout = std::chrono::minutes(10);
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_CONFIG_H_

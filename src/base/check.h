@@ -1,0 +1,27 @@
+// Conditions that must hold, with an error that names the value, the rule and the remedy.
+#ifndef PCPP_BASE_CHECK_H_
+#define PCPP_BASE_CHECK_H_
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "pcpp/error.h"
+
+namespace pcpp {
+
+// Throws E with the formatted text.
+template <typename E, typename... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... args) {
+  throw E(fmt::format(text, std::forward<Args>(args)...));
+}
+
+// Throws E with the formatted text unless `condition` holds.
+template <typename E, typename... Args>
+void check(bool condition, fmt::format_string<Args...> text, Args&&... args) {
+  if (!condition) fail<E>(text, std::forward<Args>(args)...);
+}
+
+}  // namespace pcpp
+
+#endif  // PCPP_BASE_CHECK_H_
