@@ -1,0 +1,60 @@
+#include "parallel/rank_group.h"
+
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+
+namespace pcpp {
+
+namespace {
+
+// The same exception with the rank's number before its text.
+std::exception_ptr with_rank(int rank, const std::exception_ptr& error) {
+  const auto prefixed = [rank](const Error& e) {
+    return fmt::format("rank {}: {}", rank, e.what());
+  };
+  try {
+    std::rethrow_exception(error);
+  } catch (const ConfigError& e) {
+    return std::make_exception_ptr(ConfigError(prefixed(e)));
+  } catch (const CheckpointError& e) {
+    return std::make_exception_ptr(CheckpointError(prefixed(e)));
+  } catch (const TransportError& e) {
+    return std::make_exception_ptr(TransportError(prefixed(e)));
+  } catch (const DeviceError& e) {
+    return std::make_exception_ptr(DeviceError(prefixed(e)));
+  } catch (...) {
+    return error;
+  }
+}
+
+}  // namespace
+
+void run_ranks(LocalHub& hub, const std::function<void(Transport&)>& function) {
+  std::mutex mutex;
+  std::exception_ptr first;
+  const auto run = [&](int rank) {
+    try {
+      const std::unique_ptr<Transport> transport = hub.endpoint(rank);
+      function(*transport);
+    } catch (...) {
+      {
+        const std::lock_guard lock(mutex);
+        if (!first)
+          first = hub.world_size() > 1 ? with_rank(rank, std::current_exception())
+                                       : std::current_exception();
+      }
+      hub.abort(fmt::format("rank {} failed", rank));
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (int rank = 0; rank < hub.world_size(); ++rank) threads.emplace_back(run, rank);
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace pcpp

@@ -1,0 +1,79 @@
+#include "parallel/topology.h"
+
+#include <gtest/gtest.h>
+
+#include "pcpp/error.h"
+
+namespace pcpp {
+namespace {
+
+TEST(SplitRows, DealsUnitsEvenlyWithTheFirstBandsLarger) {
+  EXPECT_EQ(split_rows(64, 8, 2), (std::vector<RowRange>{{0, 32}, {32, 64}}));
+  EXPECT_EQ(split_rows(64, 8, 3), (std::vector<RowRange>{{0, 24}, {24, 48}, {48, 64}}));
+  EXPECT_EQ(split_rows(8, 8, 1), (std::vector<RowRange>{{0, 8}}));
+}
+
+TEST(SplitRows, OnlyTheLastBandIsRagged) {
+  EXPECT_EQ(split_rows(21, 4, 3), (std::vector<RowRange>{{0, 8}, {8, 16}, {16, 21}}));
+  EXPECT_EQ(split_rows(3, 4, 1), (std::vector<RowRange>{{0, 3}}));
+}
+
+TEST(SplitRows, RefusesMorePatchesThanUnits) {
+  EXPECT_THROW(split_rows(16, 8, 3), ConfigError);
+  EXPECT_THROW(split_rows(16, 8, 0), ConfigError);
+  EXPECT_THROW(split_rows(0, 8, 1), ConfigError);
+}
+
+TEST(BandAtLevel, EveryLevelIsCoveredWithoutGapOrOverlap) {
+  for (std::int64_t rows = 1; rows <= 70; ++rows) {
+    const std::int64_t units = (rows + 7) / 8;
+    for (int patches = 1; patches <= units; ++patches) {
+      const std::vector<RowRange> bands = split_rows(rows, 8, patches);
+      for (int level = 0; level <= 3; ++level) {
+        std::int64_t next = 0;
+        for (const RowRange& band : bands) {
+          const RowRange at = band_at_level(band, level);
+          EXPECT_EQ(at.begin, next);
+          EXPECT_GT(at.size(), 0);
+          next = at.end;
+        }
+        EXPECT_EQ(next, rows_at_level(rows, level));
+      }
+    }
+  }
+}
+
+TEST(Intersect, IsEmptyWhereTheRangesDoNotMeet) {
+  EXPECT_EQ(intersect({0, 5}, {3, 9}), (RowRange{3, 5}));
+  EXPECT_TRUE(intersect({0, 3}, {3, 9}).empty());
+  EXPECT_EQ(intersect({0, 3}, {7, 9}).size(), 0);
+}
+
+TEST(Topology, BatchedGuidanceMakesAPatchOfEveryRank) {
+  const Topology topology(3, Guidance::batched, 2, 24, 4);
+  EXPECT_EQ(topology.patches(), 3);
+  EXPECT_EQ(topology.branches_of_rank(), 2);
+  EXPECT_EQ(topology.patch_of(2), 2);
+  EXPECT_EQ(topology.first_branch(2), 0);
+  EXPECT_EQ(topology.rank_of_patch(2, 0), 0);
+}
+
+TEST(Topology, SplitGuidanceGivesEachBranchHalfOfTheRanks) {
+  const Topology topology(4, Guidance::split, 2, 24, 4);
+  EXPECT_EQ(topology.patches(), 2);
+  EXPECT_EQ(topology.branches_of_rank(), 1);
+  EXPECT_EQ(topology.first_branch(1), 0);
+  EXPECT_EQ(topology.first_branch(2), 1);
+  EXPECT_EQ(topology.patch_of(3), 1);
+  EXPECT_EQ(topology.rank_of_patch(3, 0), 2);
+  EXPECT_EQ(topology.band_of(3), (RowRange{12, 24}));
+}
+
+TEST(Topology, RefusesASplitThatCannotBe) {
+  EXPECT_THROW(Topology(3, Guidance::split, 2, 24, 4), ConfigError);
+  EXPECT_THROW(Topology(2, Guidance::split, 1, 24, 4), ConfigError);
+  EXPECT_THROW(Topology(0, Guidance::batched, 2, 24, 4), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp
