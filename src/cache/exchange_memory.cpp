@@ -1,0 +1,106 @@
+#include "cache/exchange_memory.h"
+
+#include <algorithm>
+
+#include "kernels/copy_rows.h"
+
+namespace pcpp {
+
+ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<const SiteId> sites,
+                               StepKind kind, std::int64_t tag, int buffers)
+    : plan_(plan),
+      rank_(rank),
+      patch_(plan.topology().patch_of(rank)),
+      tag_(tag),
+      buffers_(buffers) {
+  for (int peer = 0; peer < plan.topology().patches(); ++peer) {
+    Message send = message(patch_, peer, kind, sites);
+    const auto same = std::find_if(sends_.begin(), sends_.end(),
+                                   [&](const Message& other) { return other.parts == send.parts; });
+    if (same != sends_.end()) {
+      same->peers.push_back(peer);
+    } else if (!send.parts.empty()) {
+      send.offset = send_bytes_;
+      send_bytes_ += send.bytes;
+      sends_.push_back(std::move(send));
+    }
+    Message receive = message(peer, patch_, kind, sites);
+    if (receive.parts.empty()) continue;
+    receive.peers = {peer};
+    receive.offset = buffer_bytes_;
+    buffer_bytes_ += receive.bytes;
+    receives_.push_back(std::move(receive));
+  }
+}
+
+ExchangeMemory::Message ExchangeMemory::message(int from, int to, StepKind kind,
+                                                std::span<const SiteId> sites) const {
+  Message message;
+  message.peers = {to};
+  for (const SiteId site : sites) {
+    const RowRange rows = plan_.site(site).sent(from, to, kind);
+    if (rows.empty()) continue;
+    message.parts.push_back({site, rows, message.bytes});
+    message.bytes +=
+        static_cast<std::size_t>(plan_.batch() * rows.size() * plan_.site(site).row_bytes);
+  }
+  return message;
+}
+
+std::size_t ExchangeMemory::send_bytes() const { return send_bytes_; }
+
+std::size_t ExchangeMemory::receive_bytes() const {
+  return static_cast<std::size_t>(buffers_) * buffer_bytes_;
+}
+
+void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* receive) {
+  send_ = send;
+  receive_ = receive;
+  for (int buffer = 0; buffer < buffers_; ++buffer) {
+    Exchange exchange;
+    for (const Message& message : sends_) {
+      for (const int peer : message.peers) {
+        exchange.sends.push_back(
+            {plan_.topology().rank_of_patch(rank_, peer), send_ + message.offset, message.bytes});
+      }
+    }
+    std::byte* base = receive_ + static_cast<std::size_t>(buffer) * buffer_bytes_;
+    for (const Message& message : receives_) {
+      exchange.receives.push_back({plan_.topology().rank_of_patch(rank_, message.peers.front()),
+                                   base + message.offset, message.bytes});
+    }
+    exchanges_.push_back(transport.prepare(tag_ + buffer, Lane::stale, std::move(exchange)));
+  }
+}
+
+std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
+                                  std::int64_t batch_stride) const {
+  const SitePlan& plan = plan_.site(site);
+  const std::int64_t first_row = plan.owned[static_cast<std::size_t>(patch_)].begin;
+  std::int64_t travelling = 0;
+  for (const Message& message : sends_) {
+    for (const Part& part : message.parts) {
+      if (part.site != site) continue;
+      const std::int64_t bytes = part.rows.size() * plan.row_bytes;
+      copy_rows(send_ + message.offset + part.offset, bytes,
+                own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride, plan_.batch(),
+                bytes);
+      travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
+    }
+  }
+  return travelling;
+}
+
+std::vector<Piece> ExchangeMemory::pieces(SiteId site, int buffer) const {
+  std::vector<Piece> pieces;
+  for (const Message& message : receives_) {
+    for (const Part& part : message.parts) {
+      if (part.site != site) continue;
+      std::byte* base = receive_ + static_cast<std::size_t>(buffer) * buffer_bytes_;
+      pieces.push_back({part.rows, base + message.offset + part.offset});
+    }
+  }
+  return pieces;
+}
+
+}  // namespace pcpp

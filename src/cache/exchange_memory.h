@@ -1,0 +1,78 @@
+// Where the rows of one exchange lie: packed for sending, and as they arrive.
+#ifndef PCPP_CACHE_EXCHANGE_MEMORY_H_
+#define PCPP_CACHE_EXCHANGE_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/exchange_plan.h"
+#include "parallel/transport.h"
+
+namespace pcpp {
+
+// Rows of another patch: [batch, rows.size(), row_bytes], contiguous.
+struct Piece {
+  RowRange rows;
+  std::byte* data = nullptr;
+};
+
+// One rank's part of the exchange of some sites. A message holds its sites' rows in order, each
+// [batch, rows, row_bytes]; peers that read the same rows share one packed message. Not
+// thread-safe.
+class ExchangeMemory {
+ public:
+  // `sites` in order, `kind` the kind of step whose reads are exchanged. With `buffers` 2 there are
+  // two sets of receive memory and two exchanges, tags `tag` and `tag + 1`.
+  ExchangeMemory(const ExchangePlan& plan, int rank, std::span<const SiteId> sites, StepKind kind,
+                 std::int64_t tag, int buffers);
+
+  std::size_t send_bytes() const;     // of memory
+  std::size_t receive_bytes() const;  // of memory, all buffers
+
+  // Takes the memory (of send_bytes() and receive_bytes()) and prepares the exchanges. Exchanges
+  // that are never under way together may share memory.
+  void prepare(Transport& transport, std::byte* send, std::byte* receive);
+
+  // Copies the rows that peers read of `site` out of its owned rows (see StaleCache::swap); returns
+  // the bytes that travel, counted once for each peer.
+  std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
+
+  // What is received of `site` in `buffer`, in the image's order.
+  std::vector<Piece> pieces(SiteId site, int buffer) const;
+
+  ExchangeId exchange(int buffer) const { return exchanges_.at(static_cast<std::size_t>(buffer)); }
+
+ private:
+  struct Part {
+    SiteId site = 0;
+    RowRange rows;
+    std::size_t offset = 0;
+    friend bool operator==(const Part&, const Part&) = default;
+  };
+  struct Message {
+    std::vector<int> peers;  // patches
+    std::vector<Part> parts;
+    std::size_t bytes = 0;
+    std::size_t offset = 0;  // in the send memory, or in one buffer of the receive memory
+  };
+  Message message(int from, int to, StepKind kind, std::span<const SiteId> sites) const;
+
+  const ExchangePlan& plan_;
+  int rank_;
+  int patch_;
+  std::int64_t tag_;
+  int buffers_;
+  std::vector<Message> sends_;
+  std::vector<Message> receives_;
+  std::size_t send_bytes_ = 0;
+  std::size_t buffer_bytes_ = 0;
+  std::byte* send_ = nullptr;
+  std::byte* receive_ = nullptr;
+  std::vector<ExchangeId> exchanges_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_CACHE_EXCHANGE_MEMORY_H_

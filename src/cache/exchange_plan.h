@@ -1,0 +1,100 @@
+// Which rows each rank reads of whom, and how many bytes that is: everything known before the
+// first step.
+#ifndef PCPP_CACHE_EXCHANGE_PLAN_H_
+#define PCPP_CACHE_EXCHANGE_PLAN_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "parallel/topology.h"
+#include "pcpp/config.h"
+#include "pcpp/trace.h"
+
+namespace pcpp {
+
+enum class SiteKind { attention, halo, group_norm };
+
+// The entry of `bytes` for sites of this kind.
+std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind);
+
+// A place in the network that reads neighbours' data, as its operator registers it when it is
+// built: independent of the image's size and of the ranks.
+struct Site {
+  std::string name;  // the operator's scope in the checkpoint
+  SiteKind kind = SiteKind::halo;
+  int level = 0;  // the rows' level: latent rows / 2^level, rounded up
+  // attention: elements of one token's row (keys and values); halo: channels of one pixel;
+  // group_norm: groups.
+  std::int64_t width = 0;
+  int rows_above = 0;  // halo: rows of the neighbours that the convolution reads
+  int rows_below = 0;
+};
+using SiteId = int;
+
+// The sizes of a request.
+struct PlanShape {
+  std::int64_t latent_rows = 0;
+  std::int64_t latent_columns = 0;
+  std::int64_t latent_channels = 0;
+  std::int64_t images = 1;
+  std::int64_t element_bytes = 4;  // of the U-Net's activations
+};
+
+// A site's rows at this size. A site's data is [batch, rows, row_bytes], cut between the patches
+// along its rows: image rows for a convolution, tokens for attention, and one row of moments a
+// patch for GroupNorm.
+struct SitePlan {
+  SiteKind kind = SiteKind::halo;
+  std::int64_t row_bytes = 0;
+  std::vector<RowRange> owned;              // by patch
+  std::vector<RowRange> steady_reads;       // by patch, its own rows included
+  std::vector<RowRange> synchronous_reads;  // likewise
+  bool always_fresh = false;                // waits for this step's rows in steady steps too
+  bool keeps_own = false;                   // its operator asks for its own rows of the step before
+  int bundle = -1;  // the bundle that carries it in a steady step; -1: none does
+
+  const std::vector<RowRange>& reads(StepKind kind_of_step) const;
+  // What patch `from` sends to patch `to`; empty where `to` reads nothing of it.
+  RowRange sent(int from, int to, StepKind kind_of_step) const;
+};
+
+// Immutable; shared by all ranks of a request.
+class ExchangePlan {
+ public:
+  // Throws ConfigError for settings that are out of range.
+  ExchangePlan(std::span<const Site> sites, const Topology& topology, const ParallelConfig& config,
+               const PlanShape& shape);
+
+  const Topology& topology() const { return topology_; }
+  const PlanShape& shape() const { return shape_; }
+  // Items of one rank's batch: its branches times the images.
+  std::int64_t batch() const { return topology_.branches_of_rank() * shape_.images; }
+  const std::vector<SitePlan>& sites() const { return sites_; }
+  const SitePlan& site(SiteId id) const { return sites_.at(static_cast<std::size_t>(id)); }
+  // The sites of each bundle, in order.
+  const std::vector<std::vector<SiteId>>& bundles() const { return bundles_; }
+
+  // Bytes that `rank` sends in a step of this kind (in a steady step, for the next one to read).
+  SiteBytes sent_bytes(int rank, StepKind kind) const;
+  SiteBytes received_bytes(int rank, StepKind kind) const;
+  // Bytes of the double buffer that `rank` receives stale rows into.
+  std::int64_t stale_bytes(int rank) const;
+  // Bytes of one rank's noise band, which it sends to every other rank in every step.
+  std::int64_t noise_bytes(int rank) const;
+
+ private:
+  SitePlan plan_site(const Site& site, const ParallelConfig& config) const;
+  SiteBytes moved_bytes(int rank, StepKind kind, bool sent) const;
+  void make_bundles();
+
+  Topology topology_;
+  PlanShape shape_;
+  std::vector<SitePlan> sites_;
+  std::vector<std::vector<SiteId>> bundles_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_CACHE_EXCHANGE_PLAN_H_

@@ -1,0 +1,155 @@
+#include "cache/stale_cache.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/copy_rows.h"
+
+namespace pcpp {
+
+namespace {
+
+// Misuse by the library itself, not by its user.
+void require(bool condition, const char* rule) {
+  if (!condition) throw std::logic_error(rule);
+}
+
+}  // namespace
+
+StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
+                       std::chrono::milliseconds timeout, std::stop_token stop)
+    : plan_(plan),
+      transport_(transport),
+      timeout_(timeout),
+      stop_(std::move(stop)),
+      patch_(static_cast<std::size_t>(plan.topology().patch_of(transport.rank()))),
+      own_(plan.sites().size()) {
+  const int rank = transport.rank();
+  const auto sites = static_cast<SiteId>(plan.sites().size());
+  std::size_t send_bytes = 0;
+  std::size_t receive_bytes = 0;
+  for (SiteId site = 0; site < sites; ++site) {
+    fresh_.emplace_back(plan, rank, std::span(&site, 1), StepKind::synchronous, site, 1);
+    send_bytes = std::max(send_bytes, fresh_.back().send_bytes());
+    receive_bytes = std::max(receive_bytes, fresh_.back().receive_bytes());
+    if (!plan.site(site).keeps_own) continue;
+    for (std::byte*& rows : own_[static_cast<std::size_t>(site)].rows) {
+      const RowRange owned = plan.site(site).owned[patch_];
+      rows = transport.allocate(
+          static_cast<std::size_t>(plan.batch() * owned.size() * plan.site(site).row_bytes));
+    }
+  }
+  std::byte* send = transport.allocate(send_bytes);
+  std::byte* receive = transport.allocate(receive_bytes);
+  for (ExchangeMemory& memory : fresh_) memory.prepare(transport, send, receive);
+
+  std::int64_t tag = sites;
+  for (const std::vector<SiteId>& bundle : plan.bundles()) {
+    ExchangeMemory memory(plan, rank, bundle, StepKind::steady, tag, 2);
+    memory.prepare(transport, transport.allocate(memory.send_bytes()),
+                   transport.allocate(memory.receive_bytes()));
+    bundles_.push_back({std::move(memory)});
+    tag += 2;
+  }
+}
+
+void StaleCache::begin_step(StepKind kind, std::optional<StepKind> next) {
+  require(!in_step_, "begin_step() within a step");
+  require(kind == StepKind::synchronous || next_ == StepKind::steady || bundles_.empty(),
+          "a steady step after one that sent nothing for it");
+  kind_ = kind;
+  next_ = next;
+  in_step_ = true;
+  next_site_ = 0;
+  sent_ = {};
+  wait_ms_ = 0;
+}
+
+void StaleCache::end_step() {
+  require(in_step_ && next_site_ == static_cast<SiteId>(plan_.sites().size()),
+          "end_step() before every site was swapped");
+  in_step_ = false;
+  filled_ = 1 - filled_;
+}
+
+Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+  require(in_step_ && site == next_site_, "sites are swapped in order, once a step");
+  check<Cancelled>(!stop_.stop_requested(), "cancelled");
+  ++next_site_;
+  const SitePlan& plan = plan_.site(site);
+  const bool fresh = kind_ == StepKind::synchronous || plan.always_fresh;
+  Reading reading = fresh ? read_fresh(site, own, batch_stride) : read_stale(site);
+  if (plan.keeps_own) {
+    const OwnRows& kept = own_[static_cast<std::size_t>(site)];
+    keep_own(site, own, batch_stride);
+    reading.own_previous = kept.rows[static_cast<std::size_t>(fresh ? filled_ : 1 - filled_)];
+  }
+  if (plan.bundle >= 0 && next_ == StepKind::steady) {
+    if (fresh) {
+      retain(site, reading);
+    } else {
+      contribute(site, own, batch_stride);
+    }
+  }
+  return reading;
+}
+
+Reading StaleCache::read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+  const ExchangeMemory& memory = fresh_[static_cast<std::size_t>(site)];
+  bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, batch_stride);
+  transport_.start(memory.exchange(0));
+  wait(memory.exchange(0));
+  return {memory.pieces(site, 0)};
+}
+
+Reading StaleCache::read_stale(SiteId site) {
+  const SitePlan& plan = plan_.site(site);
+  if (plan.bundle < 0) return {};
+  Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+  if (bundle.under_way) {
+    wait(bundle.memory.exchange(1 - filled_));
+    bundle.under_way = false;
+  }
+  return {bundle.memory.pieces(site, 1 - filled_)};
+}
+
+void StaleCache::contribute(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+  const SitePlan& plan = plan_.site(site);
+  Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+  bytes_of(sent_, plan.kind) += bundle.memory.pack(site, own, batch_stride);
+  if (plan_.bundles()[static_cast<std::size_t>(plan.bundle)].back() != site) return;
+  transport_.start(bundle.memory.exchange(filled_));
+  bundle.under_way = true;
+}
+
+void StaleCache::retain(SiteId site, const Reading& fresh) {
+  const SitePlan& plan = plan_.site(site);
+  const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+  for (const Piece& kept : bundle.memory.pieces(site, filled_)) {
+    for (const Piece& whole : fresh.pieces) {
+      const RowRange rows = intersect(kept.rows, whole.rows);
+      if (rows.empty()) continue;
+      copy_rows(kept.data + (rows.begin - kept.rows.begin) * plan.row_bytes,
+                kept.rows.size() * plan.row_bytes,
+                whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
+                whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size() * plan.row_bytes);
+    }
+  }
+}
+
+void StaleCache::keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+  const SitePlan& plan = plan_.site(site);
+  const std::int64_t bytes = plan.owned[patch_].size() * plan.row_bytes;
+  std::byte* kept = own_[static_cast<std::size_t>(site)].rows[static_cast<std::size_t>(filled_)];
+  copy_rows(kept, bytes, own, batch_stride, plan_.batch(), bytes);
+}
+
+void StaleCache::wait(ExchangeId exchange) {
+  const Clock::time_point begin = Clock::now();
+  transport_.wait(exchange, begin + timeout_);
+  wait_ms_ += milliseconds_since(begin);
+}
+
+}  // namespace pcpp

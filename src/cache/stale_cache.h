@@ -1,0 +1,88 @@
+// The stale-activation cache of one rank: the one place that knows how fresh a row is.
+#ifndef PCPP_CACHE_STALE_CACHE_H_
+#define PCPP_CACHE_STALE_CACHE_H_
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "cache/exchange_memory.h"
+#include "cache/exchange_plan.h"
+#include "parallel/transport.h"
+
+namespace pcpp {
+
+// What a site may read besides its own fresh rows.
+struct Reading {
+  std::vector<Piece> pieces;  // in the image's order, own rows left out
+  // The rank's own rows of the step that `pieces` are from, [batch, rows, row_bytes]; only for
+  // sites that keep them, else null.
+  const std::byte* own_previous = nullptr;
+};
+
+// Operators hand their rows in and get back what they may read: this step's rows in a synchronous
+// step, exactly the step before's in a steady one. One object for each rank and request, used by
+// that rank's thread alone. Its memory is allocated once, by the transport.
+class StaleCache {
+ public:
+  // `plan` and `transport` must outlive the cache. A wait longer than `timeout` throws
+  // TransportError; once `stop` is requested, the next swap() throws Cancelled.
+  StaleCache(const ExchangePlan& plan, Transport& transport, std::chrono::milliseconds timeout,
+             std::stop_token stop = {});
+
+  // `next` is the kind of the step that follows; with none, or before a synchronous one, nothing
+  // is sent for it. A steady step must follow one whose `next` was steady, unless nothing travels.
+  void begin_step(StepKind kind, std::optional<StepKind> next);
+
+  // Every site, in order, once a step. `own` holds the site's owned rows, item i of the batch at
+  // own + i * batch_stride bytes, each item's rows contiguous; it is read before the call returns.
+  // What is returned may be read until the next call.
+  Reading swap(SiteId site, const std::byte* own, std::int64_t batch_stride);
+
+  void end_step();
+
+  // Bytes handed to the transport, and time spent in waits, in the present or last step.
+  const SiteBytes& sent() const { return sent_; }
+  double wait_ms() const { return wait_ms_; }
+
+ private:
+  struct Bundle {
+    ExchangeMemory memory;
+    bool under_way = false;
+  };
+  struct OwnRows {  // of the last two steps, for sites that keep them
+    std::array<std::byte*, 2> rows{};
+  };
+
+  Reading read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride);
+  Reading read_stale(SiteId site);
+  void retain(SiteId site, const Reading& fresh);
+  void contribute(SiteId site, const std::byte* own, std::int64_t batch_stride);
+  void keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride);
+  void wait(ExchangeId exchange);
+
+  const ExchangePlan& plan_;
+  Transport& transport_;
+  const std::chrono::milliseconds timeout_;
+  const std::stop_token stop_;
+  const std::size_t patch_;
+  std::vector<Bundle> bundles_;
+  std::vector<ExchangeMemory> fresh_;  // by site; all share one memory
+  std::vector<OwnRows> own_;           // by site
+
+  StepKind kind_ = StepKind::synchronous;
+  std::optional<StepKind> next_;
+  bool in_step_ = false;
+  int filled_ = 0;  // the buffer that this step fills; a steady step reads the other one
+  SiteId next_site_ = 0;
+  SiteBytes sent_;
+  double wait_ms_ = 0;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_CACHE_STALE_CACHE_H_
