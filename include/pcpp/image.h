@@ -1,0 +1,36 @@
+// Pictures, and PNG files of them.
+#ifndef PCPP_IMAGE_H_
+#define PCPP_IMAGE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pcpp/export.h"
+
+namespace pcpp {
+
+// Eight bits a channel, rows from the top: rgb[3 * (width * y + x) + channel].
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint8_t> rgb;
+};
+
+// Writes a PNG whose text chunks carry `text`: keywords of 1 to 79 printable ASCII characters,
+// values of UTF-8 without NUL. The file appears whole under `path` or not at all. Throws
+// ConfigError for an image whose size and data disagree or a text that PNG does not allow,
+// CheckpointError for a place that cannot be written.
+PCPP_EXPORT void write_png(const std::filesystem::path& path, const Image& image,
+                           const std::map<std::string, std::string>& text = {});
+
+// Reads any PNG of up to 2^28 pixels as eight-bit RGB; transparency is dropped. `text`, if given,
+// receives the text chunks. Throws CheckpointError for a file that is missing, damaged or larger.
+PCPP_EXPORT Image read_png(const std::filesystem::path& path,
+                           std::map<std::string, std::string>* text = nullptr);
+
+}  // namespace pcpp
+
+#endif  // PCPP_IMAGE_H_

@@ -1,0 +1,23 @@
+// Output files that appear whole or not at all.
+#ifndef PCPP_OUTPUT_FILE_H_
+#define PCPP_OUTPUT_FILE_H_
+
+#include <filesystem>
+#include <string_view>
+
+#include "pcpp/export.h"
+
+namespace pcpp {
+
+// Writes `bytes` to a temporary file beside `path`, then renames it to `path`; an older file there
+// is replaced. Throws CheckpointError with the path and the system's reason, and leaves nothing
+// behind.
+PCPP_EXPORT void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+// Throws CheckpointError unless write_file would find a place to write `path`. Changes nothing: for
+// a refusal before long work starts.
+PCPP_EXPORT void check_writable(const std::filesystem::path& path);
+
+}  // namespace pcpp
+
+#endif  // PCPP_OUTPUT_FILE_H_

@@ -1,0 +1,83 @@
+#include "io/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <system_error>
+
+#include "base/check.h"
+#include "pcpp/output_file.h"
+
+namespace pcpp {
+namespace {
+
+[[noreturn]] void fail_to_write(const std::filesystem::path& path, int error) {
+  fail<CheckpointError>("cannot write {}: {}; name a place that can be written", path.string(),
+                        std::generic_category().message(error));
+}
+
+// The file that `path` leads to: the link's target where it is a link.
+std::filesystem::path target_of(const std::filesystem::path& path) {
+  check<CheckpointError>(path.has_filename(), "cannot write '{}': it names no file", path.string());
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) return path;
+  if (status.type() == std::filesystem::file_type::none) fail_to_write(path, error.value());
+  check<CheckpointError>(std::filesystem::is_regular_file(status),
+                         "cannot write {}: it exists and is not a regular file; name another place",
+                         path.string());
+  std::filesystem::path target = std::filesystem::canonical(path, error);
+  if (error) fail_to_write(path, error.value());
+  if (access(target.c_str(), W_OK) != 0) fail_to_write(path, errno);
+  return target;
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(target_of(path)) {
+  static std::atomic<unsigned> count = 0;
+  do {
+    temporary_ = target_;
+    temporary_.replace_filename(
+        fmt::format(".{}.{}.{}.tmp", target_.filename().string().substr(0, 64), getpid(), count++));
+    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
+  if (descriptor_ < 0) fail_to_write(path, errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  close(descriptor_);
+  unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+    if (written >= 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      fail_to_write(target_, errno);
+    }
+  }
+}
+
+void AtomicFile::commit() {
+  // Without the flush, a crash of the machine could leave the name on an empty file.
+  if (fsync(descriptor_) != 0) fail_to_write(target_, errno);
+  if (rename(temporary_.c_str(), target_.c_str()) != 0) fail_to_write(target_, errno);
+  close(descriptor_);
+  descriptor_ = -1;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+void check_writable(const std::filesystem::path& path) { AtomicFile file(path); }
+
+}  // namespace pcpp

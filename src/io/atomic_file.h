@@ -1,0 +1,35 @@
+// A file that is written beside its place and renamed when it is whole.
+#ifndef PCPP_IO_ATOMIC_FILE_H_
+#define PCPP_IO_ATOMIC_FILE_H_
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+namespace pcpp {
+
+// Writes to a temporary file in the folder of `path`. commit() gives it its name; without it the
+// destructor removes it, and what was at `path` before is untouched. A link at `path` is followed.
+// All functions throw CheckpointError with the path and the system's reason. Not thread-safe.
+class AtomicFile {
+ public:
+  // Refuses a path that exists and is not a regular file.
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view bytes) { write(std::as_bytes(std::span(bytes))); }
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_IO_ATOMIC_FILE_H_

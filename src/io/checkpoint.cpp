@@ -1,0 +1,255 @@
+#include "io/checkpoint.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "io/json_file.h"
+
+namespace pcpp {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 2> kStems = {"diffusion_pytorch_model", "model"};
+constexpr std::string_view kSuffix = ".safetensors";
+constexpr std::string_view kIndex = ".safetensors.index";
+
+// The set of weights that a file name belongs to.
+struct Candidate {
+  fs::path path;
+  std::string variant;  // empty for the plain weights
+  bool is_index = false;
+};
+
+bool is_variant_name(std::string_view text) {
+  return !text.empty() && text.find_first_of(".-") == text.npos;
+}
+
+// STEM[.VARIANT].safetensors is a file of weights. STEM.safetensors.index[.VARIANT].json is an
+// index of shards; older diffusers wrote STEM.safetensors[.VARIANT].index.json. Shards
+// themselves (STEM[.VARIANT]-00001-of-00002.safetensors) are found through their index.
+std::optional<Candidate> as_candidate(const fs::path& path) {
+  const std::string name = path.filename().string();
+  for (const std::string_view stem : kStems) {
+    if (!name.starts_with(std::string(stem) + ".")) continue;
+    std::string_view rest = std::string_view(name).substr(stem.size());
+    if (rest == kSuffix) return Candidate{path, "", false};
+    if (rest.ends_with(".json")) {
+      rest.remove_suffix(5);
+      if (rest == kIndex) return Candidate{path, "", true};
+      if (rest.starts_with(kIndex)) {
+        rest.remove_prefix(kIndex.size() + 1);
+      } else if (rest.starts_with(kSuffix) && rest.ends_with(".index")) {
+        rest.remove_prefix(kSuffix.size() + 1);
+        rest.remove_suffix(std::min<std::size_t>(rest.size(), 6));
+      } else {
+        continue;
+      }
+      if (is_variant_name(rest)) return Candidate{path, std::string(rest), true};
+    } else if (rest.ends_with(kSuffix)) {
+      rest.remove_suffix(kSuffix.size());
+      rest.remove_prefix(1);
+      if (is_variant_name(rest)) return Candidate{path, std::string(rest), false};
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<fs::path> files_of(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    files.push_back(entry.path());
+  }
+  check<CheckpointError>(!error, "cannot read the folder {}: {}", folder.string(), error.message());
+  std::ranges::sort(files);
+  return files;
+}
+
+[[noreturn]] void fail_without_weights(const fs::path& folder, const std::vector<fs::path>& files) {
+  for (const fs::path& file : files) {
+    if (file.extension() != ".bin" && file.extension() != ".ckpt") continue;
+    fail<CheckpointError>(
+        "{}: {} is a pickled file, which could run code when it is read, and there are no "
+        "safetensors weights; convert the model: load it with diffusers and call "
+        "save_pretrained(..., safe_serialization=True)",
+        folder.string(), file.filename().string());
+  }
+  fail<CheckpointError>(
+      "{}: there are no weights; diffusion_pytorch_model.safetensors or model.safetensors is "
+      "wanted, or an index (.safetensors.index.json) with its shards",
+      folder.string());
+}
+
+Candidate find_weights(const fs::path& folder, const std::optional<std::string>& variant) {
+  const std::vector<fs::path> files = files_of(folder);
+  std::vector<Candidate> all;
+  std::set<std::string> variants;
+  for (const fs::path& file : files) {
+    if (const std::optional<Candidate> candidate = as_candidate(file)) {
+      all.push_back(*candidate);
+      variants.insert(candidate->variant);
+    }
+  }
+  if (all.empty()) fail_without_weights(folder, files);
+  std::string chosen;
+  if (variant && variants.contains(*variant)) {
+    chosen = *variant;
+  } else if (!variants.contains("")) {
+    check<CheckpointError>(variants.size() == 1 && !variant,
+                           "{}: there are only these variants of the weights: {}; name one of them",
+                           folder.string(), fmt::join(variants, ", "));
+    chosen = *variants.begin();
+  }
+  std::erase_if(all, [&](const Candidate& candidate) { return candidate.variant != chosen; });
+  check<CheckpointError>(
+      all.size() == 1, "{}: {} and {} both claim to be the weights; remove the wrong one",
+      folder.string(), all.front().path.filename().string(), all.back().path.filename().string());
+  return all.front();
+}
+
+// The shard of each tensor. File names must stay in the folder: an index is not trusted.
+std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+  const json root = read_json_file(index);
+  const auto found = root.is_object() ? root.find("weight_map") : root.end();
+  check<CheckpointError>(root.is_object() && found != root.end() && found->is_object(),
+                         "{}: an index must be an object with an object weight_map",
+                         index.string());
+  std::map<std::string, std::string> result;
+  for (const auto& [name, value] : found->items()) {
+    const std::string file = value.is_string() ? value.get<std::string>() : std::string();
+    check<CheckpointError>(
+        file.ends_with(kSuffix) && file.find_first_of(std::string_view("/\\\0", 3)) == file.npos,
+        "{}: weight_map gives {} for '{}'; it must be the name of a .safetensors file beside the "
+        "index",
+        index.string(), to_error_text(value), name);
+    result.emplace(name, file);
+  }
+  return result;
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
+void check_folder(const fs::path& folder) {
+  std::error_code error;
+  check<CheckpointError>(fs::exists(folder, error), "there is no folder {}", folder.string());
+  check<CheckpointError>(is_folder(folder),
+                         "{} is not a folder; a model in diffusers' layout is wanted, with a "
+                         "folder for each component",
+                         folder.string());
+}
+
+}  // namespace
+
+Weights Weights::open(const fs::path& folder, const std::optional<std::string>& variant) {
+  check_folder(folder);
+  const Candidate candidate = find_weights(folder, variant);
+  Weights result;
+  result.path_ = candidate.path;
+  if (!candidate.is_index) {
+    result.files_.push_back(SafetensorsFile::open(candidate.path));
+    result.tensors_ = result.files_.front().tensors();
+    return result;
+  }
+  const std::string index = candidate.path.string();
+  const std::map<std::string, std::string> weight_map = read_weight_map(candidate.path);
+  std::set<std::string> shards;
+  for (const auto& [name, shard] : weight_map) shards.insert(shard);
+  for (const std::string& shard : shards) {
+    result.files_.push_back(SafetensorsFile::open(folder / shard));
+    for (const auto& [name, view] : result.files_.back().tensors()) {
+      const auto place = weight_map.find(name);
+      check<CheckpointError>(
+          place != weight_map.end() && place->second == shard,
+          "{}: shard {} holds '{}', which the index {}", index, shard, name,
+          place == weight_map.end() ? "does not name" : "places in " + place->second);
+      result.tensors_.emplace(name, view);
+    }
+  }
+  for (const auto& [name, shard] : weight_map) {
+    check<CheckpointError>(result.tensors_.contains(name),
+                           "{}: the index places '{}' in {}, which does not hold it", index, name,
+                           shard);
+  }
+  return result;
+}
+
+Component::Component(fs::path folder, std::optional<std::string> variant)
+    : folder_(std::move(folder)), variant_(std::move(variant)) {}
+
+ConfigReader Component::config(std::string_view file_name) const {
+  const fs::path path = folder_ / file_name;
+  std::error_code error;
+  check<CheckpointError>(fs::exists(path, error),
+                         "{} is missing; fetch the whole folder of the model", path.string());
+  return ConfigReader(path);
+}
+
+Weights Component::weights() const { return Weights::open(folder_, variant_); }
+
+Checkpoint Checkpoint::open(const fs::path& folder, const std::optional<std::string>& variant) {
+  check_folder(folder);
+  Checkpoint result;
+  result.folder_ = folder;
+  result.variant_ = variant;
+  result.index_ = json::object();
+  const fs::path index = folder / "model_index.json";
+  std::error_code error;
+  if (fs::exists(index, error)) {
+    result.index_ = read_json_file(index);
+    check<CheckpointError>(result.index_.is_object(), "{}: {} is not a JSON object", index.string(),
+                           to_error_text(result.index_));
+  } else {
+    check<CheckpointError>(is_folder(folder / "unet"),
+                           "{} holds neither model_index.json nor a folder unet; a model in "
+                           "diffusers' layout is wanted",
+                           folder.string());
+  }
+  return result;
+}
+
+bool Checkpoint::has(std::string_view name) const {
+  const auto entry = index_.find(name);
+  const bool is_null = entry != index_.end() &&
+                       (entry->is_null() || (entry->is_array() && entry->size() == 2 &&
+                                             (*entry)[0].is_null() && (*entry)[1].is_null()));
+  return !is_null && is_folder(folder_ / name);
+}
+
+Component Checkpoint::component(std::string_view name) const {
+  check<CheckpointError>(has(name),
+                         "{}: the model has no {}; {} is missing or model_index.json "
+                         "says null",
+                         folder_.string(), name, (folder_ / name).string());
+  return {folder_ / name, variant_};
+}
+
+std::string Checkpoint::class_of(std::string_view name) const {
+  const auto entry = index_.find(name);
+  if (entry == index_.end() || entry->is_null()) return {};
+  check<CheckpointError>(
+      entry->is_array() && entry->size() == 2 && ((*entry)[1].is_string() || (*entry)[1].is_null()),
+      "{}: {} is {}; [library, class] is wanted", (folder_ / "model_index.json").string(), name,
+      to_error_text(*entry));
+  return (*entry)[1].is_null() ? std::string() : (*entry)[1].get<std::string>();
+}
+
+std::string Checkpoint::pipeline_class() const {
+  return ConfigReader(index_, (folder_ / "model_index.json").string()).text("_class_name", "");
+}
+
+bool Checkpoint::flag(std::string_view key, bool absent) const {
+  ConfigReader index(index_, (folder_ / "model_index.json").string());
+  return index.has(key) ? index.boolean(key) : absent;
+}
+
+}  // namespace pcpp

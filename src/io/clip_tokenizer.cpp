@@ -1,0 +1,191 @@
+#include "io/clip_tokenizer.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "io/byte_pairs.h"
+#include "io/clip_vocabulary.h"
+#include "io/unicode.h"
+
+namespace pcpp {
+namespace {
+
+// A word of transformers' pattern, whatever the special tokens are; byte-pair encoding then sees it
+// in three parts.
+struct Marker {
+  std::u32string_view whole;
+  std::array<std::u32string_view, 3> parts;
+};
+constexpr std::array<Marker, 2> kMarkers = {{{U"<|startoftext|>", {U"<|", U"startoftext", U"|>"}},
+                                             {U"<|endoftext|>", {U"<|", U"endoftext", U"|>"}}}};
+constexpr std::array<std::u32string_view, 7> kContractions = {U"'s", U"'t",  U"'re", U"'ve",
+                                                              U"'m", U"'ll", U"'d"};
+
+// A token that is sought in the text before words are split.
+struct Literal {
+  std::u32string text;
+  std::int64_t id;
+};
+
+std::u32string normalize(const std::u32string& text) {
+  std::u32string result = to_lower(to_nfc(text));
+  std::u32string collapsed;
+  for (const char32_t character : result) {
+    if (!is_space(character)) {
+      collapsed.push_back(character);
+    } else if (collapsed.empty() || collapsed.back() != U' ') {
+      collapsed.push_back(U' ');
+    }
+  }
+  return collapsed;
+}
+
+bool is_other(char32_t character) {
+  return !is_space(character) && !is_letter(character) && !is_number(character);
+}
+
+template <typename Predicate>
+std::size_t run_length(std::u32string_view text, Predicate matches) {
+  const auto end = std::ranges::find_if_not(text, matches);
+  return static_cast<std::size_t>(end - text.begin());
+}
+
+// Calls `visit` with each word of normalized text, by the pattern
+//   <|startoftext|> | <|endoftext|> | 's | 't | 're | 've | 'm | 'll | 'd
+//   | letters | one number | anything but spaces, letters and numbers
+// of transformers' CLIPTokenizer: at each place the first alternative that matches.
+template <typename Visit>
+void for_each_word(std::u32string_view text, Visit visit) {
+  while (!text.empty()) {
+    const auto marker = std::ranges::find_if(
+        kMarkers, [&](const Marker& candidate) { return text.starts_with(candidate.whole); });
+    if (marker != kMarkers.end()) {
+      for (const std::u32string_view part : marker->parts) visit(part);
+      text.remove_prefix(marker->whole.size());
+      continue;
+    }
+    const auto contraction = std::ranges::find_if(
+        kContractions, [&](std::u32string_view suffix) { return text.starts_with(suffix); });
+    std::size_t length = 1;
+    if (contraction != kContractions.end()) {
+      length = contraction->size();
+    } else if (is_letter(text.front())) {
+      length = run_length(text, is_letter);
+    } else if (is_other(text.front())) {
+      length = run_length(text, is_other);
+    }
+    if (!is_space(text.front())) visit(text.substr(0, length));
+    text.remove_prefix(length);
+  }
+}
+
+// Cuts `text` at the literals: the leftmost, the longest of those. Calls `visit_text` with what
+// lies between them and `visit_id` with their ids.
+template <typename VisitText, typename VisitId>
+void split_at_literals(const std::u32string& text, const std::vector<Literal>& literals,
+                       VisitText visit_text, VisitId visit_id) {
+  std::size_t begin = 0;
+  std::size_t position = 0;
+  const std::u32string_view view = text;
+  while (position < view.size()) {
+    const Literal* longest = nullptr;
+    for (const Literal& literal : literals) {
+      if (view.substr(position).starts_with(literal.text) &&
+          (longest == nullptr || literal.text.size() > longest->text.size())) {
+        longest = &literal;
+      }
+    }
+    if (longest == nullptr) {
+      ++position;
+      continue;
+    }
+    visit_text(text.substr(begin, position - begin));
+    visit_id(longest->id);
+    position += longest->text.size();
+    begin = position;
+  }
+  visit_text(text.substr(begin));
+}
+
+}  // namespace
+
+struct ClipTokenizer::Tables {
+  BytePairs pairs;
+  std::vector<Literal> raw_literals;
+  std::vector<Literal> normalized_literals;
+  int max_length;
+  std::int64_t start_id;
+  std::int64_t end_id;
+  std::int64_t pad_id;
+  std::int64_t vocabulary_size;
+};
+
+ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
+  const ClipVocabulary vocabulary = read_clip_vocabulary(folder);
+  auto tables = std::make_shared<Tables>(
+      Tables{.pairs = {vocabulary.tokens, vocabulary.merges, folder.string()},
+             .raw_literals = {},
+             .normalized_literals = {},
+             .max_length = vocabulary.max_length,
+             .start_id = vocabulary.find(vocabulary.start),
+             .end_id = vocabulary.find(vocabulary.end),
+             .pad_id = vocabulary.find(vocabulary.pad),
+             .vocabulary_size = 0});
+  for (const AddedToken& token : vocabulary.added) {
+    const std::optional<std::u32string> content = decode_utf8(token.content);
+    check<CheckpointError>(content.has_value(), "{}: the added token {} is not UTF-8",
+                           folder.string(), token.id);
+    if (token.normalized) {
+      tables->normalized_literals.push_back({normalize(*content), token.id});
+    } else {
+      tables->raw_literals.push_back({*content, token.id});
+    }
+    tables->vocabulary_size = std::max(tables->vocabulary_size, token.id + 1);
+  }
+  for (const auto& [token, id] : vocabulary.tokens) {
+    tables->vocabulary_size = std::max(tables->vocabulary_size, id + 1);
+  }
+  return ClipTokenizer(std::move(tables));
+}
+
+ClipTokenizer::ClipTokenizer(std::shared_ptr<const Tables> tables) : tables_(std::move(tables)) {}
+
+TokenIds ClipTokenizer::encode(std::string_view text) const {
+  const std::optional<std::u32string> characters = decode_utf8(text);
+  check<ConfigError>(characters.has_value(), "the text is not valid UTF-8");
+  std::vector<std::int64_t> ids;
+  const auto append_id = [&](std::int64_t id) { ids.push_back(id); };
+  const auto append_words = [&](const std::u32string& piece) {
+    for_each_word(piece,
+                  [&](std::u32string_view word) { tables_->pairs.encode(encode_utf8(word), ids); });
+  };
+  split_at_literals(
+      *characters, tables_->raw_literals,
+      [&](const std::u32string& piece) {
+        split_at_literals(normalize(piece), tables_->normalized_literals, append_words, append_id);
+      },
+      append_id);
+
+  const auto max_length = static_cast<std::size_t>(tables_->max_length);
+  const std::size_t kept = std::min(ids.size(), max_length - 2);
+  TokenIds result;
+  result.dropped = static_cast<int>(ids.size() - kept);
+  result.ids.push_back(tables_->start_id);
+  result.ids.insert(result.ids.end(), ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(kept));
+  result.ids.push_back(tables_->end_id);
+  result.ids.resize(max_length, tables_->pad_id);
+  return result;
+}
+
+int ClipTokenizer::max_length() const { return tables_->max_length; }
+std::int64_t ClipTokenizer::start_id() const { return tables_->start_id; }
+std::int64_t ClipTokenizer::end_id() const { return tables_->end_id; }
+std::int64_t ClipTokenizer::pad_id() const { return tables_->pad_id; }
+std::int64_t ClipTokenizer::vocabulary_size() const { return tables_->vocabulary_size; }
+
+}  // namespace pcpp

@@ -1,0 +1,48 @@
+// CLIP's byte-pair tokenizer, from a diffusers tokenizer folder: text to token ids.
+#ifndef PCPP_IO_CLIP_TOKENIZER_H_
+#define PCPP_IO_CLIP_TOKENIZER_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace pcpp {
+
+// The ids of one prompt.
+struct TokenIds {
+  std::vector<std::int64_t> ids;  // start, text, end, padding: max_length() of them
+  int dropped = 0;                // how many of the text's tokens did not fit
+};
+
+// Gives the ids that transformers' CLIPTokenizer (release 5) gives with padding="max_length",
+// truncation=True, max_length=model_max_length, for characters up to Unicode 15 (utf8proc 2.8).
+// Immutable, thread-safe; copies share the tables.
+class ClipTokenizer {
+ public:
+  // Reads tokenizer.json where it exists (transformers 5 writes no other), else vocab.json and
+  // merges.txt; tokenizer_config.json; special_tokens_map.json if it is there. Throws
+  // CheckpointError naming the file, the entry and the rule where one is missing, the vocabulary
+  // cannot encode every text, or the config asks for something else than CLIP's own encoding.
+  static ClipTokenizer load(const std::filesystem::path& folder);
+
+  // Throws ConfigError where `text` is not UTF-8.
+  TokenIds encode(std::string_view text) const;
+
+  int max_length() const;
+  std::int64_t start_id() const;
+  std::int64_t end_id() const;
+  std::int64_t pad_id() const;
+  std::int64_t vocabulary_size() const;
+
+ private:
+  struct Tables;
+  explicit ClipTokenizer(std::shared_ptr<const Tables> tables);
+
+  std::shared_ptr<const Tables> tables_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_IO_CLIP_TOKENIZER_H_

@@ -1,0 +1,28 @@
+// A file's bytes in memory without a copy.
+#ifndef PCPP_IO_MAPPED_FILE_H_
+#define PCPP_IO_MAPPED_FILE_H_
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace pcpp {
+
+// A read-only mapping of a whole regular file; unmapped at the end. Throws CheckpointError with the
+// path and the system's reason. Movable, not copyable; reading is thread-safe.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_IO_MAPPED_FILE_H_

@@ -1,0 +1,199 @@
+#include <png.h>
+
+#include <algorithm>
+#include <csetjmp>
+#include <cstring>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "io/mapped_file.h"
+#include "io/unicode.h"
+#include "pcpp/image.h"
+#include "pcpp/output_file.h"
+
+namespace pcpp {
+namespace {
+
+constexpr png_uint_32 kMaximumPixels = png_uint_32{1} << 28;
+
+// What libpng's callbacks see. libpng reports errors by longjmp, which must not skip a destructor:
+// every function below that calls setjmp, and every callback at the moment when it calls png_error,
+// holds trivially destructible objects only; the owner frees the rest.
+struct Session {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  char message[128] = "unknown error";
+  std::string written;
+  std::span<const std::byte> unread;
+  std::jmp_buf failed;
+};
+
+void on_error(png_structp png, png_const_charp message) {
+  auto* session = static_cast<Session*>(png_get_error_ptr(png));
+  std::strncpy(session->message, message, sizeof(session->message) - 1);
+  std::longjmp(session->failed, 1);
+}
+
+void on_warning(png_structp, png_const_charp) {}
+
+void on_write(png_structp png, png_bytep data, std::size_t size) {
+  auto* session = static_cast<Session*>(png_get_io_ptr(png));
+  bool is_stored = true;
+  try {
+    session->written.append(reinterpret_cast<const char*>(data), size);
+  } catch (const std::bad_alloc&) {
+    is_stored = false;
+  }
+  if (!is_stored) png_error(png, "out of memory");
+}
+
+void on_flush(png_structp) {}
+
+void on_read(png_structp png, png_bytep data, std::size_t size) {
+  auto* session = static_cast<Session*>(png_get_io_ptr(png));
+  if (size > session->unread.size()) png_error(png, "the file ends too early");
+  std::memcpy(data, session->unread.data(), size);
+  session->unread = session->unread.subspan(size);
+}
+
+struct Writer : Session {
+  Writer() {
+    png = png_create_write_struct(PNG_LIBPNG_VER_STRING, static_cast<Session*>(this), on_error,
+                                  on_warning);
+    if (png != nullptr) info = png_create_info_struct(png);
+    if (info == nullptr) {
+      png_destroy_write_struct(&png, nullptr);
+      throw std::bad_alloc();
+    }
+    png_set_write_fn(png, static_cast<Session*>(this), on_write, on_flush);
+  }
+  ~Writer() { png_destroy_write_struct(&png, &info); }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+};
+
+struct Reader : Session {
+  explicit Reader(std::span<const std::byte> bytes) {
+    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, static_cast<Session*>(this), on_error,
+                                 on_warning);
+    if (png != nullptr) info = png_create_info_struct(png);
+    if (info == nullptr) {
+      png_destroy_read_struct(&png, nullptr, nullptr);
+      throw std::bad_alloc();
+    }
+    unread = bytes;
+    png_set_read_fn(png, static_cast<Session*>(this), on_read);
+  }
+  ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+};
+
+bool encode(Session& session, const Image& image, std::span<png_text> text) {
+  if (setjmp(session.failed) != 0) return false;
+  png_set_IHDR(session.png, session.info, static_cast<png_uint_32>(image.width),
+               static_cast<png_uint_32>(image.height), 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (!text.empty()) {
+    png_set_text(session.png, session.info, text.data(), static_cast<int>(text.size()));
+  }
+  png_write_info(session.png, session.info);
+  for (int y = 0; y < image.height; ++y) {
+    png_write_row(session.png, image.rgb.data() + static_cast<std::size_t>(y) * 3U *
+                                                      static_cast<std::size_t>(image.width));
+  }
+  png_write_end(session.png, session.info);
+  return true;
+}
+
+// Reads the header and asks for eight-bit RGB.
+bool decode_header(Session& session, png_uint_32& width, png_uint_32& height) {
+  if (setjmp(session.failed) != 0) return false;
+  png_read_info(session.png, session.info);
+  width = png_get_image_width(session.png, session.info);
+  height = png_get_image_height(session.png, session.info);
+  png_set_expand(session.png);
+  png_set_scale_16(session.png);
+  png_set_gray_to_rgb(session.png);
+  png_set_strip_alpha(session.png);
+  png_set_interlace_handling(session.png);
+  png_read_update_info(session.png, session.info);
+  return true;
+}
+
+bool decode_rows(Session& session, std::span<png_bytep> rows) {
+  if (setjmp(session.failed) != 0) return false;
+  png_read_image(session.png, rows.data());
+  png_read_end(session.png, session.info);
+  return true;
+}
+
+void check_text(std::string_view keyword, std::string_view value) {
+  const bool is_printable = std::ranges::all_of(keyword, [](char c) { return c >= 32 && c < 127; });
+  check<ConfigError>(is_printable && !keyword.empty() && keyword.size() <= 79 &&
+                         !keyword.starts_with(' ') && !keyword.ends_with(' ') &&
+                         keyword.find("  ") == keyword.npos,
+                     "'{}' cannot be a PNG keyword: 1 to 79 printable ASCII characters, without a "
+                     "space at an end or two in a row",
+                     keyword);
+  check<ConfigError>(value.find('\0') == value.npos && decode_utf8(value).has_value(),
+                     "the PNG text '{}' must be UTF-8 without NUL", keyword);
+}
+
+}  // namespace
+
+void write_png(const std::filesystem::path& path, const Image& image,
+               const std::map<std::string, std::string>& text) {
+  check<ConfigError>(image.width > 0 && image.height > 0 &&
+                         image.rgb.size() / 3 / static_cast<std::size_t>(image.width) ==
+                             static_cast<std::size_t>(image.height) &&
+                         image.rgb.size() % (3 * static_cast<std::size_t>(image.width)) == 0,
+                     "an image of {} x {} pixels cannot hold {} bytes; 3 a pixel are wanted",
+                     image.width, image.height, image.rgb.size());
+  std::vector<png_text> chunks;
+  for (const auto& [keyword, value] : text) {
+    check_text(keyword, value);
+    png_text chunk = {};
+    chunk.compression = PNG_ITXT_COMPRESSION_NONE;
+    chunk.key = const_cast<char*>(keyword.c_str());  // libpng copies it
+    chunk.text = const_cast<char*>(value.c_str());
+    chunks.push_back(chunk);
+  }
+  Writer writer;
+  check<ConfigError>(encode(writer, image, chunks), "cannot write {}: {}", path.string(),
+                     static_cast<const char*>(writer.message));
+  write_file(path, writer.written);
+}
+
+Image read_png(const std::filesystem::path& path, std::map<std::string, std::string>* text) {
+  const MappedFile file(path);
+  Reader reader(file.bytes());
+  const auto check_read = [&](bool is_read) {
+    check<CheckpointError>(is_read, "{} is not a PNG file that can be read: {}", path.string(),
+                           static_cast<const char*>(reader.message));
+  };
+  png_uint_32 width = 0;
+  png_uint_32 height = 0;
+  check_read(decode_header(reader, width, height));
+  check<CheckpointError>(width <= kMaximumPixels / height, "{} has {} x {} pixels; {} is the most",
+                         path.string(), width, height, kMaximumPixels);
+  Image image{static_cast<int>(width), static_cast<int>(height), {}};
+  image.rgb.resize(std::size_t{3} * width * height);
+  std::vector<png_bytep> rows;
+  for (png_uint_32 y = 0; y < height; ++y) {
+    rows.push_back(image.rgb.data() + std::size_t{3} * width * y);
+  }
+  check_read(decode_rows(reader, rows));
+  if (text != nullptr) {
+    png_textp chunks = nullptr;
+    const int count = png_get_text(reader.png, reader.info, &chunks, nullptr);
+    for (int i = 0; i < count; ++i) (*text)[chunks[i].key] = chunks[i].text;
+  }
+  return image;
+}
+
+}  // namespace pcpp

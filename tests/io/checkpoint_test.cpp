@@ -1,0 +1,193 @@
+#include "io/checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include "io/files.h"
+#include "pcpp/error.h"
+
+namespace pcpp {
+namespace {
+
+using testing::expect_error;
+using testing::TemporaryFolder;
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  // Writes a file of one-element float tensors, all with the given value.
+  void write_weights(const std::string& name, const std::vector<std::string>& tensors,
+                     float value = 1) {
+    const std::filesystem::path path = folder_.path() / name;
+    std::filesystem::create_directories(path.parent_path());
+    std::map<std::string, TensorView> views;
+    for (const std::string& tensor : tensors) {
+      views[tensor] = {DType::f32, {1}, std::as_bytes(std::span(&value, 1))};
+    }
+    write_safetensors(path, views);
+  }
+
+  Weights open_unet(const std::optional<std::string>& variant = std::nullopt) {
+    return Weights::open(folder_.path() / "unet", variant);
+  }
+
+  static float value_of(const Weights& weights, const std::string& name) {
+    float value = 0;
+    to_float(weights.tensors().at(name), name, {&value, 1});
+    return value;
+  }
+
+  void expect_unet_refused(std::initializer_list<std::string_view> parts,
+                           const std::optional<std::string>& variant = std::nullopt) {
+    expect_error<CheckpointError>([&] { open_unet(variant); }, parts);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(CheckpointTest, FindsComponentsAndTheirClasses) {
+  folder_.write("model_index.json", R"({"_class_name": "StableDiffusionXLPipeline",
+      "force_zeros_for_empty_prompt": true, "requires_aesthetics_score": null,
+      "unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null],
+      "image_encoder": null, "vae": ["diffusers", "AutoencoderKL"], "odd": 3})");
+  folder_.write("unet/config.json", R"({"sample_size": 64})");
+  folder_.write("safety_checker/config.json", "{}");
+  const Checkpoint checkpoint = Checkpoint::open(folder_.path());
+  EXPECT_TRUE(checkpoint.has("unet"));
+  EXPECT_FALSE(checkpoint.has("safety_checker"));
+  EXPECT_FALSE(checkpoint.has("image_encoder"));
+  EXPECT_FALSE(checkpoint.has("vae"));
+  EXPECT_EQ(checkpoint.class_of("unet"), "UNet2DConditionModel");
+  EXPECT_EQ(checkpoint.class_of("safety_checker"), "");
+  EXPECT_EQ(checkpoint.class_of("image_encoder"), "");
+  EXPECT_EQ(checkpoint.class_of("none"), "");
+  EXPECT_EQ(checkpoint.pipeline_class(), "StableDiffusionXLPipeline");
+  EXPECT_TRUE(checkpoint.flag("force_zeros_for_empty_prompt", false));
+  EXPECT_FALSE(checkpoint.flag("requires_aesthetics_score", false));
+  EXPECT_TRUE(checkpoint.flag("none", true));
+  EXPECT_EQ(checkpoint.component("unet").config().integer("sample_size"), 64);
+  expect_error<CheckpointError>([&] { checkpoint.component("vae"); }, {"vae", "missing"});
+  expect_error<CheckpointError>([&] { (void)checkpoint.class_of("odd"); }, {"odd is 3"});
+  expect_error<CheckpointError>([&] { (void)checkpoint.flag("odd", true); }, {"odd is 3"});
+  expect_error<CheckpointError>(
+      [&] { (void)checkpoint.component("unet").config("scheduler_config.json"); },
+      {"scheduler_config.json is missing"});
+}
+
+TEST_F(CheckpointTest, NeedsNoIndexWhereThereIsAUnet) {
+  write_weights("unet/diffusion_pytorch_model.safetensors", {"w"});
+  const Checkpoint checkpoint = Checkpoint::open(folder_.path());
+  EXPECT_TRUE(checkpoint.has("unet"));
+  EXPECT_EQ(checkpoint.pipeline_class(), "");
+  EXPECT_EQ(checkpoint.component("unet").weights().tensors().size(), 1U);
+  expect_error<CheckpointError>([&] { (void)checkpoint.component("unet").config(); },
+                                {"config.json is missing"});
+}
+
+TEST_F(CheckpointTest, RefusesWhatIsNoModelFolder) {
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path() / "none"); },
+                                {"no folder", "none"});
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
+                                {"model_index.json", "unet"});
+  const auto file = folder_.write("model.safetensors", "x");
+  expect_error<CheckpointError>([&] { Checkpoint::open(file); }, {"not a folder", "diffusers"});
+  folder_.write("model_index.json", "[]");
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
+                                {"model_index.json", "not a JSON object"});
+}
+
+TEST_F(CheckpointTest, PrefersThePlainWeightsUnlessAVariantIsAskedFor) {
+  write_weights("unet/diffusion_pytorch_model.safetensors", {"w"}, 1);
+  write_weights("unet/diffusion_pytorch_model.fp16.safetensors", {"w"}, 2);
+  write_weights("unet/diffusion_pytorch_model.non_ema.safetensors", {"w"}, 3);
+  EXPECT_EQ(value_of(open_unet(), "w"), 1);
+  EXPECT_EQ(value_of(open_unet("fp16"), "w"), 2);
+  EXPECT_EQ(value_of(open_unet("bf16"), "w"), 1);
+  write_weights("text_encoder/model.safetensors", {"t"}, 4);
+  write_weights("text_encoder/model.fp16.safetensors", {"t"}, 5);
+  EXPECT_EQ(value_of(Checkpoint::open(folder_.path()).component("text_encoder").weights(), "t"), 4);
+  const Checkpoint half = Checkpoint::open(folder_.path(), "fp16");
+  EXPECT_EQ(value_of(half.component("text_encoder").weights(), "t"), 5);
+}
+
+TEST_F(CheckpointTest, TakesTheOnlyVariantThatIsThere) {
+  write_weights("unet/diffusion_pytorch_model.fp16.safetensors", {"w"}, 2);
+  EXPECT_EQ(value_of(open_unet(), "w"), 2);
+  expect_unet_refused({"only these variants", "fp16"}, "bf16");
+  write_weights("unet/diffusion_pytorch_model.non_ema.safetensors", {"w"}, 3);
+  expect_unet_refused({"only these variants", "fp16, non_ema"});
+  EXPECT_EQ(value_of(open_unet("non_ema"), "w"), 3);
+}
+
+TEST_F(CheckpointTest, ReadsShardsOfEveryNaming) {
+  for (const std::string index :
+       {"diffusion_pytorch_model.safetensors.index.json", "model.safetensors.index.json",
+        "diffusion_pytorch_model.safetensors.index.fp16.json",
+        "diffusion_pytorch_model.safetensors.fp16.index.json"}) {
+    std::filesystem::remove_all(folder_.path() / "unet");
+    write_weights("unet/diffusion_pytorch_model-00001-of-00002.safetensors", {"a", "b"}, 1);
+    write_weights("unet/diffusion_pytorch_model-00002-of-00002.safetensors", {"c"}, 2);
+    folder_.write("unet/" + index, R"({"metadata": {"total_size": 12}, "weight_map": {
+        "a": "diffusion_pytorch_model-00001-of-00002.safetensors",
+        "b": "diffusion_pytorch_model-00001-of-00002.safetensors",
+        "c": "diffusion_pytorch_model-00002-of-00002.safetensors"}})");
+    const Weights weights = open_unet();
+    EXPECT_EQ(weights.tensors().size(), 3U) << index;
+    EXPECT_EQ(value_of(weights, "b"), 1);
+    EXPECT_EQ(value_of(weights, "c"), 2);
+    EXPECT_EQ(weights.path().filename(), index);
+  }
+}
+
+TEST_F(CheckpointTest, RefusesIndexAndShardsThatDisagree) {
+  const std::string index = "unet/model.safetensors.index.json";
+  const std::string first = "unet/model-00001-of-00002.safetensors";
+  write_weights(first, {"a"});
+  folder_.write(index, R"({"weight_map": {"a": "model-00001-of-00002.safetensors",
+                                          "b": "model-00002-of-00002.safetensors"}})");
+  expect_unet_refused({"model-00002-of-00002.safetensors", "No such file"});
+  write_weights("unet/model-00002-of-00002.safetensors", {"c"});
+  expect_unet_refused({"'c'", "does not name"});
+  write_weights("unet/model-00002-of-00002.safetensors", {"a", "b"});
+  expect_unet_refused({"'a'", "places in model-00001-of-00002.safetensors"});
+  write_weights("unet/model-00002-of-00002.safetensors", {});
+  expect_unet_refused({"'b'", "model-00002-of-00002.safetensors", "does not hold it"});
+  folder_.write("unet/model-00002-of-00002.safetensors", "damaged");
+  expect_unet_refused({"model-00002-of-00002.safetensors", "7 bytes"});
+}
+
+TEST_F(CheckpointTest, RefusesAnIndexThatIsNoneOrLeavesTheFolder) {
+  const std::string index = "unet/model.safetensors.index.json";
+  write_weights("secret.safetensors", {"a"});
+  for (const char* file : {"\"../secret.safetensors\"", "\"/etc/passwd\"", "\"..\"", "7", "\"\"",
+                           "\"sub/model.safetensors\"", "\"a.bin\"", "\"a\\u0000.safetensors\"",
+                           "\"..\\\\secret.safetensors\""}) {
+    folder_.write(index, std::string(R"({"weight_map": {"a": )") + file + "}}");
+    expect_unet_refused({index, "'a'", "beside the index"});
+  }
+  for (const char* text : {"[]", "{}", R"({"weight_map": []})"}) {
+    folder_.write(index, text);
+    expect_unet_refused({index, "weight_map"});
+  }
+}
+
+TEST_F(CheckpointTest, RefusesFoldersWithoutOneSetOfWeights) {
+  expect_unet_refused({"no folder"});
+  folder_.write("unet/config.json", "{}");
+  expect_unet_refused({"no weights", "diffusion_pytorch_model.safetensors"});
+  folder_.write("unet/diffusion_pytorch_model.bin", "x");
+  expect_unet_refused({"diffusion_pytorch_model.bin", "pickled", "save_pretrained"});
+  write_weights("unet/diffusion_pytorch_model.safetensors", {"w"});
+  open_unet();
+  write_weights("unet/model.safetensors", {"w"});
+  expect_unet_refused({"diffusion_pytorch_model.safetensors", "model.safetensors", "remove"});
+}
+
+TEST_F(CheckpointTest, WeightsOutliveTheirFolder) {
+  write_weights("unet/model.safetensors", {"w"}, 6);
+  const Weights weights = open_unet();
+  const Weights copy = weights;
+  std::filesystem::remove_all(folder_.path() / "unet");
+  EXPECT_EQ(value_of(copy, "w"), 6);
+}
+
+}  // namespace
+}  // namespace pcpp

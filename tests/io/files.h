@@ -1,0 +1,77 @@
+// Files that a test writes, and the errors that it expects of them.
+#ifndef PCPP_TESTS_IO_FILES_H_
+#define PCPP_TESTS_IO_FILES_H_
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace pcpp::testing {
+
+// A folder of its own for each test, removed at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "pcpp-io-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category());
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // Writes a file (and its folders) and gives its path.
+  std::filesystem::path write(const std::string& name, std::string_view text) const {
+    const std::filesystem::path path = path_ / name;
+    std::filesystem::create_directories(path.parent_path());
+    std::filesystem::remove(
+        path);  // cutting a file short makes some file systems wait for the disk
+    std::ofstream(path, std::ios::binary) << text;
+    return path;
+  }
+
+  std::size_t entry_count() const {
+    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path_), {}));
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Expects that `call` throws E, with a text that holds each of `parts`.
+template <typename E, typename Call>
+void expect_error(Call call, std::initializer_list<std::string_view> parts) {
+  try {
+    call();
+  } catch (const E& error) {
+    for (const std::string_view part : parts) {
+      EXPECT_NE(std::string_view(error.what()).find(part), std::string_view::npos)
+          << "'" << part << "' is not in: " << error.what();
+    }
+    return;
+  }
+  ADD_FAILURE() << "no error; expected one with '"
+                << (parts.size() == 0 ? std::string_view() : *parts.begin()) << "'";
+}
+
+}  // namespace pcpp::testing
+
+#endif  // PCPP_TESTS_IO_FILES_H_

@@ -1,0 +1,73 @@
+#include "pcpp/output_file.h"
+
+#include <gtest/gtest.h>
+
+#include "io/atomic_file.h"
+#include "io/files.h"
+#include "pcpp/error.h"
+
+namespace pcpp {
+namespace {
+
+using testing::expect_error;
+using testing::read_text;
+using testing::TemporaryFolder;
+
+TEST(OutputFileTest, WritesAndReplacesWholeFiles) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "report.json";
+  write_file(path, "first, the longer one");
+  write_file(path, "second");
+  EXPECT_EQ(read_text(path), "second");
+  EXPECT_EQ(folder.entry_count(), 1U);
+}
+
+TEST(OutputFileTest, LeavesTheOldFileUntilTheNewOneIsWhole) {
+  const TemporaryFolder folder;
+  const auto path = folder.write("report.json", "old");
+  {
+    AtomicFile file(path);
+    file.write("half of the n");
+    EXPECT_EQ(read_text(path), "old");
+    EXPECT_EQ(folder.entry_count(), 2U);
+  }
+  EXPECT_EQ(read_text(path), "old");
+  EXPECT_EQ(folder.entry_count(), 1U);
+}
+
+TEST(OutputFileTest, FollowsALink) {
+  const TemporaryFolder folder;
+  const auto target = folder.write("elsewhere/report.json", "old");
+  std::filesystem::create_symlink(target, folder.path() / "link.json");
+  write_file(folder.path() / "link.json", "new");
+  EXPECT_EQ(read_text(target), "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "link.json"));
+}
+
+TEST(OutputFileTest, RefusesPlacesThatCannotBeWritten) {
+  const TemporaryFolder folder;
+  const auto missing = folder.path() / "none" / "out.png";
+  expect_error<CheckpointError>([&] { write_file(missing, "x"); },
+                                {missing.string(), "No such file"});
+  expect_error<CheckpointError>([&] { check_writable(missing); }, {missing.string()});
+  expect_error<CheckpointError>([&] { check_writable(folder.path()); }, {"not a regular file"});
+  expect_error<CheckpointError>([&] { check_writable("/dev/null"); }, {"not a regular file"});
+  expect_error<CheckpointError>([&] { check_writable(""); }, {"names no file"});
+  const auto file = folder.write("file", "x");
+  expect_error<CheckpointError>([&] { check_writable(file / "out.png"); }, {"out.png"});
+  expect_error<CheckpointError>([&] { check_writable(folder.path() / std::string(300, 'x')); },
+                                {"xxx"});
+  EXPECT_EQ(folder.entry_count(), 1U);
+}
+
+TEST(OutputFileTest, CheckingChangesNothing) {
+  const TemporaryFolder folder;
+  const auto path = folder.write("report.json", "old");
+  check_writable(path);
+  check_writable(folder.path() / "new.json");
+  EXPECT_EQ(read_text(path), "old");
+  EXPECT_EQ(folder.entry_count(), 1U);
+}
+
+}  // namespace
+}  // namespace pcpp
