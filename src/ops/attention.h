@@ -1,0 +1,58 @@
+// Attention over a patch's tokens.
+#ifndef PCPP_OPS_ATTENTION_H_
+#define PCPP_OPS_ATTENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "ops/linear.h"
+#include "ops/patch_context.h"
+#include "ops/site_registry.h"
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// Queries of the own band; keys and values of the own band and of what the context returns of the
+// others, in the image's order. Immutable.
+class SelfAttention {
+ public:
+  // Takes to_q, to_k, to_v [width, width], to_out.0 with bias; registers its site at `level`.
+  SelfAttention(const WeightScope& weights, std::int64_t width, std::int64_t heads, int level,
+                SiteRegistry& sites);
+  // [batch, tokens, width] to the same.
+  at::Tensor operator()(const at::Tensor& tokens, PatchContext& context) const;
+
+ private:
+  Linear query_;
+  Linear key_value_;
+  Linear out_;
+  std::int64_t heads_;
+  SiteId site_;
+};
+
+// Keys and values of the text, computed in the request's first step and kept in the context.
+class CrossAttention {
+ public:
+  // Takes to_q [width, width], to_k and to_v [width, text_width], to_out.0 with bias.
+  CrossAttention(const WeightScope& weights, std::int64_t width, std::int64_t text_width,
+                 std::int64_t heads, SiteRegistry& sites);
+  // tokens [batch, n, width], text [batch, m, text_width].
+  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& text,
+                        PatchContext& context) const;
+
+ private:
+  Linear query_;
+  Linear key_value_;
+  Linear out_;
+  std::int64_t heads_;
+  int text_slot_;
+};
+
+// Softmax(q k^T / sqrt(head size)) v for q [batch, n, heads * size] and key_value
+// [batch, m, 2 * heads * size] (keys, then values); returns [batch, n, heads * size].
+at::Tensor attend(const at::Tensor& query, const at::Tensor& key_value, std::int64_t heads);
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_ATTENTION_H_

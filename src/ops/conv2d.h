@@ -1,0 +1,84 @@
+// Convolutions over a patch.
+#ifndef PCPP_OPS_CONV2D_H_
+#define PCPP_OPS_CONV2D_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ops/patch_context.h"
+#include "ops/site_registry.h"
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// The weights of a 3x3 convolution, kept in the layout that the library computes with, so that no
+// call rearranges them. The layout depends on the size of the input: a size that needs another one
+// than those before adds a copy. Thread-safe; a call's result depends on its input alone.
+class Kernel3x3 {
+ public:
+  // Takes `weight` [out, in, 3, 3] and `bias` [out].
+  Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, std::int64_t stride);
+
+  // The convolution of a channels-last input with zeros to the left and right and, where
+  // `vertical_padding` is 1, above and below. Channels-last.
+  at::Tensor operator()(const at::Tensor& input, std::int64_t vertical_padding) const;
+
+ private:
+  using InputSize = std::array<std::int64_t, 4>;  // batch, rows, columns, vertical padding
+  struct Layout {
+    at::Tensor descriptor;  // oneDNN's, as bytes
+    at::Tensor weight;
+  };
+  struct Packed {
+    std::mutex mutex;
+    at::Tensor dense;  // until the first call
+    std::vector<Layout> layouts;
+    std::map<InputSize, std::size_t> layout_of;
+  };
+  at::Tensor packed_weight(const at::Tensor& input, std::int64_t vertical_padding) const;
+
+  at::Tensor bias_;
+  std::int64_t stride_;
+  at::Tensor weight_;               // where oneDNN cannot serve
+  std::unique_ptr<Packed> packed_;  // where it can
+};
+
+// A 3x3 convolution with padding 1 and stride 1 or 2, reading halo rows of the neighbouring bands
+// where there are any and zeros at the image's edge. Any number of ranks may use it at once.
+class Conv3x3 {
+ public:
+  // Takes `weight` [out, in, 3, 3] and `bias` [out]; registers its halo site at `level`, the level
+  // of its input.
+  Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int stride, int level,
+          SiteRegistry& sites);
+
+  // [batch, in, rows, columns] channels-last -> [batch, out, rows / stride, columns / stride],
+  // rounded up.
+  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
+
+ private:
+  Kernel3x3 kernel_;
+  SiteId site_;
+};
+
+// A 3x3 convolution whose input already holds the halo: [batch, in, rows + halo, columns], with
+// `above` and `below` telling which halo rows are there; zeros stand in for the missing ones. For
+// conv_in, whose halo is cut from the whole latent.
+class ConvIn {
+ public:
+  ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out);
+  at::Tensor operator()(const at::Tensor& input, bool above, bool below) const;
+
+ private:
+  Kernel3x3 kernel_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_CONV2D_H_

@@ -1,0 +1,127 @@
+#include "ops/group_norm.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/group_norm.h"
+
+namespace pcpp {
+
+namespace {
+
+// Pixels that are worth handing to another thread.
+constexpr std::int64_t kGrainPixels = 4 * kSumPixels;
+
+// Calls function(pointer to the first element as the kernels' type).
+template <typename Function>
+void with_elements(const at::Tensor& tensor, Function&& function) {
+  if (tensor.scalar_type() == at::kFloat) {
+    function(static_cast<const float*>(tensor.const_data_ptr()));
+  } else {
+    check<std::logic_error>(tensor.scalar_type() == at::kBFloat16,
+                            "GroupNorm computes in float32 or bfloat16");
+    function(static_cast<const Bfloat16*>(tensor.const_data_ptr()));
+  }
+}
+
+struct Extents {
+  explicit Extents(const at::Tensor& input)
+      : batch(input.size(0)), pixels(input.size(2) * input.size(3)), channels(input.size(1)) {}
+  std::int64_t batch;
+  std::int64_t pixels;
+  std::int64_t channels;
+};
+
+}  // namespace
+
+GroupNorm::GroupNorm(const WeightScope& weights, std::int64_t channels, std::int64_t groups,
+                     double epsilon, Activation activation, int level, SiteRegistry& sites)
+    : weight_(weights.take("weight", {channels}).to(at::kFloat)),
+      bias_(weights.take("bias", {channels}).to(at::kFloat)),
+      groups_(groups),
+      epsilon_(epsilon),
+      activation_(activation),
+      level_(level),
+      site_(sites.add({weights.path(), SiteKind::group_norm, level, groups})) {
+  check<CheckpointError>(groups > 0 && channels % groups == 0,
+                         "{}: {} channels cannot be normalised in {} groups of equal size",
+                         weights.path(), channels, groups);
+}
+
+at::Tensor GroupNorm::operator()(const at::Tensor& input, PatchContext& context) const {
+  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
+  return normalise(dense, context.exchange_moments(site_, level_, moments(dense)));
+}
+
+at::Tensor GroupNorm::moments(const at::Tensor& input) const {
+  const Extents extents(input);
+  const std::int64_t chunks = (extents.pixels + kSumPixels - 1) / kSumPixels;
+  const std::int64_t values = 2 * groups_;
+  std::vector<double> sums(static_cast<std::size_t>(extents.batch * chunks * values));
+  with_elements(input, [&](const auto* elements) {
+    at::parallel_for(0, extents.batch * chunks, kGrainPixels / kSumPixels,
+                     [&](std::int64_t begin, std::int64_t end) {
+                       for (std::int64_t i = begin; i < end; ++i) {
+                         const std::int64_t first = i % chunks * kSumPixels;
+                         const std::int64_t pixel = i / chunks * extents.pixels + first;
+                         group_sums(elements + pixel * extents.channels,
+                                    std::min(kSumPixels, extents.pixels - first), extents.channels,
+                                    groups_, sums.data() + i * values);
+                       }
+                     });
+  });
+  at::Tensor result = at::empty({extents.batch, groups_, 2}, at::kDouble);
+  auto* target = result.mutable_data_ptr<double>();
+  const double count = static_cast<double>(extents.pixels * (extents.channels / groups_));
+  for (std::int64_t item = 0; item < extents.batch; ++item) {
+    for (std::int64_t value = 0; value < values; ++value) {
+      double sum = 0;
+      for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+        sum += sums[static_cast<std::size_t>((item * chunks + chunk) * values + value)];
+      }
+      target[item * values + value] = sum / count;
+    }
+  }
+  return result;
+}
+
+at::Tensor GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments) const {
+  const Extents extents(input);
+  const auto item_values = static_cast<std::size_t>(3 * extents.channels);
+  std::vector<float> values(static_cast<std::size_t>(extents.batch) * item_values);
+  std::vector<ChannelCoefficients> coefficients;
+  for (std::int64_t item = 0; item < extents.batch; ++item) {
+    float* centre = values.data() + static_cast<std::size_t>(item) * item_values;
+    float* scale = centre + extents.channels;
+    float* shift = scale + extents.channels;
+    group_norm_coefficients(moments.const_data_ptr<double>() + item * 2 * groups_,
+                            weight_.const_data_ptr<float>(), bias_.const_data_ptr<float>(),
+                            extents.channels, groups_, epsilon_, centre, scale, shift);
+    coefficients.push_back({centre, scale, shift});
+  }
+  at::Tensor output = at::empty_like(input);
+  with_elements(input, [&]<typename T>(const T* elements) {
+    auto* target = static_cast<T*>(output.mutable_data_ptr());
+    at::parallel_for(
+        0, extents.batch * extents.pixels, kGrainPixels, [&](std::int64_t begin, std::int64_t end) {
+          while (begin < end) {
+            const std::int64_t item = begin / extents.pixels;
+            const std::int64_t stop = std::min(end, (item + 1) * extents.pixels);
+            group_norm_apply(elements + begin * extents.channels, target + begin * extents.channels,
+                             stop - begin, extents.channels,
+                             coefficients[static_cast<std::size_t>(item)],
+                             activation_ == Activation::silu);
+            begin = stop;
+          }
+        });
+  });
+  return output;
+}
+
+}  // namespace pcpp

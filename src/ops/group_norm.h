@@ -1,0 +1,43 @@
+// GroupNorm over a patch, with SiLU behind it where asked.
+#ifndef PCPP_OPS_GROUP_NORM_H_
+#define PCPP_OPS_GROUP_NORM_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "ops/patch_context.h"
+#include "ops/site_registry.h"
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// Its moments come from the context (method.md's table; DistriFusion, section 4): the operator
+// makes its own band's, and normalises with what it gets back. Immutable.
+class GroupNorm {
+ public:
+  enum class Activation { none, silu };
+
+  // Takes `weight` and `bias` [channels]; registers its site at `level`.
+  GroupNorm(const WeightScope& weights, std::int64_t channels, std::int64_t groups, double epsilon,
+            Activation activation, int level, SiteRegistry& sites);
+
+  // [batch, channels, rows, columns] channels-last, float32 or bfloat16, to the same.
+  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
+
+ private:
+  at::Tensor moments(const at::Tensor& input) const;
+  at::Tensor normalise(const at::Tensor& input, const at::Tensor& moments) const;
+
+  at::Tensor weight_;  // [channels] float32, whatever the network's dtype
+  at::Tensor bias_;
+  std::int64_t groups_;
+  double epsilon_;
+  Activation activation_;
+  int level_;
+  SiteId site_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_GROUP_NORM_H_

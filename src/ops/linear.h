@@ -1,0 +1,45 @@
+// Layers that look at one token at a time and so never need a neighbour.
+#ifndef PCPP_OPS_LINEAR_H_
+#define PCPP_OPS_LINEAR_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// y = x W^T + b over the last dimension. A 1x1 convolution's weight [out, in, 1, 1] is read as
+// [out, in].
+class Linear {
+ public:
+  enum class Bias { yes, no };
+  enum class Kind { linear, convolution_1x1 };
+  Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bias bias = Bias::yes,
+         Kind kind = Kind::linear);
+  // Several weights of the same input stacked into one product (keys and values); no bias.
+  Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
+         std::int64_t out_each);
+
+  at::Tensor operator()(const at::Tensor& input) const;
+
+ private:
+  at::Tensor weight_;
+  at::Tensor bias_;
+};
+
+class LayerNorm {
+ public:
+  LayerNorm(const WeightScope& weights, std::int64_t width, double epsilon);
+  at::Tensor operator()(const at::Tensor& input) const;
+
+ private:
+  at::Tensor weight_;
+  at::Tensor bias_;
+  double epsilon_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_LINEAR_H_

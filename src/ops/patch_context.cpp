@@ -1,0 +1,151 @@
+#include "ops/patch_context.h"
+
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
+
+#include <numeric>
+#include <stdexcept>
+
+#include "base/check.h"
+
+namespace pcpp {
+
+namespace {
+
+// How far below its bound a corrected variance may fall before it is taken for an artefact of the
+// others' age.
+constexpr double kVarianceBound = 0.5;
+
+at::Tensor tensor_over(const Piece& piece, at::IntArrayRef sizes, at::IntArrayRef strides,
+                       const at::TensorOptions& options) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): from_blob knows no constant memory.
+  return at::from_blob(const_cast<std::byte*>(piece.data), sizes, strides, options);
+}
+
+// The moments that a band can read of the others, weighted by their rows at one level.
+class BandMoments {
+ public:
+  BandMoments(const Reading& reading, const ExchangePlan& plan, int own_patch, int level,
+              std::int64_t item_values)
+      : pieces_(reading.pieces), item_values_(item_values) {
+    for (const RowRange& band : plan.topology().bands()) {
+      rows_.push_back(static_cast<double>(band_at_level(band, level).size()));
+    }
+    own_rows_ = rows_[static_cast<std::size_t>(own_patch)];
+    all_rows_ = std::accumulate(rows_.begin(), rows_.end(), 0.0);
+  }
+
+  double own_share() const { return own_rows_ / all_rows_; }
+
+  // The mean over the own band and those that can be read of value `index` of [batch, groups, 2],
+  // with `own` in the own band's place.
+  double mean(std::int64_t index, double own) const {
+    const std::int64_t item = index / item_values_;
+    double sum = own * own_rows_;
+    double rows = own_rows_;
+    for (const Piece& piece : pieces_) {
+      const auto* data = reinterpret_cast<const double*>(piece.data);
+      for (std::int64_t patch = piece.rows.begin; patch < piece.rows.end; ++patch) {
+        const std::int64_t row = item * piece.rows.size() + patch - piece.rows.begin;
+        const double weight = rows_[static_cast<std::size_t>(patch)];
+        sum += data[row * item_values_ + index % item_values_] * weight;
+        rows += weight;
+      }
+    }
+    return sum / rows;
+  }
+
+ private:
+  const std::vector<Piece>& pieces_;
+  std::int64_t item_values_;
+  std::vector<double> rows_;  // by patch
+  double own_rows_ = 0;
+  double all_rows_ = 0;
+};
+
+}  // namespace
+
+PatchContext::PatchContext(int text_slots) : text_(static_cast<std::size_t>(text_slots)) {}
+
+PatchContext::PatchContext(const ExchangePlan& plan, StaleCache& cache, int rank, int text_slots)
+    : plan_(&plan),
+      cache_(&cache),
+      patch_(plan.topology().patch_of(rank)),
+      patches_(plan.topology().patches()),
+      text_(static_cast<std::size_t>(text_slots)) {}
+
+RowRange PatchContext::band(int level) const {
+  if (plan_ == nullptr) return {};
+  return band_at_level(plan_->topology().bands()[static_cast<std::size_t>(patch_)], level);
+}
+
+Reading PatchContext::swap(SiteId site, const at::Tensor& own) {
+  if (cache_ == nullptr) return {};
+  const SitePlan& plan = plan_->site(site);
+  const RowRange rows = plan.owned[static_cast<std::size_t>(patch_)];
+  const std::int64_t item_bytes = rows.size() * plan.row_bytes;
+  check<std::logic_error>(
+      own.size(0) == plan_->batch() &&
+          static_cast<std::int64_t>(own.nbytes()) == plan_->batch() * item_bytes,
+      "site {} was planned for {} items of {} bytes and given {} bytes in {} items", site,
+      plan_->batch(), item_bytes, own.nbytes(), own.size(0));
+  return cache_->swap(site, static_cast<const std::byte*>(own.const_data_ptr()), item_bytes);
+}
+
+Neighbours PatchContext::around_band(SiteId site, const Reading& reading,
+                                     const std::function<at::Tensor(const Piece&)>& view) const {
+  Neighbours neighbours;
+  if (reading.pieces.empty()) return neighbours;
+  const RowRange own = plan_->site(site).owned[static_cast<std::size_t>(patch_)];
+  for (const Piece& piece : reading.pieces) {
+    (piece.rows.begin < own.begin ? neighbours.above : neighbours.below).push_back(view(piece));
+  }
+  return neighbours;
+}
+
+Neighbours PatchContext::exchange_halo(SiteId site, const at::Tensor& own) {
+  check<std::logic_error>(own.is_contiguous(at::MemoryFormat::ChannelsLast),
+                          "site {} was given rows that are not channels-last", site);
+  const std::int64_t channels = own.size(1);
+  const std::int64_t row = own.size(3) * channels;
+  return around_band(site, swap(site, own), [&](const Piece& piece) {
+    return tensor_over(piece, {own.size(0), channels, piece.rows.size(), own.size(3)},
+                       {piece.rows.size() * row, 1, row, channels}, own.options());
+  });
+}
+
+Neighbours PatchContext::exchange_tokens(SiteId site, const at::Tensor& own) {
+  check<std::logic_error>(own.is_contiguous(), "site {} was given tokens that are not contiguous",
+                          site);
+  const std::int64_t width = own.size(2);
+  return around_band(site, swap(site, own), [&](const Piece& piece) {
+    return tensor_over(piece, {own.size(0), piece.rows.size(), width},
+                       {piece.rows.size() * width, width, 1}, own.options());
+  });
+}
+
+at::Tensor PatchContext::exchange_moments(SiteId site, int level, const at::Tensor& own) {
+  check<std::logic_error>(own.is_contiguous() && own.scalar_type() == at::kDouble,
+                          "site {} was given moments that are not contiguous float64", site);
+  const Reading reading = swap(site, own);
+  if (reading.pieces.empty()) return own;
+  const BandMoments bands(reading, *plan_, patch_, level, own.size(1) * own.size(2));
+  at::Tensor result = at::empty_like(own);
+  const auto* fresh = own.const_data_ptr<double>();
+  const auto* stale = reinterpret_cast<const double*>(reading.own_previous);
+  auto* target = result.mutable_data_ptr<double>();
+  for (std::int64_t i = 0; i < own.numel(); ++i) {
+    target[i] = stale == nullptr ? bands.mean(i, fresh[i])
+                                 : fresh[i] + (bands.mean(i, stale[i]) - stale[i]);
+  }
+  if (stale == nullptr) return result;
+  for (std::int64_t i = 0; i < own.numel(); i += 2) {
+    const double own_variance = fresh[i + 1] - fresh[i] * fresh[i];
+    const double square_of_mean = target[i] * target[i];
+    const double bound = kVarianceBound * bands.own_share() * own_variance;
+    if (target[i + 1] - square_of_mean < bound) target[i + 1] = square_of_mean + own_variance;
+  }
+  return result;
+}
+
+}  // namespace pcpp

@@ -1,0 +1,80 @@
+// What an operator is given of the world: its band's place in the image and its neighbours' rows.
+#ifndef PCPP_OPS_PATCH_CONTEXT_H_
+#define PCPP_OPS_PATCH_CONTEXT_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "cache/exchange_plan.h"
+#include "cache/stale_cache.h"
+
+namespace pcpp {
+
+// Rows of other patches around a rank's own, as tensors over the cache's memory: to be read before
+// the next exchange of the same context.
+struct Neighbours {
+  std::vector<at::Tensor> above;  // [batch, rows, ...] in the image's order
+  std::vector<at::Tensor> below;
+};
+
+// One rank's view of one request; used by that rank's thread alone. Operators are shared by all
+// ranks and hold no state: what they need between steps lies here.
+class PatchContext {
+ public:
+  // The whole image as one patch: exchanges nothing. For the VAE, and for tests.
+  explicit PatchContext(int text_slots = 0);
+
+  // `plan` and `cache` must outlive the context.
+  PatchContext(const ExchangePlan& plan, StaleCache& cache, int rank, int text_slots);
+
+  bool is_first() const { return patch_ == 0; }
+  bool is_last() const { return patch_ + 1 == patches_; }
+  bool is_whole() const { return patches_ == 1; }
+
+  // The rows of `level` that this rank computes; {0, 0} for a context of the whole image.
+  RowRange band(int level) const;
+
+  // Gives `own` (NHWC storage: [batch, rows, columns * channels] contiguous behind a channels-last
+  // [batch, channels, rows, columns] tensor) to the site and returns the halo rows as channels-last
+  // [batch, channels, 1, columns] tensors: at most one above and one below, none at the image's
+  // edge or where nothing is read.
+  Neighbours exchange_halo(SiteId site, const at::Tensor& own);
+
+  // `own` [batch, tokens, width] contiguous; returns the other bands' tokens that are read,
+  // [batch, n, width] each.
+  Neighbours exchange_tokens(SiteId site, const at::Tensor& own);
+
+  // GroupNorm's moments: `own` [batch, groups, 2] float64, mean and mean of squares, of the band's
+  // rows at `level`. Returns the moments to normalise with, of the same shape:
+  //  - own, where the site reads nobody's;
+  //  - else the mean over all bands, weighted by their rows: own fresh, the others' as they come;
+  //  - at sites that keep their own rows of the step that the others' are from (own stale), own
+  //    fresh + (that mean with own stale in place of own fresh - own stale), which is the former
+  //    in a synchronous step (DistriFusion, section 4).
+  // The true variance of all bands is never below (own rows / all rows) * own variance, by the law
+  // of total variance. A corrected one below half of that bound is replaced by own fresh variance,
+  // while the mean stays corrected.
+  at::Tensor exchange_moments(SiteId site, int level, const at::Tensor& own);
+
+  // The keys and values of a cross-attention, kept from the first step of the request on.
+  at::Tensor& text_slot(int slot) { return text_.at(static_cast<std::size_t>(slot)); }
+
+ private:
+  // `own` is dense: one item of the batch behind the other.
+  Reading swap(SiteId site, const at::Tensor& own);
+  Neighbours around_band(SiteId site, const Reading& reading,
+                         const std::function<at::Tensor(const Piece&)>& view) const;
+
+  const ExchangePlan* plan_ = nullptr;
+  StaleCache* cache_ = nullptr;
+  int patch_ = 0;
+  int patches_ = 1;
+  std::vector<at::Tensor> text_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_PATCH_CONTEXT_H_

@@ -1,0 +1,32 @@
+// Collects what the operators of a network register while it is built.
+#ifndef PCPP_OPS_SITE_REGISTRY_H_
+#define PCPP_OPS_SITE_REGISTRY_H_
+
+#include <utility>
+#include <vector>
+
+#include "cache/exchange_plan.h"
+
+namespace pcpp {
+
+// Operators must be built in the order in which they run: a site's id is its place in that order.
+class SiteRegistry {
+ public:
+  SiteId add(Site site) {
+    sites_.push_back(std::move(site));
+    return static_cast<SiteId>(sites_.size()) - 1;
+  }
+  // A place in PatchContext for the keys and values of one cross-attention.
+  int add_text_slot() { return text_slots_++; }
+
+  const std::vector<Site>& sites() const { return sites_; }
+  int text_slots() const { return text_slots_; }
+
+ private:
+  std::vector<Site> sites_;
+  int text_slots_ = 0;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_SITE_REGISTRY_H_

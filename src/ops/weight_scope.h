@@ -1,0 +1,62 @@
+// A network's weights by dotted scope, each taken once and accounted for.
+#ifndef PCPP_OPS_WEIGHT_SCOPE_H_
+#define PCPP_OPS_WEIGHT_SCOPE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.h"
+
+namespace pcpp {
+
+// A cheap view of one scope of a checkpoint's component. Not thread-safe.
+//
+//   const WeightScope unet(component.weights(), at::kFloat);
+//   const WeightScope block = unet.scope("down_blocks").scope(0);
+//   at::Tensor bias = block.take("conv.bias", {320});
+//   unet.finish();
+class WeightScope {
+ public:
+  // Converts every tensor that is taken to `dtype`. Keeps the mappings alive until it goes.
+  WeightScope(const Weights& weights, at::ScalarType dtype);
+  // Of tensors in memory that outlives the scope; `source` names them in errors.
+  WeightScope(std::map<std::string, TensorView> tensors, std::string source, at::ScalarType dtype);
+
+  // Tensors of whatever shape is asked for, without memory (meta): for planning from a config
+  // alone.
+  static WeightScope shapes_only();
+
+  WeightScope scope(const std::string& name) const;
+  WeightScope scope(std::int64_t index) const { return scope(std::to_string(index)); }
+
+  // The tensor `name` of this scope, contiguous, usable in and out of inference mode. Throws
+  // CheckpointError, naming the tensor and the file, where it is missing, has another shape, holds
+  // integers or a value that is not finite; std::logic_error where it was taken before.
+  at::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) const;
+  bool has(const std::string& name) const;
+  // Marks a tensor as known but not needed (position_ids of older CLIP files), if it is there.
+  void ignore(const std::string& name) const;
+
+  // Throws CheckpointError naming the tensors that nobody took or ignored.
+  void finish() const;
+
+  // The dotted scope, without a trailing dot.
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Source;
+  WeightScope(std::shared_ptr<Source> source, std::string path);
+  std::string full_name(const std::string& name) const;
+
+  std::shared_ptr<Source> source_;
+  std::string path_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_WEIGHT_SCOPE_H_

@@ -1,0 +1,226 @@
+#include "ops/attention.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <tuple>
+
+#include "support/random_weights.h"
+#include "support/run_patches.h"
+#include "support/tensors.h"
+
+namespace pcpp {
+namespace {
+
+constexpr std::int64_t kWidth = 24;
+constexpr std::int64_t kTextWidth = 10;
+constexpr std::int64_t kHeads = 3;
+constexpr std::int64_t kColumns = 5;  // of the latent
+constexpr double kRounding = 1e-6;
+
+RandomWeights attention_weights(std::int64_t key_width) {
+  RandomWeights weights(11);
+  weights.add("attn.to_q.weight", {kWidth, kWidth});
+  weights.add("attn.to_k.weight", {kWidth, key_width});
+  weights.add("attn.to_v.weight", {kWidth, key_width});
+  weights.add("attn.to_out.0.weight", {kWidth, kWidth});
+  weights.add("attn.to_out.0.bias", {kWidth});
+  return weights;
+}
+
+// [batch, n, width] -> [batch, heads, n, width / heads]
+at::Tensor by_head(const at::Tensor& tokens) {
+  return tokens.reshape({tokens.size(0), tokens.size(1), kHeads, kWidth / kHeads}).transpose(1, 2);
+}
+
+// The definition, in float64: `readers` attend to `read`.
+at::Tensor reference(const RandomWeights& weights, const at::Tensor& readers,
+                     const at::Tensor& read) {
+  const auto project = [&](const at::Tensor& tokens, const std::string& name) {
+    return at::linear(tokens.to(at::kDouble), weights.at("attn." + name).to(at::kDouble));
+  };
+  const at::Tensor query = by_head(project(readers, "to_q.weight"));
+  const at::Tensor key = by_head(project(read, "to_k.weight"));
+  const at::Tensor value = by_head(project(read, "to_v.weight"));
+  const double size = static_cast<double>(kWidth / kHeads);
+  const at::Tensor scores = at::matmul(query, key.transpose(2, 3)) / std::sqrt(size);
+  const at::Tensor mixed = at::matmul(at::softmax(scores, -1), value).transpose(1, 2);
+  return at::linear(mixed.reshape({readers.size(0), readers.size(1), kWidth}),
+                    weights.at("attn.to_out.0.weight").to(at::kDouble),
+                    weights.at("attn.to_out.0.bias").to(at::kDouble));
+}
+
+// latent rows, patches, level.
+using SplitParam = std::tuple<std::int64_t, int, int>;
+
+class SplitAttention : public testing::TestWithParam<SplitParam> {
+ protected:
+  SplitAttention()
+      : weights_(attention_weights(kWidth)),
+        attention_(weights_.scope().scope("attn"), kWidth, kHeads, level(), sites_) {
+    setup_.patches = std::get<1>(GetParam());
+    setup_.row_unit = 2;
+    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2, sizeof(float)};
+    setup_.steps = 3;
+    setup_.parallel = ParallelConfig::distrifusion();
+    setup_.parallel.sync_steps = 2;
+  }
+
+  static int level() { return std::get<2>(GetParam()); }
+  static std::int64_t columns() { return rows_at_level(kColumns, level()); }
+  at::Tensor tokens(std::uint64_t seed) const {
+    const std::int64_t rows = rows_at_level(setup_.shape.latent_rows, level());
+    return random_tensor(seed, {2, rows * columns(), kWidth});
+  }
+  // The bands as intervals of the flattened tokens.
+  std::vector<RowRange> bands() const {
+    std::vector<RowRange> result;
+    for (const RowRange& latent :
+         split_rows(setup_.shape.latent_rows, setup_.row_unit, setup_.patches)) {
+      const RowRange band = band_at_level(latent, level());
+      result.push_back({band.begin * columns(), band.end * columns()});
+    }
+    return result;
+  }
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) const {
+    return run_patches(setup_, sites_, [&](int step, PatchContext& context) {
+      return attention_(
+          band_tokens(inputs[static_cast<std::size_t>(step)], context, columns(), level()),
+          context);
+    });
+  }
+  // Steady: every band attends to its own tokens of `now` between the tokens of `before` in the
+  // interval [read.begin, read.end).
+  template <typename ReadOf>
+  at::Tensor expected_steady(const at::Tensor& before, const at::Tensor& now,
+                             const ReadOf& read_of) const {
+    std::vector<at::Tensor> parts;
+    for (std::size_t i = 0; i < bands().size(); ++i) {
+      const RowRange own = bands()[i];
+      const RowRange read = read_of(i);
+      const at::Tensor fresh = now.narrow(1, own.begin, own.size());
+      const at::Tensor all = at::cat({before.narrow(1, read.begin, own.begin - read.begin), fresh,
+                                      before.narrow(1, own.end, read.end - own.end)},
+                                     1);
+      parts.push_back(reference(weights_, fresh, all));
+    }
+    return at::cat(parts, 1);
+  }
+
+  RandomWeights weights_;
+  SiteRegistry sites_;
+  SelfAttention attention_;
+  PatchSetup setup_;
+};
+
+TEST_P(SplitAttention, SynchronousStepsEqualTheWhole) {
+  for (const ParallelConfig& config : {ParallelConfig::distrifusion(), ParallelConfig::pcpp()}) {
+    setup_.parallel = config;
+    setup_.parallel.sync_steps = 2;
+    const std::vector<at::Tensor> inputs = {tokens(1), tokens(2), tokens(2)};
+    const std::vector<at::Tensor> results = run(inputs);
+    for (std::size_t step = 0; step < 2; ++step) {
+      EXPECT_LT(relative_error(results[step], reference(weights_, inputs[step], inputs[step])),
+                kRounding);
+    }
+  }
+}
+
+TEST_P(SplitAttention, SteadyEqualsSynchronousWhereNothingMoved) {
+  const std::vector<at::Tensor> results = run({tokens(1), tokens(2), tokens(2)});
+  EXPECT_TRUE(at::equal(results[2], results[1]));
+}
+
+TEST_P(SplitAttention, ReachAllReadsAllTokensOfTheStepBefore) {
+  const at::Tensor before = tokens(2);
+  const at::Tensor now = tokens(3);
+  const RowRange everything{0, now.size(1)};
+  const at::Tensor expected = expected_steady(before, now, [&](std::size_t) { return everything; });
+  EXPECT_LT(relative_error(run({tokens(1), before, now})[2], expected), kRounding);
+}
+
+// [floor(a - p L_above), floor(b + p L_below)), method.md, with p in tenths.
+TEST_P(SplitAttention, ReachAdjacentReadsThePartialInterval) {
+  const at::Tensor before = tokens(2);
+  const at::Tensor now = tokens(3);
+  for (const std::int64_t tenths : {0, 3, 5, 10}) {
+    setup_.parallel = ParallelConfig::pcpp(static_cast<double>(tenths) / 10);
+    setup_.parallel.sync_steps = 2;
+    const auto read_of = [&](std::size_t i) {
+      const std::vector<RowRange> all = bands();
+      RowRange read = all[i];
+      if (i > 0) read.begin = (10 * read.begin - tenths * all[i - 1].size()) / 10;
+      if (i + 1 < all.size()) read.end = (10 * read.end + tenths * all[i + 1].size()) / 10;
+      return read;
+    };
+    const at::Tensor expected = expected_steady(before, now, read_of);
+    EXPECT_LT(relative_error(run({tokens(1), before, now})[2], expected), kRounding) << tenths;
+  }
+}
+
+TEST_P(SplitAttention, ReachNoneAttendsToTheOwnBandAlone) {
+  setup_.parallel = ParallelConfig::naive();
+  const at::Tensor now = tokens(3);
+  const at::Tensor expected = expected_steady(now, now, [&](std::size_t i) { return bands()[i]; });
+  for (const at::Tensor& result : run({now, now, now})) {
+    EXPECT_LT(relative_error(result, expected), kRounding);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Heights, SplitAttention,
+                         testing::Combine(testing::Values(14, 16, 17, 23),
+                                          testing::Values(1, 2, 3, 4, 5, 7),
+                                          testing::Values(0, 1)));
+
+TEST(SelfAttention, WholeImageEqualsTheDefinition) {
+  const RandomWeights weights = attention_weights(kWidth);
+  SiteRegistry sites;
+  const SelfAttention attention(weights.scope().scope("attn"), kWidth, kHeads, 2, sites);
+  const at::Tensor tokens = random_tensor(4, {2, 33, kWidth});
+  PatchContext whole;
+  EXPECT_LT(relative_error(attention(tokens, whole), reference(weights, tokens, tokens)),
+            kRounding);
+  ASSERT_EQ(sites.sites().size(), 1U);
+  EXPECT_EQ(sites.sites()[0].name, "attn");
+  EXPECT_EQ(sites.sites()[0].kind, SiteKind::attention);
+  EXPECT_EQ(sites.sites()[0].level, 2);
+  EXPECT_EQ(sites.sites()[0].width, 2 * kWidth);
+}
+
+TEST(CrossAttention, ReadsTheTextThatTheRequestBeganWith) {
+  const RandomWeights weights = attention_weights(kTextWidth);
+  SiteRegistry sites;
+  const CrossAttention attention(weights.scope().scope("attn"), kWidth, kTextWidth, kHeads, sites);
+  EXPECT_TRUE(sites.sites().empty());
+  EXPECT_EQ(sites.text_slots(), 1);
+  const at::Tensor tokens = random_tensor(5, {2, 33, kWidth});
+  const at::Tensor text = random_tensor(6, {2, 7, kTextWidth});
+  PatchContext whole(sites.text_slots());
+  const at::Tensor expected = reference(weights, tokens, text);
+  EXPECT_LT(relative_error(attention(tokens, text, whole), expected), kRounding);
+  EXPECT_TRUE(whole.text_slot(0).defined());
+  EXPECT_LT(relative_error(attention(tokens, text * 2, whole), expected), kRounding);
+  PatchContext next(sites.text_slots());
+  EXPECT_LT(relative_error(attention(tokens, text * 2, next), reference(weights, tokens, text * 2)),
+            kRounding);
+}
+
+TEST(SelfAttention, Bfloat16IsWithinItsRounding) {
+  const RandomWeights weights = attention_weights(kWidth);
+  SiteRegistry sites;
+  const SelfAttention attention(weights.scope(at::kBFloat16).scope("attn"), kWidth, kHeads, 0,
+                                sites);
+  const at::Tensor tokens = random_tensor(4, {2, 33, kWidth});
+  PatchContext whole;
+  EXPECT_LT(relative_error(attention(tokens.to(at::kBFloat16), whole),
+                           reference(weights, tokens, tokens)),
+            2e-2);
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,97 @@
+#include "ops/linear.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/matmul.h>
+#include <gtest/gtest.h>
+
+#include "pcpp/error.h"
+#include "support/random_weights.h"
+#include "support/tensors.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kRounding = 1e-6;
+
+RandomWeights linear_weights() {
+  RandomWeights weights(3);
+  weights.add("a.weight", {12, 20});
+  weights.add("a.bias", {12});
+  weights.add("b.weight", {12, 20});
+  weights.add("conv.weight", {12, 20, 1, 1});
+  weights.add("conv.bias", {12});
+  return weights;
+}
+
+at::Tensor product(const at::Tensor& input, const at::Tensor& weight) {
+  return at::matmul(input.to(at::kDouble), weight.to(at::kDouble).reshape({12, 20}).t());
+}
+
+TEST(Linear, IsTheProductAndTheBias) {
+  const RandomWeights weights = linear_weights();
+  const WeightScope scope = weights.scope();
+  const Linear with_bias(scope.scope("a"), 20, 12);
+  const Linear without_bias(scope.scope("b"), 20, 12, Linear::Bias::no);
+  const at::Tensor input = random_tensor(1, {2, 5, 20});
+  EXPECT_LT(relative_error(with_bias(input),
+                           product(input, weights.at("a.weight")) + weights.at("a.bias")),
+            kRounding);
+  EXPECT_LT(relative_error(without_bias(input), product(input, weights.at("b.weight"))), kRounding);
+}
+
+TEST(Linear, ReadsTheKernelOfAConvolution) {
+  const RandomWeights weights = linear_weights();
+  const Linear linear(weights.scope().scope("conv"), 20, 12, Linear::Bias::yes,
+                      Linear::Kind::convolution_1x1);
+  const at::Tensor input = random_tensor(1, {2, 5, 20});
+  EXPECT_LT(relative_error(linear(input),
+                           product(input, weights.at("conv.weight")) + weights.at("conv.bias")),
+            kRounding);
+  EXPECT_THROW(Linear(weights.scope().scope("conv"), 20, 12), CheckpointError);
+  EXPECT_THROW(
+      Linear(weights.scope().scope("a"), 20, 12, Linear::Bias::yes, Linear::Kind::convolution_1x1),
+      CheckpointError);
+}
+
+TEST(Linear, StacksTwoWeights) {
+  const RandomWeights weights = linear_weights();
+  const WeightScope scope = weights.scope();
+  const Linear linear(scope.scope("b"), scope.scope("a"), 20, 12);
+  const at::Tensor input = random_tensor(1, {2, 5, 20});
+  const at::Tensor expected =
+      at::cat({product(input, weights.at("b.weight")), product(input, weights.at("a.weight"))}, -1);
+  EXPECT_LT(relative_error(linear(input), expected), kRounding);
+}
+
+TEST(Linear, Bfloat16IsWithinItsRounding) {
+  const RandomWeights weights = linear_weights();
+  const Linear linear(weights.scope(at::kBFloat16).scope("a"), 20, 12);
+  const at::Tensor input = random_tensor(1, {2, 5, 20});
+  const at::Tensor result = linear(input.to(at::kBFloat16));
+  EXPECT_EQ(result.scalar_type(), at::kBFloat16);
+  EXPECT_LT(relative_error(result, product(input, weights.at("a.weight")) + weights.at("a.bias")),
+            1e-2);
+}
+
+TEST(Linear, HasNoMemoryWhereOnlyShapesAreKnown) {
+  const WeightScope shapes = WeightScope::shapes_only();
+  constexpr std::int64_t kHuge = 1 << 24;
+  const Linear one(shapes, kHuge, kHuge);
+  const Linear two(shapes, shapes, kHuge, kHuge);
+}
+
+TEST(LayerNorm, EqualsLibtorchInFloat64) {
+  RandomWeights weights(5);
+  weights.add("norm.weight", {20}, 1.0);
+  weights.add("norm.bias", {20});
+  const LayerNorm norm(weights.scope().scope("norm"), 20, 1e-2);
+  const at::Tensor input = random_tensor(2, {2, 7, 20}) * 0.3;
+  const at::Tensor expected =
+      at::layer_norm(input.to(at::kDouble), {20}, weights.at("norm.weight").to(at::kDouble),
+                     weights.at("norm.bias").to(at::kDouble), 1e-2);
+  EXPECT_LT(relative_error(norm(input), expected), kRounding);
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,167 @@
+#include "ops/weight_scope.h"
+
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "pcpp/error.h"
+
+namespace pcpp {
+namespace {
+
+// The elements' bytes behind one more byte, as in a file whose tensors are not aligned.
+template <typename T>
+std::vector<std::byte> unaligned(const std::vector<T>& values) {
+  std::vector<std::byte> bytes(1 + values.size() * sizeof(T));
+  std::memcpy(bytes.data() + 1, values.data(), values.size() * sizeof(T));
+  return bytes;
+}
+
+TensorView view_of(const std::vector<std::byte>& bytes, DType dtype,
+                   const std::vector<std::int64_t>& shape) {
+  return {dtype, shape, std::span(bytes).subspan(1)};
+}
+
+// The text of the CheckpointError that `action` throws; empty if it throws none.
+template <typename Action>
+std::string refusal(const Action& action) {
+  try {
+    action();
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+const std::vector<std::byte> kFloats =
+    unaligned(std::vector<float>{1.5F, -2.0F, 0.25F, 4.0F, 0.0F, -0.5F});
+
+WeightScope floats() {
+  return {{{"a.weight", view_of(kFloats, DType::f32, {2, 3})},
+           {"a.bias", view_of(kFloats, DType::f32, {6})},
+           {"b.0.bias", view_of(kFloats, DType::f32, {6})}},
+          "model.safetensors",
+          at::kFloat};
+}
+
+TEST(WeightScope, TakesByDottedName) {
+  const WeightScope root = floats();
+  const at::Tensor weight = root.scope("a").take("weight", {2, 3});
+  EXPECT_TRUE(weight.is_contiguous());
+  EXPECT_EQ(weight.scalar_type(), at::kFloat);
+  EXPECT_EQ(weight[0][1].item<float>(), -2.0F);
+  EXPECT_EQ(weight[1][2].item<float>(), -0.5F);
+  const WeightScope nested = root.scope("b").scope(0);
+  EXPECT_EQ(nested.path(), "b.0");
+  EXPECT_TRUE(nested.has("bias"));
+  EXPECT_FALSE(nested.has("weight"));
+  EXPECT_EQ(root.take("b.0.bias", {6})[0].item<float>(), 1.5F);
+}
+
+TEST(WeightScope, ConvertsEveryFloatingType) {
+  const auto f64 = unaligned(std::vector<double>{1.5, -2.0});
+  const auto f16 = unaligned(std::vector<std::uint16_t>{0x3E00, 0xC000});
+  const auto bf16 = unaligned(std::vector<std::uint16_t>{0x3FC0, 0xC000});
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const WeightScope scope({{"f64", view_of(f64, DType::f64, {2})},
+                             {"f16", view_of(f16, DType::f16, {2})},
+                             {"bf16", view_of(bf16, DType::bf16, {2})}},
+                            "model.safetensors", dtype);
+    for (const char* name : {"f64", "f16", "bf16"}) {
+      const at::Tensor values = scope.take(name, {2});
+      EXPECT_EQ(values.scalar_type(), dtype);
+      EXPECT_EQ(values[0].item<float>(), 1.5F) << name;
+      EXPECT_EQ(values[1].item<float>(), -2.0F) << name;
+    }
+    scope.finish();
+  }
+}
+
+TEST(WeightScope, NamesAMissingTensor) {
+  const std::string text = refusal([] { floats().scope("a").take("scale", {6}); });
+  EXPECT_TRUE(contains(text, "a.scale")) << text;
+  EXPECT_TRUE(contains(text, "missing")) << text;
+  EXPECT_TRUE(contains(text, "model.safetensors")) << text;
+}
+
+TEST(WeightScope, NamesAWrongShape) {
+  const std::string text = refusal([] { floats().take("a.weight", {3, 2}); });
+  EXPECT_TRUE(contains(text, "a.weight")) << text;
+  EXPECT_TRUE(contains(text, "[2, 3]")) << text;
+  EXPECT_TRUE(contains(text, "[3, 2]")) << text;
+}
+
+TEST(WeightScope, NamesWhatNobodyTook) {
+  const WeightScope root = floats();
+  root.take("a.bias", {6});
+  const std::string text = refusal([&] { root.finish(); });
+  EXPECT_TRUE(contains(text, "a.weight")) << text;
+  EXPECT_TRUE(contains(text, "b.0.bias")) << text;
+  EXPECT_FALSE(contains(text, "a.bias")) << text;
+  root.take("a.weight", {2, 3});
+  root.scope("b").scope(0).ignore("bias");
+  root.scope("b").ignore("not there");
+  root.finish();
+}
+
+TEST(WeightScope, RefusesValuesThatAreNotFinite) {
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+        -std::numeric_limits<float>::infinity()}) {
+    std::vector<float> values(100, 1.0F);
+    values[99] = value;
+    const auto bytes = unaligned(values);
+    const WeightScope root({{"a.weight", view_of(bytes, DType::f32, {100})}}, "model.safetensors",
+                           at::kBFloat16);
+    const std::string text = refusal([&] { root.take("a.weight", {100}); });
+    EXPECT_TRUE(contains(text, "a.weight")) << text;
+    EXPECT_TRUE(contains(text, "finite")) << text;
+  }
+  std::vector<float> largest(3, std::numeric_limits<float>::max());
+  const auto bytes = unaligned(largest);
+  EXPECT_EQ(WeightScope({{"a", view_of(bytes, DType::f32, {3})}}, "file", at::kFloat)
+                .take("a", {3})[0]
+                .item<float>(),
+            std::numeric_limits<float>::max());
+}
+
+TEST(WeightScope, RefusesIntegers) {
+  const auto bytes = unaligned(std::vector<std::int64_t>{1, 2});
+  const WeightScope root({{"ids", view_of(bytes, DType::i64, {2})}}, "model.safetensors",
+                         at::kFloat);
+  const std::string text = refusal([&] { root.take("ids", {2}); });
+  EXPECT_TRUE(contains(text, "ids")) << text;
+}
+
+TEST(WeightScope, GivesATensorOnce) {
+  const WeightScope root = floats();
+  root.take("a.bias", {6});
+  EXPECT_THROW(root.scope("a").take("bias", {6}), std::logic_error);
+}
+
+TEST(WeightScope, TensorsOfInferenceModeAreOrdinaryOnes) {
+  const c10::InferenceMode inference;
+  EXPECT_FALSE(floats().take("a.bias", {6}).is_inference());
+}
+
+TEST(WeightScope, ShapesNeedNoMemoryAndNoNames) {
+  const WeightScope shapes = WeightScope::shapes_only();
+  const at::Tensor huge = shapes.scope("any").take("weight", {1 << 20, 1 << 20, 3, 3});
+  EXPECT_TRUE(huge.is_meta());
+  EXPECT_EQ(huge.size(0), 1 << 20);
+  shapes.take("weight", {1});
+  shapes.take("weight", {1});
+  shapes.finish();
+}
+
+}  // namespace
+}  // namespace pcpp
