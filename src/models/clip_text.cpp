@@ -1,0 +1,203 @@
+#include "models/clip_text.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/eq.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sigmoid.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "ops/linear.h"
+
+namespace pcpp {
+namespace {
+
+struct ClipOptions {
+  std::int64_t vocabulary = 0;
+  std::int64_t width = 0;
+  std::int64_t feed_forward_width = 0;
+  std::int64_t layers = 0;
+  std::int64_t heads = 0;
+  std::int64_t max_tokens = 0;
+  std::int64_t end_id = 0;
+  std::int64_t projection_width = 0;
+  double norm_epsilon = 1e-5;
+  bool quick_gelu = true;
+  std::optional<bool> projection;  // absent: the weights say
+};
+
+// Whether the class that the config names has a projection behind it.
+std::optional<bool> projection_of(ConfigReader& config) {
+  const std::vector<std::string> names = config.texts("architectures", {});
+  if (names.empty()) return std::nullopt;
+  if (names.size() == 1 && names[0] == "CLIPTextModel") return false;
+  if (names.size() == 1 && names[0] == "CLIPTextModelWithProjection") return true;
+  config.refuse("architectures",
+                "only [\"CLIPTextModel\"] and [\"CLIPTextModelWithProjection\"] are supported");
+}
+
+ClipOptions read_options(ConfigReader& config) {
+  config.require_equal("model_type", "clip_text_model", "clip_text_model");
+  ClipOptions options;
+  options.projection = projection_of(config);
+  options.vocabulary = config.integer("vocab_size", 49408);
+  options.width = config.integer("hidden_size", 512);
+  options.feed_forward_width = config.integer("intermediate_size", 2048);
+  options.layers = config.integer("num_hidden_layers", 12);
+  options.heads = config.integer("num_attention_heads", 8);
+  options.max_tokens = config.integer("max_position_embeddings", 77);
+  options.end_id = config.integer("eos_token_id", 49407);
+  options.projection_width = config.integer("projection_dim", 512);
+  options.norm_epsilon = config.number("layer_norm_eps", 1e-5);
+  options.quick_gelu =
+      config.one_of("hidden_act", {"quick_gelu", "gelu"}, "quick_gelu") == "quick_gelu";
+  for (const auto& [key, value] : {std::pair{"vocab_size", options.vocabulary},
+                                   {"hidden_size", options.width},
+                                   {"intermediate_size", options.feed_forward_width},
+                                   {"num_attention_heads", options.heads},
+                                   {"num_hidden_layers", options.layers},
+                                   {"max_position_embeddings", options.max_tokens},
+                                   {"projection_dim", options.projection_width}}) {
+    if (value < 1) config.refuse(key, "it must be at least 1");
+  }
+  if (options.width % options.heads != 0) {
+    config.refuse("hidden_size", "it must be a multiple of num_attention_heads");
+  }
+  if (!(options.norm_epsilon > 0)) config.refuse("layer_norm_eps", "it must be positive");
+  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range",
+                 "bos_token_id", "pad_token_id", "torch_dtype", "dtype", "transformers_version"});
+  config.finish();
+  return options;
+}
+
+// CLIPEncoderLayer.
+class Layer {
+ public:
+  Layer(const WeightScope& weights, const ClipOptions& options)
+      : norm1_(weights.scope("layer_norm1"), options.width, options.norm_epsilon),
+        query_(weights.scope("self_attn").scope("q_proj"), options.width, options.width),
+        key_(weights.scope("self_attn").scope("k_proj"), options.width, options.width),
+        value_(weights.scope("self_attn").scope("v_proj"), options.width, options.width),
+        out_(weights.scope("self_attn").scope("out_proj"), options.width, options.width),
+        norm2_(weights.scope("layer_norm2"), options.width, options.norm_epsilon),
+        expand_(weights.scope("mlp").scope("fc1"), options.width, options.feed_forward_width),
+        contract_(weights.scope("mlp").scope("fc2"), options.feed_forward_width, options.width),
+        heads_(options.heads),
+        quick_gelu_(options.quick_gelu) {}
+
+  // [batch, tokens, width] to the same.
+  at::Tensor operator()(const at::Tensor& tokens) const {
+    at::Tensor hidden = attend_backwards(norm1_(tokens)).add_(tokens);
+    at::Tensor expanded = expand_(norm2_(hidden));
+    expanded = quick_gelu_ ? at::sigmoid(expanded.mul(1.702)).mul_(expanded) : at::gelu(expanded);
+    return contract_(expanded).add_(hidden);
+  }
+
+ private:
+  // Every token sees itself and those before it.
+  at::Tensor attend_backwards(const at::Tensor& tokens) const {
+    const auto by_head = [&](const at::Tensor& rows) {
+      return rows.unflatten(2, {heads_, -1}).transpose(1, 2);  // [batch, heads, tokens, size]
+    };
+    const at::Tensor attended = at::scaled_dot_product_attention(
+        by_head(query_(tokens)), by_head(key_(tokens)), by_head(value_(tokens)), std::nullopt, 0.0,
+        /*is_causal=*/true);
+    return out_(attended.transpose(1, 2).flatten(2));
+  }
+
+  LayerNorm norm1_;
+  Linear query_;
+  Linear key_;
+  Linear value_;
+  Linear out_;
+  LayerNorm norm2_;
+  Linear expand_;
+  Linear contract_;
+  std::int64_t heads_;
+  bool quick_gelu_;
+};
+
+// Before release 5, transformers put all but the projection under one more name.
+WeightScope text_scope(const WeightScope& weights) {
+  const WeightScope nested = weights.scope("text_model");
+  return nested.has("embeddings.token_embedding.weight") ? nested : weights;
+}
+
+}  // namespace
+
+struct ClipText::Parts {
+  Parts(const ClipOptions& read, const WeightScope& weights, const WeightScope& text)
+      : options(read),
+        token_embedding(
+            text.take("embeddings.token_embedding.weight", {options.vocabulary, options.width})),
+        position_embedding(
+            text.take("embeddings.position_embedding.weight", {options.max_tokens, options.width})),
+        final_norm(text.scope("final_layer_norm"), options.width, options.norm_epsilon) {
+    for (std::int64_t i = 0; i < options.layers; ++i) {
+      layers.emplace_back(text.scope("encoder").scope("layers").scope(i), options);
+    }
+    if (options.projection.value_or(weights.has("text_projection.weight"))) {
+      projection.emplace(weights.scope("text_projection"), options.width, options.projection_width,
+                         Linear::Bias::no);
+    }
+    text.ignore("embeddings.position_ids");
+    weights.finish();
+  }
+
+  // [batch], the place of each text's end.
+  at::Tensor end_places(const at::Tensor& ids) const {
+    // Configs of old name 2 for the end; transformers then takes the greatest id, which it is.
+    constexpr std::int64_t kOldEndId = 2;
+    if (options.end_id == kOldEndId) return at::argmax(ids, 1);
+    return at::argmax(at::eq(ids, options.end_id).to(at::kInt), 1);  // the first one
+  }
+
+  ClipOptions options;
+  at::Tensor token_embedding;
+  at::Tensor position_embedding;
+  std::vector<Layer> layers;
+  LayerNorm final_norm;
+  std::optional<Linear> projection;
+};
+
+ClipText::ClipText(ConfigReader config, const WeightScope& weights)
+    : parts_(std::make_unique<Parts>(read_options(config), weights, text_scope(weights))) {}
+ClipText::~ClipText() = default;
+ClipText::ClipText(ClipText&&) noexcept = default;
+ClipText& ClipText::operator=(ClipText&&) noexcept = default;
+
+ClipText::Output ClipText::operator()(const at::Tensor& ids) const {
+  check<ConfigError>(ids.dim() == 2 && ids.size(1) >= 1 && ids.size(1) <= max_tokens(),
+                     "the text encoder takes between 1 and {} tokens a text, not {}", max_tokens(),
+                     ids.size(-1));
+  Output output;
+  at::Tensor hidden = at::embedding(parts_->token_embedding, ids)
+                          .add_(parts_->position_embedding.narrow(0, 0, ids.size(1)));
+  output.hidden_states.push_back(hidden);
+  for (const Layer& layer : parts_->layers) {
+    hidden = layer(hidden);
+    output.hidden_states.push_back(hidden);
+  }
+  output.last_hidden_state = parts_->final_norm(hidden);
+  output.pooled = output.last_hidden_state.index(
+      {at::arange(ids.size(0), ids.options()), parts_->end_places(ids)});
+  if (parts_->projection) output.pooled = (*parts_->projection)(output.pooled);
+  return output;
+}
+
+std::int64_t ClipText::width() const { return parts_->options.width; }
+
+std::int64_t ClipText::max_tokens() const { return parts_->options.max_tokens; }
+
+std::int64_t ClipText::vocabulary_size() const { return parts_->options.vocabulary; }
+
+bool ClipText::has_projection() const { return parts_->projection.has_value(); }
+
+}  // namespace pcpp

@@ -1,0 +1,49 @@
+// transformers' CLIPTextModel and CLIPTextModelWithProjection.
+#ifndef PCPP_MODELS_CLIP_TEXT_H_
+#define PCPP_MODELS_CLIP_TEXT_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "io/config_reader.h"
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// Immutable; thread-safe.
+class ClipText {
+ public:
+  // Reads the component's config.json whole (an option that is not supported is refused by name)
+  // and takes all of its weights.
+  ClipText(ConfigReader config, const WeightScope& weights);
+  ~ClipText();
+  ClipText(ClipText&&) noexcept;
+  ClipText& operator=(ClipText&&) noexcept;
+
+  struct Output {
+    // hidden_states[0] are the embeddings, [i] the i-th layer's output, as in transformers:
+    // [batch, tokens, width].
+    std::vector<at::Tensor> hidden_states;
+    at::Tensor last_hidden_state;  // the last layer's output behind the final LayerNorm
+    at::Tensor pooled;  // [batch, width], at the end-of-text token; behind the projection
+                        // where the model has one: [batch, projection_dim]
+  };
+  // ids: [batch, tokens] int64, each below vocabulary_size(); tokens <= max_tokens().
+  Output operator()(const at::Tensor& ids) const;
+
+  std::int64_t width() const;
+  std::int64_t max_tokens() const;
+  std::int64_t vocabulary_size() const;
+  bool has_projection() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_MODELS_CLIP_TEXT_H_

@@ -1,0 +1,55 @@
+#include "models/layers.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/upsample_nearest2d.h>
+
+namespace pcpp {
+
+at::Tensor as_tokens(const at::Tensor& image) {
+  return image.permute({0, 2, 3, 1}).view({image.size(0), image.size(2) * image.size(3), -1});
+}
+
+at::Tensor as_image(const at::Tensor& tokens, std::int64_t rows) {
+  return tokens.view({tokens.size(0), rows, tokens.size(1) / rows, tokens.size(2)})
+      .permute({0, 3, 1, 2});
+}
+
+at::Tensor join_channels(const at::Tensor& first, const at::Tensor& second) {
+  return at::cat({first.permute({0, 2, 3, 1}), second.permute({0, 2, 3, 1})}, 3)
+      .permute({0, 3, 1, 2});
+}
+
+ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64_t out,
+                         std::optional<std::int64_t> time_width, NormOptions norm, int level,
+                         SiteRegistry& sites)
+    : norm1_(weights.scope("norm1"), in, norm.groups, norm.epsilon, GroupNorm::Activation::silu,
+             level, sites),
+      conv1_(weights.scope("conv1"), in, out, 1, level, sites),
+      norm2_(weights.scope("norm2"), out, norm.groups, norm.epsilon, GroupNorm::Activation::silu,
+             level, sites),
+      conv2_(weights.scope("conv2"), out, out, 1, level, sites) {
+  if (time_width) time_projection_.emplace(weights.scope("time_emb_proj"), *time_width, out);
+  if (in != out) {
+    shortcut_.emplace(weights.scope("conv_shortcut"), in, out, Linear::Bias::yes,
+                      Linear::Kind::convolution_1x1);
+  }
+}
+
+at::Tensor ResnetBlock::operator()(const at::Tensor& image, const at::Tensor& time,
+                                   PatchContext& context) const {
+  at::Tensor hidden = conv1_(norm1_(image, context), context);
+  if (time_projection_) hidden.add_((*time_projection_)(time).unsqueeze(2).unsqueeze(3));
+  hidden = conv2_(norm2_(hidden, context), context);
+  return hidden.add_(shortcut_ ? as_image((*shortcut_)(as_tokens(image)), image.size(2)) : image);
+}
+
+Upsampler::Upsampler(const WeightScope& weights, std::int64_t channels, int level,
+                     SiteRegistry& sites)
+    : conv_(weights.scope("conv"), channels, channels, 1, level, sites) {}
+
+at::Tensor Upsampler::operator()(const at::Tensor& image, std::int64_t rows, std::int64_t columns,
+                                 PatchContext& context) const {
+  return conv_(at::upsample_nearest2d(image, {rows, columns}), context);
+}
+
+}  // namespace pcpp

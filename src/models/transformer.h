@@ -1,0 +1,68 @@
+// The U-Net's transformers over an image's tokens.
+#ifndef PCPP_MODELS_TRANSFORMER_H_
+#define PCPP_MODELS_TRANSFORMER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/attention.h"
+#include "ops/group_norm.h"
+#include "ops/linear.h"
+#include "ops/patch_context.h"
+#include "ops/site_registry.h"
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// BasicTransformerBlock: self-attention, cross-attention and a GEGLU feed-forward, each behind a
+// LayerNorm and added to its input. Immutable.
+class TransformerBlock {
+ public:
+  TransformerBlock(const WeightScope& weights, std::int64_t width, std::int64_t text_width,
+                   std::int64_t heads, int level, SiteRegistry& sites);
+  // tokens [batch, n, width], text [batch, m, text_width].
+  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& text,
+                        PatchContext& context) const;
+
+ private:
+  at::Tensor feed_forward(const at::Tensor& tokens) const;
+
+  LayerNorm norm1_;
+  SelfAttention self_attention_;
+  LayerNorm norm2_;
+  CrossAttention cross_attention_;
+  LayerNorm norm3_;
+  Linear expand_;
+  Linear contract_;
+};
+
+struct TransformerOptions {
+  std::int64_t channels = 0;
+  std::int64_t heads = 0;
+  std::int64_t text_width = 0;
+  std::int64_t layers = 1;
+  std::int64_t norm_groups = 32;
+  bool linear_projection = false;  // how its two projections are stored
+};
+
+// Transformer2DModel: GroupNorm, projection, blocks, projection, added to the image. Immutable.
+class Transformer {
+ public:
+  Transformer(const WeightScope& weights, const TransformerOptions& options, int level,
+              SiteRegistry& sites);
+  // image [batch, channels, rows, columns], to the same.
+  at::Tensor operator()(const at::Tensor& image, const at::Tensor& text,
+                        PatchContext& context) const;
+
+ private:
+  GroupNorm norm_;
+  Linear project_in_;
+  std::vector<TransformerBlock> blocks_;
+  Linear project_out_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_MODELS_TRANSFORMER_H_

@@ -1,0 +1,132 @@
+#include "models/unet.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/silu.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "models/time_embedding.h"
+#include "models/unet_blocks.h"
+#include "ops/conv2d.h"
+#include "ops/group_norm.h"
+
+namespace pcpp {
+
+struct UNet::Parts {
+  Parts(const UNetConfig& options, const WeightScope& weights)
+      : config(options),
+        base_channels(options.levels.front().channels),
+        time_embedding(weights.scope("time_embedding"), base_channels, 4 * base_channels),
+        conv_in(weights.scope("conv_in"), options.in_channels, base_channels),
+        down(make_down(weights)),
+        mid(weights.scope("mid_block"), config, sites),
+        up(make_up(weights)),
+        norm_out(weights.scope("conv_norm_out"), base_channels, config.norm_groups,
+                 config.norm_epsilon, GroupNorm::Activation::silu, 0, sites),
+        conv_out(weights.scope("conv_out"), base_channels, config.out_channels, 1, 0, sites) {
+    if (config.added) {
+      added_embedding.emplace(weights.scope("add_embedding"), config.added->input_width,
+                              4 * base_channels);
+    }
+    weights.finish();
+  }
+
+  int level_count() const { return static_cast<int>(config.levels.size()); }
+
+  std::vector<DownBlock> make_down(const WeightScope& weights) {
+    std::vector<DownBlock> blocks;
+    for (int i = 0; i < level_count(); ++i) {
+      blocks.emplace_back(weights.scope("down_blocks").scope(i), config, i, sites);
+    }
+    return blocks;
+  }
+
+  std::vector<UpBlock> make_up(const WeightScope& weights) {
+    std::vector<UpBlock> blocks;
+    for (int i = 0; i < level_count(); ++i) {
+      blocks.emplace_back(weights.scope("up_blocks").scope(i), config, level_count() - 1 - i,
+                          sites);
+    }
+    return blocks;
+  }
+
+  at::Tensor sinusoid_of(const at::Tensor& positions, std::int64_t width) const {
+    return sinusoid(positions, width, config.flip_sin_to_cos, config.frequency_shift);
+  }
+
+  // [1 or batch, 4 * base_channels]
+  at::Tensor embed_time(double timestep, const at::Tensor& latents) const {
+    const at::Tensor position = at::full({1}, timestep, latents.options().dtype(at::kFloat));
+    return time_embedding(sinusoid_of(position, base_channels).to(latents.scalar_type()));
+  }
+
+  at::Tensor embed_added(const AddedConditions& added, at::ScalarType dtype) const {
+    const at::Tensor times = sinusoid_of(added.time_ids.flatten(), config.added->time_width)
+                                 .view({added.time_ids.size(0), -1});
+    const at::Tensor input = at::cat({added.text_embeds.to(at::kFloat), times}, 1).to(dtype);
+    check<ConfigError>(
+        input.size(1) == config.added->input_width,
+        "pooled text of width {} with {} time ids fills {} of the {} inputs of the U-Net's added "
+        "embedding; give the pooled text of this model's own text encoder",
+        added.text_embeds.size(1), added.time_ids.size(1), input.size(1),
+        config.added->input_width);
+    return (*added_embedding)(input);
+  }
+
+  UNetConfig config;
+  std::int64_t base_channels;
+  SiteRegistry sites;  // filled by the members below, in the order in which they run
+  TimeEmbedding time_embedding;
+  std::optional<TimeEmbedding> added_embedding;
+  ConvIn conv_in;
+  std::vector<DownBlock> down;
+  MidBlock mid;
+  std::vector<UpBlock> up;
+  GroupNorm norm_out;
+  Conv3x3 conv_out;
+};
+
+UNet::UNet(const UNetConfig& config, const WeightScope& weights)
+    : parts_(std::make_unique<Parts>(config, weights)) {}
+UNet::~UNet() = default;
+UNet::UNet(UNet&&) noexcept = default;
+UNet& UNet::operator=(UNet&&) noexcept = default;
+
+at::Tensor UNet::operator()(const at::Tensor& latents, double timestep, const at::Tensor& text,
+                            const std::optional<AddedConditions>& added,
+                            PatchContext& context) const {
+  const UNetConfig& config = parts_->config;
+  check<ConfigError>(latents.dim() == 4 && latents.size(1) == config.in_channels,
+                     "the latents' channels must be the U-Net's in_channels, {}",
+                     config.in_channels);
+  check<ConfigError>(text.dim() == 3 && text.size(2) == config.text_width,
+                     "the text states' width is {}, the U-Net's cross_attention_dim {}; give the "
+                     "states of this model's own text encoder",
+                     text.size(-1), config.text_width);
+  check<ConfigError>(added.has_value() == config.added.has_value(),
+                     "this U-Net {} pooled text and time ids",
+                     config.added ? "needs" : "does not take");
+
+  at::Tensor time = parts_->embed_time(timestep, latents);
+  if (added) time = time.add(parts_->embed_added(*added, latents.scalar_type()));
+  const UNetConditions conditions{at::silu(time), text};
+
+  at::Tensor image =
+      parts_->conv_in(latents, !context.is_first(), !context.is_last());  // [n, c, rows, columns]
+  std::vector<at::Tensor> skips{image};
+  for (const DownBlock& block : parts_->down) image = block(image, conditions, skips, context);
+  image = parts_->mid(image, conditions, context);
+  for (const UpBlock& block : parts_->up) image = block(image, conditions, skips, context);
+  return parts_->conv_out(parts_->norm_out(image, context), context);
+}
+
+const UNetConfig& UNet::config() const { return parts_->config; }
+
+const SiteRegistry& UNet::sites() const { return parts_->sites; }
+
+std::int64_t UNet::row_unit() const { return std::int64_t{1} << (parts_->level_count() - 1); }
+
+}  // namespace pcpp

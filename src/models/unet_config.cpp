@@ -1,0 +1,175 @@
+#include "models/unet_config.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+namespace pcpp {
+namespace {
+
+void refuse_unsupported(ConfigReader& config) {
+  const nlohmann::json null;
+  config.require_equal("center_input_sample", false, false);
+  config.require_equal("mid_block_type", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DCrossAttn");
+  config.require_equal("downsample_padding", 1, 1);
+  config.require_equal("mid_block_scale_factor", 1, 1);
+  config.require_equal("act_fn", "silu", "silu");
+  config.require_equal("reverse_transformer_layers_per_block", null);
+  config.require_equal("encoder_hid_dim", null);
+  config.require_equal("encoder_hid_dim_type", null);
+  config.require_equal("num_attention_heads", null);
+  config.require_equal("dual_cross_attention", false, false);
+  config.require_equal("class_embed_type", null);
+  config.require_equal("num_class_embeds", null);
+  config.require_equal("resnet_time_scale_shift", "default", "default");
+  config.require_equal("resnet_skip_time_act", false, false);
+  config.require_equal("resnet_out_scale_factor", 1, 1);
+  config.require_equal("time_embedding_type", "positional", "positional");
+  config.require_equal("time_embedding_dim", null);
+  config.require_equal("time_embedding_act_fn", null);
+  config.require_equal("timestep_post_act", null);
+  config.require_equal("time_cond_proj_dim", null);
+  config.require_equal("conv_in_kernel", 3, 3);
+  config.require_equal("conv_out_kernel", 3, 3);
+  config.require_equal("attention_type", "default", "default");
+  config.require_equal("class_embeddings_concat", false, false);
+  config.require_equal("mid_block_only_cross_attention", false, false);
+  config.require_equal("cross_attention_norm", null);
+  // Heads of addition_embed_type "text", which is refused.
+  config.ignore({"dropout", "upcast_attention", "addition_embed_type_num_heads"});
+}
+
+// Whether each block of `key` has transformers.
+std::vector<bool> attention_of(ConfigReader& config, std::string_view key,
+                               const std::vector<std::string>& absent, std::string_view plain,
+                               std::string_view attending) {
+  std::vector<bool> attention;
+  for (const std::string& type : config.texts(key, absent)) {
+    if (type != plain && type != attending) {
+      config.refuse(key,
+                    std::string("only ").append(plain).append(" and ").append(attending).append(
+                        " are supported"));
+    }
+    attention.push_back(type == attending);
+  }
+  return attention;
+}
+
+void read_levels(ConfigReader& config, UNetConfig& result) {
+  const std::vector<bool> down = attention_of(
+      config, "down_block_types",
+      {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"},
+      "DownBlock2D", "CrossAttnDownBlock2D");
+  const std::vector<bool> up =
+      attention_of(config, "up_block_types",
+                   {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"},
+                   "UpBlock2D", "CrossAttnUpBlock2D");
+  const std::vector<std::int64_t> channels =
+      config.integers("block_out_channels", {320, 640, 1280, 1280});
+  const std::size_t count = channels.size();
+  if (count == 0 || count > 16) {
+    config.refuse("block_out_channels", "it must have between 1 and 16 entries");
+  }
+  if (down.size() != count || up.size() != count) {
+    config.refuse("block_out_channels",
+                  "it must have as many entries as down_block_types and up_block_types");
+  }
+  const auto layers = config.integer_or_list("layers_per_block", count, 2);
+  const auto heads = config.integer_or_list("attention_head_dim", count, 8);
+  const auto depth = config.integer_or_list("transformer_layers_per_block", count, 1);
+  for (const bool only_cross : config.boolean_or_list("only_cross_attention", count, false)) {
+    if (only_cross) config.refuse("only_cross_attention", "only false is supported");
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    result.levels.push_back(
+        {channels[i], layers[i], heads[i], depth[i], down[i], up[count - 1 - i]});
+  }
+}
+
+void check_levels(const ConfigReader& config, const UNetConfig& unet) {
+  for (const UNetLevel& level : unet.levels) {
+    const bool attends =
+        level.down_attention || level.up_attention || &level == &unet.levels.back();
+    if (level.channels < 1 || level.channels % unet.norm_groups != 0) {
+      config.refuse("block_out_channels", "each entry must be a multiple of norm_num_groups");
+    }
+    if (level.layers < 1) config.refuse("layers_per_block", "it must be at least 1");
+    if (attends && (level.heads < 1 || level.channels % level.heads != 0)) {
+      config.refuse("attention_head_dim",
+                    "as the number of heads it must divide the level's block_out_channels");
+    }
+    if (attends && level.transformer_layers < 1) {
+      config.refuse("transformer_layers_per_block", "it must be at least 1");
+    }
+  }
+}
+
+void read_sample_size(ConfigReader& config, UNetConfig& result) {
+  const nlohmann::json size = config.value("sample_size");
+  if (size.is_null()) return;
+  const bool pair = size.is_array() && size.size() == 2;
+  const nlohmann::json& rows = pair ? size[0] : size;
+  const nlohmann::json& columns = pair ? size[1] : size;
+  if (!rows.is_number_integer() || !columns.is_number_integer() || rows < 1 || columns < 1) {
+    config.refuse("sample_size", "it must be a positive integer or a list of two");
+  }
+  result.sample_rows = rows.get<std::int64_t>();
+  result.sample_columns = columns.get<std::int64_t>();
+}
+
+void read_added_embedding(ConfigReader& config, UNetConfig& result) {
+  const std::optional<std::string> type = config.optional_text("addition_embed_type");
+  if (!type) {
+    config.ignore({"addition_time_embed_dim", "projection_class_embeddings_input_dim"});
+    return;
+  }
+  if (*type != "text_time") {
+    config.refuse("addition_embed_type", "only null and \"text_time\" are supported");
+  }
+  AddedEmbedding added;
+  added.time_width = config.integer("addition_time_embed_dim");
+  added.input_width = config.integer("projection_class_embeddings_input_dim");
+  if (added.time_width < 2 || added.time_width % 2 != 0) {
+    config.refuse("addition_time_embed_dim", "it must be a positive even number");
+  }
+  if (added.input_width <= added.time_width) {
+    config.refuse("projection_class_embeddings_input_dim",
+                  "it must have room for the pooled text and the time ids");
+  }
+  result.added = added;
+}
+
+}  // namespace
+
+UNetConfig read_unet_config(ConfigReader config) {
+  refuse_unsupported(config);
+  UNetConfig result;
+  result.in_channels = config.integer("in_channels", 4);
+  result.out_channels = config.integer("out_channels", 4);
+  result.norm_groups = config.integer("norm_num_groups", 32);
+  result.norm_epsilon = config.number("norm_eps", 1e-5);
+  result.text_width = config.integer("cross_attention_dim", 1280);
+  result.linear_projection = config.boolean("use_linear_projection", false);
+  result.flip_sin_to_cos = config.boolean("flip_sin_to_cos", true);
+  result.frequency_shift = config.number("freq_shift", 0);
+  if (result.in_channels < 1) config.refuse("in_channels", "it must be at least 1");
+  if (result.out_channels < 1) config.refuse("out_channels", "it must be at least 1");
+  if (result.norm_groups < 1) config.refuse("norm_num_groups", "it must be at least 1");
+  if (!(result.norm_epsilon > 0)) config.refuse("norm_eps", "it must be positive");
+  if (result.text_width < 1) config.refuse("cross_attention_dim", "it must be at least 1");
+  read_sample_size(config, result);
+  read_levels(config, result);
+  check_levels(config, result);
+  read_added_embedding(config, result);
+  const std::int64_t half_width = result.levels.front().channels / 2;
+  if (result.levels.front().channels % 2 != 0 ||
+      !(result.frequency_shift < static_cast<double>(half_width))) {
+    config.refuse("block_out_channels",
+                  "the first entry, the width of the time sinusoid, must be even and its half "
+                  "greater than freq_shift");
+  }
+  config.finish();
+  return result;
+}
+
+}  // namespace pcpp

@@ -1,0 +1,52 @@
+// The options of a UNet2DConditionModel, as far as SD 1.x, SD 2.x and SDXL use them.
+#ifndef PCPP_MODELS_UNET_CONFIG_H_
+#define PCPP_MODELS_UNET_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "io/config_reader.h"
+
+namespace pcpp {
+
+// One resolution of the U-Net: its block on the way down and the one on the way up.
+struct UNetLevel {
+  std::int64_t channels = 0;
+  std::int64_t layers = 0;  // on the way down; one more on the way up
+  std::int64_t heads = 0;
+  std::int64_t transformer_layers = 0;  // in each transformer, where the block has them
+  bool down_attention = false;
+  bool up_attention = false;
+};
+
+// SDXL's second time embedding ("text_time").
+struct AddedEmbedding {
+  std::int64_t time_width = 0;   // of each time id's sinusoid
+  std::int64_t input_width = 0;  // the pooled text and all sinusoids, side by side
+};
+
+struct UNetConfig {
+  std::int64_t in_channels = 0;
+  std::int64_t out_channels = 0;
+  // The size in latent rows and columns that the model was trained for; 0 where it does not say.
+  std::int64_t sample_rows = 0;
+  std::int64_t sample_columns = 0;
+  std::vector<UNetLevel> levels;  // the latent's own resolution first
+  std::int64_t norm_groups = 0;
+  double norm_epsilon = 0;
+  std::int64_t text_width = 0;  // cross_attention_dim
+  bool linear_projection = false;
+  bool flip_sin_to_cos = true;
+  double frequency_shift = 0;
+  std::optional<AddedEmbedding> added;
+};
+
+// Throws CheckpointError naming the option that is not supported or does not fit the others.
+// `attention_head_dim` is the number of heads, as diffusers reads it. `upcast_attention` has no
+// effect: attention scores are accumulated and normalised in float32 in any case.
+UNetConfig read_unet_config(ConfigReader config);
+
+}  // namespace pcpp
+
+#endif  // PCPP_MODELS_UNET_CONFIG_H_

@@ -1,0 +1,42 @@
+// diffusers' AutoencoderKL: the decoder.
+#ifndef PCPP_MODELS_VAE_H_
+#define PCPP_MODELS_VAE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "io/config_reader.h"
+#include "ops/weight_scope.h"
+
+namespace pcpp {
+
+// Immutable; thread-safe.
+class VaeDecoder {
+ public:
+  // Reads the component's config.json whole and takes the weights of the decoder and of
+  // post_quant_conv; the encoder's are known and left on disk.
+  VaeDecoder(ConfigReader config, const WeightScope& weights);
+  ~VaeDecoder();
+  VaeDecoder(VaeDecoder&&) noexcept;
+  VaeDecoder& operator=(VaeDecoder&&) noexcept;
+
+  // Latents as the U-Net's loop leaves them, [n, latent_channels, h, w]; undoes the scaling (and
+  // the shift, where the config has one) and returns [n, 3, scale() h, scale() w], nominally in
+  // [-1, 1].
+  at::Tensor decode(const at::Tensor& latents) const;
+
+  std::int64_t latent_channels() const;
+  // Pixels a latent row: 2^(blocks - 1).
+  std::int64_t scale() const;
+  at::ScalarType dtype() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_MODELS_VAE_H_

@@ -1,0 +1,69 @@
+// The tiny models of tests/data/models and diffusers' outputs of them
+// (tests/reference/models_make.py).
+#ifndef PCPP_TESTS_MODELS_TINY_MODELS_H_
+#define PCPP_TESTS_MODELS_TINY_MODELS_H_
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "io/checkpoint.h"
+#include "io/json_file.h"
+#include "models/unet.h"
+#include "ops/weight_scope.h"
+#include "pcpp/error.h"
+#include "pcpp/tensor_file.h"
+
+namespace pcpp {
+
+inline std::filesystem::path models_folder() {
+  return std::filesystem::path(PCPP_TEST_DATA) / "models";
+}
+
+inline Component tiny_component(const std::string& family, const std::string& name) {
+  return Checkpoint::open(models_folder() / family).component(name);
+}
+
+inline std::map<std::string, at::Tensor> load_references(const std::string& file) {
+  std::map<std::string, at::Tensor> references;
+  for (const auto& [name, tensor] : load_tensors(models_folder() / file)) {
+    at::Tensor values = at::empty(tensor.shape, at::kFloat);
+    std::memcpy(values.mutable_data_ptr(), tensor.values.data(), values.nbytes());
+    references.emplace(name, values);
+  }
+  return references;
+}
+
+// The entries of one section of index.json.
+inline nlohmann::json reference_cases(const std::string& section) {
+  return read_json_file(models_folder() / "index.json").at(section);
+}
+
+inline UNet tiny_unet(const std::string& family, at::ScalarType dtype = at::kFloat) {
+  const Component component = tiny_component(family, "unet");
+  return UNet(read_unet_config(component.config()), WeightScope(component.weights(), dtype));
+}
+
+// Whether the function throws a CheckpointError whose text holds `name`.
+template <typename Function>
+::testing::AssertionResult refuses(const std::string& name, Function&& function) {
+  try {
+    function();
+  } catch (const CheckpointError& error) {
+    const std::string text = error.what();
+    if (text.find(name) != std::string::npos) return ::testing::AssertionSuccess();
+    return ::testing::AssertionFailure() << "no " << name << " in: " << text;
+  }
+  return ::testing::AssertionFailure() << "nothing was refused";
+}
+
+}  // namespace pcpp
+
+#endif  // PCPP_TESTS_MODELS_TINY_MODELS_H_

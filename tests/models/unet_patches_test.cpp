@@ -1,0 +1,165 @@
+// The U-Net over several patches: rungs 4 to 6 of the equivalence ladder.
+#include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/equal.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "models/tiny_models.h"
+#include "models/unet.h"
+#include "support/run_patches.h"
+#include "support/tensors.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kRounding = 1e-5;
+constexpr double kTimestep = 601;
+
+// What is drawn, whole.
+struct Inputs {
+  at::Tensor latents;
+  at::Tensor text;
+  std::optional<AddedConditions> added;
+};
+
+Inputs make_inputs(const UNet& unet, std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
+  constexpr std::int64_t kImages = 2;
+  Inputs inputs{random_tensor(seed, {kImages, 4, rows, columns}),
+                random_tensor(2, {kImages, 7, unet.config().text_width}), std::nullopt};
+  if (unet.config().added) {
+    inputs.added = {random_tensor(3, {kImages, 20}), random_tensor(4, {kImages, 6}) * 64};
+  }
+  return inputs;
+}
+
+PatchSetup make_setup(const UNet& unet, const at::Tensor& latents, int patches) {
+  PatchSetup setup;
+  setup.patches = patches;
+  setup.row_unit = unet.row_unit();
+  setup.shape = {latents.size(2), latents.size(3), latents.size(1), latents.size(0), sizeof(float)};
+  setup.parallel.sync_steps = 1;
+  return setup;
+}
+
+at::Tensor run_whole(const UNet& unet, const Inputs& inputs) {
+  const c10::InferenceMode inference;
+  PatchContext context(unet.sites().text_slots());
+  return unet(inputs.latents, kTimestep, inputs.text, inputs.added, context);
+}
+
+// One step for each of `inputs`; all have the first one's text.
+std::vector<at::Tensor> run_split(const UNet& unet, const PatchSetup& setup,
+                                  const std::vector<Inputs>& inputs) {
+  PatchSetup steps = setup;
+  steps.steps = static_cast<int>(inputs.size());
+  return run_patches(steps, unet.sites(), [&](int step, PatchContext& context) {
+    const Inputs& now = inputs[static_cast<std::size_t>(step)];
+    return unet(band_rows(now.latents, context, 0, 1), kTimestep, now.text, now.added, context);
+  });
+}
+
+struct Split {
+  int patches;
+  std::int64_t units;         // of rows that every level keeps whole
+  std::int64_t missing_rows;  // of the last unit
+};
+
+class SplitUNet : public ::testing::TestWithParam<std::tuple<std::string, Split>> {
+ protected:
+  const Split& split() const { return std::get<1>(GetParam()); }
+  Inputs inputs(std::uint64_t seed) const {
+    return make_inputs(unet_, split().units * unet_.row_unit() - split().missing_rows, 7, seed);
+  }
+  PatchSetup setup(const Inputs& inputs) const {
+    return make_setup(unet_, inputs.latents, split().patches);
+  }
+
+  UNet unet_ = tiny_unet(std::get<0>(GetParam()));
+};
+
+TEST_P(SplitUNet, SynchronousPatchesEqualOne) {
+  const Inputs drawn = inputs(1);
+  const at::Tensor image = run_split(unet_, setup(drawn), {drawn})[0];
+  EXPECT_LE(relative_error(image, run_whole(unet_, drawn)), kRounding);
+}
+
+TEST_P(SplitUNet, SteadyEqualsSynchronousWhereNothingMoved) {
+  const Inputs drawn = inputs(1);
+  PatchSetup all = setup(drawn);
+  all.parallel.reach = Reach::all;
+  for (const GroupNormMode mode : {GroupNormMode::corrected, GroupNormMode::stale}) {
+    all.parallel.group_norm = mode;
+    const std::vector<at::Tensor> steps = run_split(unet_, all, {drawn, drawn, drawn});
+    EXPECT_LE(relative_error(steps[1], steps[0]), kRounding);
+    EXPECT_LE(relative_error(steps[2], steps[0]), kRounding);
+  }
+}
+
+TEST_P(SplitUNet, ReachNoneEqualsIndependentRuns) {
+  const Inputs drawn = inputs(1);
+  PatchSetup none = setup(drawn);
+  none.parallel = ParallelConfig::naive();
+  const auto steps = run_patches(none, unet_.sites(), [&](int, PatchContext& context) {
+    // Zeros in place of the fresh halo rows of conv_in.
+    const std::int64_t above = context.is_first() ? 0 : 1;
+    const std::int64_t below = context.is_last() ? 0 : 1;
+    const at::Tensor band =
+        at::constant_pad_nd(context.is_whole() ? drawn.latents : band_rows(drawn.latents, context),
+                            {0, 0, above, below});
+    return unet_(band, kTimestep, drawn.text, drawn.added, context);
+  });
+  std::vector<at::Tensor> bands;
+  for (const RowRange& band :
+       split_rows(drawn.latents.size(2), unet_.row_unit(), split().patches)) {
+    Inputs alone = drawn;
+    alone.latents = drawn.latents.narrow(2, band.begin, band.size());
+    bands.push_back(run_whole(unet_, alone));
+  }
+  EXPECT_LE(relative_error(steps[0], at::cat(bands, 2)), kRounding);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SplitUNet,
+                         ::testing::Combine(::testing::Values("sd15", "sd21", "sdxl"),
+                                            ::testing::Values(Split{1, 2, 1}, Split{2, 2, 0},
+                                                              Split{2, 3, 1}, Split{3, 4, 3},
+                                                              Split{4, 6, 2}, Split{5, 5, 1},
+                                                              Split{7, 8, 0})),
+                         [](const auto& tested) {
+                           const Split& split = std::get<1>(tested.param);
+                           return std::get<0>(tested.param) + "_" + std::to_string(split.patches) +
+                                  "_of_" + std::to_string(split.units) + "_units_less_" +
+                                  std::to_string(split.missing_rows);
+                         });
+
+class UNetMethods : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(UNetMethods, WithTwoPatchesPartialOneEqualsReachAll) {
+  const UNet unet = tiny_unet(GetParam());
+  std::vector<Inputs> moving;
+  for (std::uint64_t seed = 10; seed < 13; ++seed) {
+    moving.push_back(make_inputs(unet, 3 * unet.row_unit(), 6, seed));
+  }
+  PatchSetup setup = make_setup(unet, moving[0].latents, 2);
+  setup.parallel = ParallelConfig::pcpp(1.0);
+  setup.parallel.sync_steps = 1;
+  const std::vector<at::Tensor> adjacent = run_split(unet, setup, moving);
+  setup.parallel.reach = Reach::all;
+  const std::vector<at::Tensor> all = run_split(unet, setup, moving);
+  for (std::size_t step = 0; step < moving.size(); ++step) {
+    EXPECT_TRUE(at::equal(adjacent[step], all[step])) << step;
+  }
+  // A steady step is no synchronous one where the image moves, and the partial counts.
+  EXPECT_GT(relative_error(all[2], run_whole(unet, moving[2])), 1e-3);
+  setup.parallel = ParallelConfig::pcpp(0.3);
+  setup.parallel.sync_steps = 1;
+  EXPECT_GT(relative_error(run_split(unet, setup, moving)[2], all[2]), 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, UNetMethods, ::testing::Values("sd15", "sd21", "sdxl"),
+                         [](const auto& tested) { return tested.param; });
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,120 @@
+#include "models/vae.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <span>
+
+#include "models/tiny_models.h"
+#include "support/tensors.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kTolerance = 1e-4;
+
+// A tiny VAE's folder, to be changed before it is built.
+struct VaeFiles {
+  explicit VaeFiles(const std::string& family) : component(tiny_component(family, "vae")) {}
+
+  Component component;
+  Weights weights = component.weights();
+  nlohmann::json config = read_json_file(component.folder() / "config.json");
+  std::map<std::string, TensorView> tensors = weights.tensors();
+
+  VaeDecoder build() const {
+    return VaeDecoder(ConfigReader(config, "config.json"),
+                      WeightScope(tensors, "the file", at::kFloat));
+  }
+};
+
+class VaeOfFamily : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(VaeOfFamily, EqualsDiffusers) {
+  const c10::InferenceMode inference;
+  const VaeDecoder vae = VaeFiles(GetParam()).build();
+  const auto tensors = load_references(GetParam() + "_vae.safetensors");
+  const at::Tensor image = vae.decode(tensors.at("latents"));
+  EXPECT_LE(relative_error(image, tensors.at("image")), kTolerance);
+  EXPECT_EQ(vae.latent_channels(), 4);
+  EXPECT_EQ(vae.scale(), 8);
+  EXPECT_EQ(vae.dtype(), at::kFloat);
+}
+
+TEST_P(VaeOfFamily, LeavesTheEncoderOnDisk) {
+  VaeFiles files(GetParam());
+  std::erase_if(files.tensors, [](const auto& entry) {
+    return entry.first.starts_with("encoder.") || entry.first.starts_with("quant_conv.");
+  });
+  EXPECT_NO_THROW(files.build());
+}
+
+TEST_P(VaeOfFamily, NamesWeightsThatDoNotFit) {
+  VaeFiles missing(GetParam());
+  missing.tensors.erase("decoder.up_blocks.3.resnets.0.conv_shortcut.weight");
+  EXPECT_TRUE(
+      refuses("decoder.up_blocks.3.resnets.0.conv_shortcut.weight", [&] { missing.build(); }));
+  VaeFiles extra(GetParam());
+  extra.tensors["encoder.down_blocks.0.resnets.9.conv1.weight"] =
+      extra.tensors.at("decoder.conv_in.weight");
+  EXPECT_TRUE(refuses("encoder.down_blocks.0.resnets.9.conv1.weight", [&] { extra.build(); }));
+  VaeFiles shaped(GetParam());
+  shaped.tensors["decoder.conv_out.bias"] = shaped.tensors.at("decoder.conv_in.bias");
+  EXPECT_TRUE(refuses("decoder.conv_out.bias", [&] { shaped.build(); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VaeOfFamily, ::testing::Values("sd15", "sd21", "sdxl"),
+                         [](const auto& tested) { return tested.param; });
+
+TEST(VaeDecoder, RefusesOptionsByName) {
+  for (const auto& [key, value] : std::vector<std::pair<std::string, nlohmann::json>>{
+           {"act_fn", "gelu"},
+           {"out_channels", 4},
+           {"up_block_types",
+            {"AttnUpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"}},
+           {"down_block_types", {"DownEncoderBlock2D"}},
+           {"latents_mean", {0.0, 0.0, 0.0, 0.0}},
+           {"latents_std", {1.0, 1.0, 1.0, 1.0}},
+           {"mid_block_add_attention", false},
+           {"norm_num_groups", 0},
+           {"block_out_channels", {4, 8, 8, 6}},
+           {"scaling_factor", 0.0},
+           {"temporal_compression_ratio", 4}}) {
+    VaeFiles files("sd15");
+    files.config[key] = value;
+    EXPECT_TRUE(refuses(key, [&] { files.build(); })) << value;
+  }
+}
+
+// An identity in place of post_quant_conv is the model without it, whose shift may be folded in.
+TEST(VaeDecoder, CanDoWithoutPostQuantConvolutionAndWithAShift) {
+  const c10::InferenceMode inference;
+  VaeFiles files("sdxl");
+  const at::Tensor identity = at::eye(4).view({4, 4, 1, 1});
+  const at::Tensor zeros = at::zeros({4});
+  const auto view = [](const at::Tensor& tensor) {
+    return TensorView{
+        DType::f32, tensor.sizes().vec(),
+        std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())};
+  };
+  files.tensors["post_quant_conv.weight"] = view(identity);
+  files.tensors["post_quant_conv.bias"] = view(zeros);
+  const at::Tensor latents = random_tensor(5, {1, 4, 3, 2});
+  const double scaling = files.config.at("scaling_factor");
+  const at::Tensor expected = files.build().decode(latents + 0.5 * scaling);
+  files.tensors.erase("post_quant_conv.weight");
+  files.tensors.erase("post_quant_conv.bias");
+  files.config["use_post_quant_conv"] = false;
+  files.config["shift_factor"] = 0.5;
+  EXPECT_LE(relative_error(files.build().decode(latents), expected), 1e-5);
+}
+
+TEST(VaeDecoder, RefusesLatentsOfAnotherModel) {
+  EXPECT_THROW(VaeFiles("sd15").build().decode(at::zeros({1, 3, 4, 4})), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp
