@@ -1,0 +1,51 @@
+// What DDIM and Euler share: how much signal each timestep of the training keeps, and which of them
+// a run visits. The arithmetic is diffusers', operation for operation, float32 where it is there.
+#ifndef PCPP_SCHEDULERS_NOISE_SCHEDULE_H_
+#define PCPP_SCHEDULERS_NOISE_SCHEDULE_H_
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "io/config_reader.h"
+
+namespace pcpp {
+
+// What the U-Net predicts.
+enum class Prediction { epsilon, sample, v_prediction };
+
+// "v_prediction", "epsilon", and "sample" or "original_sample".
+Prediction prediction_named(std::string_view name);
+
+// Table 2 of arXiv 2305.08891.
+enum class Spacing { leading, linspace, trailing };
+
+struct NoiseSchedule {
+  // For each timestep of the training the product of (1 - beta) up to it, falling, in (0, 1); the
+  // last is 0 with rescale_betas_zero_snr.
+  std::vector<float> alphas_cumprod;
+  bool zero_terminal_snr = false;
+  Spacing spacing = Spacing::leading;
+  std::int64_t steps_offset = 0;  // added to the timesteps of Spacing::leading
+
+  std::int64_t train_timesteps() const { return static_cast<std::int64_t>(alphas_cumprod.size()); }
+
+  // sqrt((1 - alpha) / alpha) at a timestep of the training.
+  float sigma(std::int64_t timestep) const;
+};
+
+// Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas,
+// rescale_betas_zero_snr, timestep_spacing and steps_offset. Throws CheckpointError.
+NoiseSchedule read_noise_schedule(ConfigReader& config, std::string_view default_spacing);
+
+// `steps` timesteps, falling; whole but for Spacing::linspace. Throws ConfigError unless `steps`
+// lies in [1, train_timesteps]. Where diffusers rounds to one timestep too many (trailing, 61 steps
+// of 1000: a last one at -1), that one is left out.
+std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps);
+
+// numpy.linspace: `count` evenly spaced values from `first` to `last`.
+std::vector<double> even_values(double first, double last, int count);
+
+}  // namespace pcpp
+
+#endif  // PCPP_SCHEDULERS_NOISE_SCHEDULE_H_

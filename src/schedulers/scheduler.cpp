@@ -1,0 +1,109 @@
+#include "schedulers/scheduler.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "io/config_reader.h"
+#include "io/json_file.h"
+#include "schedulers/ddim.h"
+#include "schedulers/euler.h"
+
+namespace pcpp {
+namespace {
+
+std::optional<SchedulerKind> kind_of_class(std::string_view class_name) {
+  if (class_name == "DDIMScheduler") return SchedulerKind::ddim;
+  if (class_name == "EulerDiscreteScheduler") return SchedulerKind::euler;
+  return std::nullopt;
+}
+
+// diffusers notes in memory, and rarely in a file, which values were only a class's defaults.
+void drop_defaults(nlohmann::json& object, const std::string& source) {
+  const std::vector<std::string> keys =
+      ConfigReader(object, source).texts("_use_default_values", {});
+  for (const std::string& key : keys) object.erase(key);
+}
+
+void mend_outdated(nlohmann::json& object, bool own_class) {
+  if (own_class || object.contains("steps_offset")) object["steps_offset"] = 1;
+  if (own_class || object.value("clip_sample", nlohmann::json()) == true) {
+    object["clip_sample"] = false;
+  }
+}
+
+// Keys of the schedulers that diffusers calls compatible with DDIM and Euler, and of LCM and TCD:
+// folders carry them along when their scheduler was changed.
+void ignore_keys_of_other_schedulers(ConfigReader& config) {
+  config.ignore({"algorithm_type",
+                 "clip_sample",
+                 "clip_sample_range",
+                 "disable_corrector",
+                 "dynamic_thresholding_ratio",
+                 "euler_at_final",
+                 "final_sigmas_type",
+                 "flow_shift",
+                 "interpolation_type",
+                 "lambda_min_clipped",
+                 "lower_order_final",
+                 "noise_sampler_seed",
+                 "original_inference_steps",
+                 "predict_x0",
+                 "rho",
+                 "sample_max_value",
+                 "set_alpha_to_one",
+                 "shift_terminal",
+                 "sigma_data",
+                 "sigma_max",
+                 "sigma_min",
+                 "sigma_schedule",
+                 "skip_prk_steps",
+                 "solver_order",
+                 "solver_p",
+                 "solver_type",
+                 "thresholding",
+                 "time_shift_type",
+                 "timestep_scaling",
+                 "timestep_type",
+                 "use_beta_sigmas",
+                 "use_dynamic_shifting",
+                 "use_exponential_sigmas",
+                 "use_flow_sigmas",
+                 "use_karras_sigmas",
+                 "use_lu_lambdas",
+                 "variance_type"});
+}
+
+}  // namespace
+
+Scheduler::~Scheduler() = default;
+
+std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,
+                                          std::optional<SchedulerKind> kind,
+                                          OutdatedValues outdated) {
+  const std::string source = scheduler_config_file.string();
+  nlohmann::json object = read_json_file(scheduler_config_file);
+  drop_defaults(object, source);
+  const std::optional<std::string> class_name =
+      ConfigReader(object, source).optional_text("_class_name");
+  const std::optional<SchedulerKind> own_kind = class_name ? kind_of_class(*class_name) : kind;
+  if (!kind) kind = own_kind;
+  check<ConfigError>(kind.has_value(),
+                     "{}: _class_name is {}; DDIMScheduler and EulerDiscreteScheduler are "
+                     "supported: choose scheduler ddim or euler to use one with this model",
+                     source, class_name.value_or("missing"));
+  const bool own_class = kind == own_kind;
+  if (outdated == OutdatedValues::mend) mend_outdated(object, own_class);
+
+  ConfigReader config(std::move(object), source);
+  std::unique_ptr<Scheduler> scheduler =
+      *kind == SchedulerKind::ddim ? read_ddim(config) : read_euler(config);
+  if (own_class) {
+    ignore_keys_of_other_schedulers(config);
+    config.finish();
+  }
+  return scheduler;
+}
+
+}  // namespace pcpp

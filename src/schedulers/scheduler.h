@@ -1,0 +1,70 @@
+// The schedulers: which timesteps a run visits, and how one noise prediction moves the latents.
+#ifndef PCPP_SCHEDULERS_SCHEDULER_H_
+#define PCPP_SCHEDULERS_SCHEDULER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "pcpp/config.h"
+
+namespace pcpp {
+
+// The deterministic solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0), with its
+// float32 coefficients. After set_steps a scheduler does not change: every other member may be
+// called from several threads at once, for any step, in any order.
+class Scheduler {
+ public:
+  virtual ~Scheduler();
+
+  // Plans a run; replaces the plan before it. Throws ConfigError where `steps` is below 1 or above
+  // the timesteps of the training, or where the model's options leave no such run.
+  virtual void set_steps(int steps) = 0;
+
+  // What the U-Net is given, one a step, noisiest first; empty before set_steps. Whole numbers
+  // with DDIM, float32 values with Euler.
+  virtual const std::vector<double>& timesteps() const = 0;
+
+  // The factor that makes standard normal noise the first sample. After set_steps.
+  virtual double init_noise_sigma() const = 0;
+
+  // What the U-Net is given in place of `sample` (float32, any shape and device) in step `step`,
+  // counted from 0; may be `sample` itself.
+  virtual at::Tensor scale_input(const at::Tensor& sample, int step) const = 0;
+
+  // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
+  // float32, of one shape and on one device. Neither is written. A step outside
+  // [0, timesteps().size()) throws std::out_of_range, here and in scale_input.
+  virtual at::Tensor step(const at::Tensor& prediction, int step,
+                          const at::Tensor& sample) const = 0;
+
+  // "ddim" or "euler".
+  virtual std::string_view name() const = 0;
+};
+
+// diffusers' StableDiffusionPipeline (SD 1.x and 2.x; SDXL's does not) mends a scheduler that it
+// calls outdated when it loads a folder: any other steps_offset becomes 1, clip_sample true becomes
+// false. `mend` does the same.
+enum class OutdatedValues { keep, mend };
+
+// Makes the scheduler that `scheduler_config_file` (diffusers' scheduler_config.json) describes,
+// or, where `kind` is another than the file's, that kind with the file's values as diffusers'
+// from_config carries them over: what is written in the file and known to the kind; all else is the
+// kind's own default, never the default of the file's class. A value that is written is mended
+// before it is carried over, and a default of the kind is not mended then.
+//
+// Throws ConfigError where the file's class is neither DDIMScheduler nor EulerDiscreteScheduler and
+// no kind is given, and CheckpointError where the file cannot be read or a value is not supported.
+// Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
+// key is refused where the file is of the kind's own class, and not carried over where it is not.
+std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,
+                                          std::optional<SchedulerKind> kind,
+                                          OutdatedValues outdated = OutdatedValues::keep);
+
+}  // namespace pcpp
+
+#endif  // PCPP_SCHEDULERS_SCHEDULER_H_

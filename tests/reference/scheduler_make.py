@@ -1,0 +1,229 @@
+"""Writes tests/data/schedulers/{ddim,euler}.json: what diffusers' schedulers do with many configs.
+
+Each case holds the text of a scheduler_config.json and a run with it: the timesteps, the first
+scale, and after some of the steps the scaled input and the sample. The U-Net's place is taken by
+prediction_of below, which tests/schedulers/schedulers_test.cpp computes too.
+"""
+
+import json
+import math
+import pathlib
+import warnings
+
+import diffusers
+import torch
+
+DATA = pathlib.Path(__file__).resolve().parent.parent / "data" / "schedulers"
+SHAPE = [2, 1, 2, 3]
+
+SD15 = {  # PNDM
+    "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012,
+    "beta_schedule": "scaled_linear", "beta_start": 0.00085, "clip_sample": False,
+    "num_train_timesteps": 1000, "set_alpha_to_one": False, "skip_prk_steps": True,
+    "steps_offset": 1, "trained_betas": None}
+SD21_V = {
+    "_class_name": "DDIMScheduler", "_diffusers_version": "0.8.0", "beta_end": 0.012,
+    "beta_schedule": "scaled_linear", "beta_start": 0.00085, "clip_sample": False,
+    "num_train_timesteps": 1000, "prediction_type": "v_prediction", "set_alpha_to_one": False,
+    "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None}
+SDXL = {
+    "_class_name": "EulerDiscreteScheduler", "_diffusers_version": "0.19.0.dev0",
+    "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+    "clip_sample": False, "interpolation_type": "linear", "num_train_timesteps": 1000,
+    "prediction_type": "epsilon", "sample_max_value": 1.0, "set_alpha_to_one": False,
+    "skip_prk_steps": True, "steps_offset": 1, "timestep_spacing": "leading",
+    "trained_betas": None, "use_karras_sigmas": False}
+SDXL_TURBO = {
+    "_class_name": "EulerAncestralDiscreteScheduler", "_diffusers_version": "0.24.0.dev0",
+    "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+    "clip_sample": False, "interpolation_type": "linear", "num_train_timesteps": 1000,
+    "prediction_type": "epsilon", "rescale_betas_zero_snr": False, "sample_max_value": 1.0,
+    "set_alpha_to_one": False, "sigma_max": None, "sigma_min": None, "skip_prk_steps": True,
+    "steps_offset": 1, "timestep_spacing": "trailing", "timestep_type": "discrete",
+    "trained_betas": None, "use_karras_sigmas": False}
+SVD = {
+    "_class_name": "EulerDiscreteScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085, "clip_sample": False, "interpolation_type": "linear",
+    "num_train_timesteps": 1000, "prediction_type": "v_prediction", "set_alpha_to_one": False,
+    "sigma_max": 700.0, "sigma_min": 0.002, "skip_prk_steps": True, "steps_offset": 1,
+    "timestep_spacing": "leading", "timestep_type": "continuous", "trained_betas": None,
+    "use_karras_sigmas": True}
+SCALED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+DDIM = {"_class_name": "DDIMScheduler", **SCALED}
+EULER = {"_class_name": "EulerDiscreteScheduler", **SCALED}
+DPM = {"_class_name": "DPMSolverMultistepScheduler", **SCALED, "algorithm_type": "dpmsolver++",
+       "solver_order": 2, "use_karras_sigmas": True, "timestep_spacing": "linspace",
+       "steps_offset": 1, "lower_order_final": True, "final_sigmas_type": "sigma_min"}
+ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
+            "prediction_type": "v_prediction", "clip_sample": False}
+PREDICTIONS = ["epsilon", "sample", "v_prediction"]
+SPACINGS = ["leading", "linspace", "trailing"]
+CLASSES = {"ddim": diffusers.DDIMScheduler, "euler": diffusers.EulerDiscreteScheduler}
+
+
+def ddim_cases():
+    yield "sd15_as_ddim", SD15, "ddim", 20
+    yield "sd21_v", SD21_V, None, 25
+    yield "sd21_v_named", SD21_V, "ddim", 2
+    for spacing in SPACINGS:
+        for prediction in PREDICTIONS:
+            yield (f"{spacing}_{prediction}", {**DDIM, "timestep_spacing": spacing,
+                   "prediction_type": prediction, "clip_sample": False, "steps_offset": 1}, None, 7)
+    for steps in [1, 2, 20, 48, 50]:
+        for spacing in SPACINGS:
+            yield (f"{spacing}_{steps}_steps", {**DDIM, "timestep_spacing": spacing,
+                   "clip_sample": False}, None, steps)
+    yield "all_steps", {**DDIM, "clip_sample": False}, None, 1000
+    # numpy's arange gives one timestep too many here: run without it.
+    yield "trailing_61", {**DDIM, "timestep_spacing": "trailing", "clip_sample": False}, None, 61
+    # Here timesteps lie half way between two whole ones.
+    yield "trailing_16", {**DDIM, "timestep_spacing": "trailing", "clip_sample": False}, None, 16
+    yield "defaults", {"_class_name": "DDIMScheduler"}, None, 10
+    yield "clip_range", {**DDIM, "clip_sample_range": 0.7}, None, 7
+    yield "set_alpha_to_one", {**DDIM, "set_alpha_to_one": True, "clip_sample": False}, None, 7
+    yield "linear", {"_class_name": "DDIMScheduler", "clip_sample": False, "beta_start": 0.0002,
+                     "beta_end": 0.015}, None, 7
+    yield "cosine", {"_class_name": "DDIMScheduler", "clip_sample": False,
+                     "beta_schedule": "squaredcos_cap_v2"}, None, 7
+    yield "few_train_timesteps", {**DDIM, "num_train_timesteps": 37, "clip_sample": False}, None, 7
+    yield "trained_betas", {"_class_name": "DDIMScheduler", "num_train_timesteps": 5,
+                            "trained_betas": [0.01, 0.05, 0.1, 0.2, 0.4]}, None, 5
+    yield "thresholding", {**DDIM, "thresholding": True, "dynamic_thresholding_ratio": 0.8,
+                           "sample_max_value": 1.5}, None, 7
+    for steps in [1, 4, 20, 50]:
+        yield f"zero_snr_{steps}_steps", {**DDIM, **ZERO_SNR}, None, steps
+    yield "zero_snr_sample", {**DDIM, **ZERO_SNR, "prediction_type": "sample"}, None, 4
+    yield "zero_snr_leading", {**DDIM, "rescale_betas_zero_snr": True, "clip_sample": False,
+                               "steps_offset": 1}, None, 7
+    yield "sdxl_as_ddim", SDXL, "ddim", 20
+    yield "turbo_as_ddim", SDXL_TURBO, "ddim", 4
+    yield "dpm_as_ddim", DPM, "ddim", 7
+    # Euler's default spacing is linspace and PNDM's set_alpha_to_one is false: not carried over.
+    yield "euler_defaults_as_ddim", {"_class_name": "EulerDiscreteScheduler"}, "ddim", 7
+    yield "pndm_defaults_as_ddim", {"_class_name": "PNDMScheduler"}, "ddim", 7
+    yield "heun_defaults_as_ddim", {"_class_name": "HeunDiscreteScheduler"}, "ddim", 7
+    yield "unknown_key_as_ddim", {**SD15, "unheard_of": 3}, "ddim", 2
+    yield "listed_defaults", {**DDIM, "clip_sample": False, "steps_offset": 1,
+                              "_use_default_values": ["clip_sample", "steps_offset"]}, None, 7
+    yield "mended", DDIM, None, 7, True
+    yield "mended_as_ddim", {**SD15, "steps_offset": 0, "clip_sample": True}, "ddim", 7, True
+    yield "mended_defaults_as_ddim", {"_class_name": "PNDMScheduler"}, "ddim", 7, True
+
+
+def euler_cases():
+    yield "sdxl", SDXL, None, 30
+    yield "sdxl_named", SDXL, "euler", 2
+    yield "svd", SVD, None, 25
+    yield "turbo_as_euler", SDXL_TURBO, "euler", 1
+    for spacing in SPACINGS:
+        for prediction in PREDICTIONS + ["original_sample"]:
+            yield (f"{spacing}_{prediction}", {**EULER, "timestep_spacing": spacing,
+                   "prediction_type": prediction, "steps_offset": 1}, None, 7)
+    for steps in [1, 2, 12, 20, 48, 50]:
+        for spacing in SPACINGS:
+            yield f"{spacing}_{steps}_steps", {**EULER, "timestep_spacing": spacing}, None, steps
+    yield "all_steps", EULER, None, 1000
+    yield ("all_steps_leading", {**EULER, "timestep_spacing": "leading", "steps_offset": 1}, None,
+           1000)
+    yield "trailing_16", {**EULER, "timestep_spacing": "trailing"}, None, 16
+    yield "defaults", {"_class_name": "EulerDiscreteScheduler"}, None, 10
+    yield "cosine", {"_class_name": "EulerDiscreteScheduler",
+                     "beta_schedule": "squaredcos_cap_v2"}, None, 7
+    yield "few_train_timesteps", {**EULER, "num_train_timesteps": 37}, None, 7
+    yield "trained_betas", {"_class_name": "EulerDiscreteScheduler", "num_train_timesteps": 5,
+                            "trained_betas": [0.01, 0.05, 0.1, 0.2, 0.4]}, None, 4
+    yield "log_linear", {**EULER, "interpolation_type": "log_linear"}, None, 7
+    yield "log_linear_karras", {**EULER, "interpolation_type": "log_linear",
+                                "use_karras_sigmas": True}, None, 7
+    yield "final_sigma_min", {**EULER, "final_sigmas_type": "sigma_min"}, None, 7
+    for steps in [1, 2, 20]:
+        yield f"karras_{steps}_steps", {**EULER, "use_karras_sigmas": True}, None, steps
+        yield (f"exponential_{steps}_steps", {**EULER, "use_exponential_sigmas": True,
+               "timestep_spacing": "trailing"}, None, steps)
+    yield "karras_ends", {**EULER, "use_karras_sigmas": True, "sigma_min": 0.05,
+                          "sigma_max": 10.0}, None, 7
+    yield "karras_wide", {**EULER, "use_karras_sigmas": True, "sigma_min": 0.001,
+                          "timestep_spacing": "leading"}, None, 7
+    yield "ends_unused", {**EULER, "sigma_min": 0.05, "sigma_max": 10.0}, None, 7
+    yield "continuous_v", {**EULER, "timestep_type": "continuous",
+                           "prediction_type": "v_prediction"}, None, 7
+    yield "continuous_epsilon", {**EULER, "timestep_type": "continuous"}, None, 7
+    yield "zero_snr", {**EULER, **ZERO_SNR}, None, 20
+    yield "zero_snr_epsilon", {**EULER, "rescale_betas_zero_snr": True}, None, 7
+    yield "sd15_as_euler", SD15, "euler", 12
+    yield "sd21_v_as_euler", SD21_V, "euler", 12
+    yield "dpm_as_euler", DPM, "euler", 7
+    # DDIM's default spacing is leading and Heun's betas differ: not carried over.
+    yield "ddim_defaults_as_euler", {"_class_name": "DDIMScheduler"}, "euler", 7
+    yield "heun_defaults_as_euler", {"_class_name": "HeunDiscreteScheduler"}, "euler", 7
+    yield "zero_snr_ddim_as_euler", {**DDIM, **ZERO_SNR}, "euler", 7
+    yield "mended", {**EULER, "timestep_spacing": "leading"}, None, 7, True
+    yield ("mended_as_euler", {**SD15, "steps_offset": 0, "timestep_spacing": "leading"}, "euler",
+           7, True)
+    yield "mended_defaults_as_euler", {**DDIM, "timestep_spacing": "leading"}, "euler", 7, True
+
+
+def pipeline_with(scheduler):
+    return diffusers.StableDiffusionPipeline(
+        vae=None, text_encoder=None, tokenizer=None, unet=None, scheduler=scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+
+
+def scheduler_of(config, kind, mend):
+    """As a user does it: load the folder, then name another scheduler where one is wanted."""
+    scheduler = getattr(diffusers, config["_class_name"]).from_config(config)
+    if mend:
+        scheduler = pipeline_with(scheduler).scheduler
+    if kind and not isinstance(scheduler, CLASSES[kind]):
+        scheduler = CLASSES[kind].from_config(scheduler.config)
+    return scheduler
+
+
+def prediction_of(scaled, timestep):
+    ramp = torch.arange(scaled.numel(), dtype=torch.float32).sin().reshape(scaled.shape)
+    return scaled.tanh() * (0.6 * math.cos(timestep / 100)) + ramp * 0.1
+
+
+def short(value):
+    """A float32 in as few digits as give it back."""
+    return float(f"{value:.9g}")
+
+
+def run(noise, name, config, kind, steps, mend=False):
+    scheduler = scheduler_of(config, kind, mend)
+    scheduler.set_timesteps(steps)
+    timesteps = scheduler.timesteps[:steps]
+    kept = sorted({0, 1, steps // 2, steps - 2, steps - 1} & set(range(steps)))
+    case = {"name": name, "config": config, "kind": kind, "mend": mend, "steps": steps,
+            "init_noise_sigma": short(float(scheduler.init_noise_sigma)),
+            "timesteps": [short(float(t)) for t in timesteps], "kept": kept,
+            "scaled": [], "samples": []}
+    sample = noise * scheduler.init_noise_sigma
+    for i, t in enumerate(timesteps):
+        scaled = scheduler.scale_model_input(sample, t)
+        sample = scheduler.step(prediction_of(scaled, float(t)), t, sample).prev_sample
+        if i in kept:
+            case["scaled"].append([short(x) for x in scaled.flatten().tolist()])
+            case["samples"].append([short(x) for x in sample.flatten().tolist()])
+    assert torch.isfinite(sample).all(), name
+    return case
+
+
+def main():
+    torch.set_grad_enabled(False)
+    diffusers.utils.logging.set_verbosity_error()
+    warnings.simplefilter("ignore", FutureWarning)
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
+    DATA.mkdir(parents=True, exist_ok=True)
+    for kind, cases in [("ddim", ddim_cases()), ("euler", euler_cases())]:
+        runs = [run(noise, *case) for case in cases]
+        assert len({case["name"] for case in runs}) == len(runs)
+        head = json.dumps({"shape": SHAPE, "noise": [short(x) for x in noise.flatten().tolist()]})
+        lines = ",\n".join(json.dumps(case) for case in runs)
+        text = head[:-1] + ', "cases": [\n' + lines + "\n]}\n"
+        (DATA / f"{kind}.json").write_text(text)
+        print(kind, len(runs), len(text))
+
+
+if __name__ == "__main__":
+    main()

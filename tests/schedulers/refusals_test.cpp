@@ -1,0 +1,177 @@
+// What a scheduler_config.json or a number of steps is refused for, and by which name.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "pcpp/error.h"
+#include "schedulers/config_file.h"
+
+namespace pcpp {
+namespace {
+
+// A config of the class with more keys: `rest` is empty or begins with a comma.
+std::string config_of(const std::string& class_name, const std::string& rest = "") {
+  return R"({"_class_name": ")" + class_name + "\"" + rest + "}";
+}
+
+template <typename E, typename Action>
+void expect_error(Action action, const std::vector<std::string>& parts) {
+  try {
+    action();
+    ADD_FAILURE() << "no error";
+  } catch (const E& error) {
+    for (const std::string& part : parts) {
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos)
+          << "'" << part << "' is not in: " << error.what();
+    }
+  }
+}
+
+struct Refusal {
+  std::string key_and_value;
+  std::vector<std::string> named;
+};
+
+void expect_refused(const std::string& class_name, const std::vector<Refusal>& refusals) {
+  for (const Refusal& refusal : refusals) {
+    SCOPED_TRACE(class_name + ": " + refusal.key_and_value);
+    expect_error<CheckpointError>(
+        [&] { scheduler_from(config_of(class_name, ", " + refusal.key_and_value)); },
+        refusal.named);
+  }
+}
+
+const std::vector<Refusal> kRefusedByBoth = {
+    {R"("beta_strat": 0.1)", {"beta_strat", "0.1", "scheduler_config.json"}},
+    {R"("predict_epsilon": false)", {"predict_epsilon"}},
+    {R"("unheard_of": null)", {"unheard_of"}},
+    {R"("num_train_timesteps": 1)", {"num_train_timesteps", "1", "[2, "}},
+    {R"("num_train_timesteps": 1000000000)", {"num_train_timesteps", "1000000000"}},
+    {R"("num_train_timesteps": "many")", {"num_train_timesteps", "many"}},
+    {R"("beta_schedule": "sigmoid")", {"beta_schedule", "sigmoid", "scaled_linear"}},
+    {R"("beta_start": 0)", {"beta_start", "0"}},
+    {R"("beta_end": 1.5)", {"beta_end", "1.5"}},
+    {R"("beta_schedule": "linear", "beta_start": 0.98, "beta_end": 0.99)", {"beta_end", "0.99"}},
+    {R"("trained_betas": [0.1, 0.2])", {"trained_betas", "1000"}},
+    {R"("num_train_timesteps": 2, "trained_betas": [0.1, -0.2])", {"trained_betas"}},
+    {R"("timestep_spacing": "sideways")", {"timestep_spacing", "sideways", "trailing"}},
+    {R"("prediction_type": "flow_prediction")",
+     {"prediction_type", "flow_prediction", "v_prediction"}},
+    {R"("steps_offset": -1)", {"steps_offset", "-1"}},
+    {R"("steps_offset": 1000)", {"steps_offset", "1000"}},
+    {R"("rescale_betas_zero_snr": 1)", {"rescale_betas_zero_snr", "1"}},
+};
+
+TEST(SchedulerRefusals, OptionsOfBoth) {
+  expect_refused("DDIMScheduler", kRefusedByBoth);
+  expect_refused("EulerDiscreteScheduler", kRefusedByBoth);
+}
+
+TEST(SchedulerRefusals, OptionsOfDdim) {
+  expect_refused(
+      "DDIMScheduler",
+      {{R"("prediction_type": "original_sample")", {"prediction_type", "original_sample"}},
+       {R"("clip_sample": "yes")", {"clip_sample", "yes"}},
+       {R"("clip_sample_range": -1)", {"clip_sample_range", "-1"}},
+       {R"("thresholding": true, "dynamic_thresholding_ratio": 2)",
+        {"dynamic_thresholding_ratio", "2"}},
+       {R"("thresholding": true, "sample_max_value": 0.5)", {"sample_max_value", "0.5"}}});
+}
+
+TEST(SchedulerRefusals, OptionsOfEuler) {
+  expect_refused("EulerDiscreteScheduler",
+                 {{R"("use_beta_sigmas": true)", {"use_beta_sigmas", "true"}},
+                  {R"("use_karras_sigmas": true, "use_exponential_sigmas": true)",
+                   {"use_karras_sigmas", "use_exponential_sigmas"}},
+                  {R"("interpolation_type": "cubic")", {"interpolation_type", "cubic"}},
+                  {R"("interpolation_type": "log_linear", "timestep_type": "continuous",
+                       "prediction_type": "v_prediction")",
+                   {"interpolation_type", "log_linear", "continuous"}},
+                  {R"("timestep_type": "random")", {"timestep_type", "random"}},
+                  {R"("final_sigmas_type": "one")", {"final_sigmas_type", "one"}},
+                  {R"("sigma_min": 0)", {"sigma_min", "0"}},
+                  {R"("sigma_max": -3)", {"sigma_max", "-3"}},
+                  {R"("sigma_min": 5, "sigma_max": 4)", {"sigma_min", "5", "sigma_max"}}});
+}
+
+TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
+  for (const char* name : {"PNDMScheduler", "FlaxDDIMScheduler", "LMSDiscreteScheduler"}) {
+    expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
+                              {name, "ddim", "euler", "scheduler_config.json"});
+    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::ddim)->name(), "ddim");
+    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::euler)->name(), "euler");
+  }
+  expect_error<ConfigError>([] { scheduler_from("{}"); }, {"_class_name", "missing"});
+  EXPECT_EQ(scheduler_from("{}", SchedulerKind::euler)->name(), "euler");
+}
+
+TEST(SchedulerRefusals, NamingTheFoldersOwnClassIsAsStrict) {
+  const std::string text = config_of("DDIMScheduler", R"(, "beta_strat": 0.1)");
+  expect_error<CheckpointError>([&] { scheduler_from(text, SchedulerKind::ddim); }, {"beta_strat"});
+  EXPECT_NO_THROW(scheduler_from(text, SchedulerKind::euler));
+}
+
+TEST(SchedulerRefusals, CarriedValuesAreCheckedToo) {
+  expect_error<CheckpointError>(
+      [] {
+        scheduler_from(config_of("UniPCMultistepScheduler", R"(, "use_beta_sigmas": true)"),
+                       SchedulerKind::euler);
+      },
+      {"use_beta_sigmas"});
+}
+
+TEST(SchedulerRefusals, BrokenFiles) {
+  expect_error<CheckpointError>([] { scheduler_from("{"); }, {"scheduler_config.json"});
+  expect_error<CheckpointError>([] { scheduler_from("[1, 2]"); }, {"scheduler_config.json"});
+  expect_error<CheckpointError>([] { scheduler_from(R"({"_class_name": 3})"); },
+                                {"_class_name", "3"});
+  expect_error<CheckpointError>(
+      [] { scheduler_from(config_of("DDIMScheduler", R"(, "_use_default_values": 7)")); },
+      {"_use_default_values", "7"});
+  expect_error<CheckpointError>(
+      [] { make_scheduler("no_such_folder/scheduler_config.json", std::nullopt); },
+      {"no_such_folder"});
+}
+
+TEST(SchedulerRefusals, Steps) {
+  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+    const auto scheduler = scheduler_from(config_of(name, R"(, "num_train_timesteps": 50)"));
+    for (const int steps : {-3, 0, 51}) {
+      expect_error<ConfigError>([&] { scheduler->set_steps(steps); },
+                                {std::to_string(steps), "[1, 50]"});
+    }
+    EXPECT_NO_THROW(scheduler->set_steps(50));
+    EXPECT_THROW(scheduler->set_steps(0), ConfigError);
+    EXPECT_EQ(scheduler->timesteps().size(), 50U);  // the plan before the refused one stands
+  }
+}
+
+TEST(SchedulerRefusals, DdimStepsBeyondTheTraining) {
+  const auto scheduler = scheduler_from(config_of("DDIMScheduler", R"(, "steps_offset": 1)"));
+  EXPECT_NO_THROW(scheduler->set_steps(999));
+  expect_error<ConfigError>([&] { scheduler->set_steps(1000); }, {"1000", "steps_offset", "999"});
+}
+
+TEST(SchedulerRefusals, DdimEpsilonWithoutSignal) {
+  const auto scheduler = scheduler_from(config_of(
+      "DDIMScheduler", R"(, "rescale_betas_zero_snr": true, "timestep_spacing": "trailing")"));
+  expect_error<ConfigError>([&] { scheduler->set_steps(10); },
+                            {"999", "rescale_betas_zero_snr", "epsilon"});
+}
+
+// Folders that were saved after a change of scheduler hold the former one's keys.
+TEST(SchedulerRefusals, KeysOfOtherSchedulersArePassedOver) {
+  const std::string rest =
+      R"(, "skip_prk_steps": true, "solver_order": 2, "algorithm_type": "dpmsolver++",
+         "variance_type": null, "noise_sampler_seed": 3, "use_lu_lambdas": true,
+         "original_inference_steps": 50, "set_alpha_to_one": false, "sigma_min": null,
+         "use_beta_sigmas": false, "thresholding": false, "_diffusers_version": "0.42.1")";
+  EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler", rest)));
+  EXPECT_NO_THROW(scheduler_from(config_of("EulerDiscreteScheduler", rest)));
+  EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler", R"(, "use_beta_sigmas": true)")));
+  EXPECT_NO_THROW(scheduler_from(config_of("EulerDiscreteScheduler", R"(, "thresholding": true)")));
+}
+
+}  // namespace
+}  // namespace pcpp

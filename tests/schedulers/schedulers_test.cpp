@@ -1,0 +1,151 @@
+// Every run of tests/data/schedulers against diffusers' numbers.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "schedulers/config_file.h"
+
+namespace pcpp {
+namespace {
+
+// The same float32 operations in the same order: all but logarithms, powers and exponentials, whose
+// last bit differs between numpy's and the C library's, come out equal.
+constexpr double kTolerance = 1e-6;
+
+nlohmann::json reference(const std::string& name) {
+  std::ifstream file(std::string(PCPP_TEST_DATA) + "/schedulers/" + name + ".json");
+  return nlohmann::json::parse(file);
+}
+
+at::Tensor tensor_of(const nlohmann::json& values, const nlohmann::json& shape) {
+  return at::tensor(values.get<std::vector<float>>(), at::kFloat)
+      .reshape(shape.get<std::vector<std::int64_t>>());
+}
+
+double relative_error(const at::Tensor& actual, const at::Tensor& expected) {
+  return ((actual - expected).norm() / expected.norm()).item<double>();
+}
+
+// prediction_of in tests/reference/scheduler_make.py.
+at::Tensor prediction_of(const at::Tensor& scaled, double timestep) {
+  const at::Tensor ramp = at::arange(scaled.numel(), at::kFloat).sin().reshape(scaled.sizes());
+  return scaled.tanh() * (0.6 * std::cos(timestep / 100)) + ramp * 0.1;
+}
+
+std::unique_ptr<Scheduler> scheduler_of(const nlohmann::json& run) {
+  std::optional<SchedulerKind> kind;
+  if (!run["kind"].is_null()) {
+    kind = run["kind"] == "ddim" ? SchedulerKind::ddim : SchedulerKind::euler;
+  }
+  return scheduler_from(run["config"].dump(), kind,
+                        run["mend"] == true ? OutdatedValues::mend : OutdatedValues::keep);
+}
+
+void expect_plan(const Scheduler& scheduler, const nlohmann::json& run) {
+  const auto expected = run["timesteps"].get<std::vector<double>>();
+  const bool whole = scheduler.name() == "ddim";
+  ASSERT_EQ(scheduler.timesteps().size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double tolerance = whole ? 0 : kTolerance * std::max(1.0, std::abs(expected[i]));
+    EXPECT_NEAR(scheduler.timesteps()[i], expected[i], tolerance) << "timestep " << i;
+  }
+  const double sigma = run["init_noise_sigma"];
+  EXPECT_NEAR(scheduler.init_noise_sigma(), sigma, kTolerance * sigma);
+}
+
+void expect_samples(const Scheduler& scheduler, const nlohmann::json& run,
+                    const nlohmann::json& shape, const at::Tensor& noise) {
+  const auto kept = run["kept"].get<std::vector<int>>();
+  const auto timesteps = run["timesteps"].get<std::vector<double>>();
+  at::Tensor sample = noise * scheduler.init_noise_sigma();
+  std::size_t next = 0;
+  for (int step = 0; step < run["steps"]; ++step) {
+    const at::Tensor scaled = scheduler.scale_input(sample, step);
+    const double timestep = timesteps[static_cast<std::size_t>(step)];
+    sample = scheduler.step(prediction_of(scaled, timestep), step, sample);
+    if (next == kept.size() || kept[next] != step) continue;
+    EXPECT_LE(relative_error(scaled, tensor_of(run["scaled"][next], shape)), kTolerance)
+        << "scaled input of step " << step;
+    EXPECT_LE(relative_error(sample, tensor_of(run["samples"][next], shape)), kTolerance)
+        << "sample after step " << step;
+    ++next;
+  }
+  EXPECT_EQ(next, kept.size());
+}
+
+void expect_all_runs(const std::string& name) {
+  const nlohmann::json data = reference(name);
+  const at::Tensor noise = tensor_of(data["noise"], data["shape"]);
+  EXPECT_GE(data["cases"].size(), 40U);
+  for (const nlohmann::json& run : data["cases"]) {
+    SCOPED_TRACE(name + ": " + run["name"].get<std::string>());
+    const std::unique_ptr<Scheduler> scheduler = scheduler_of(run);
+    EXPECT_EQ(scheduler->name(), name);
+    EXPECT_TRUE(scheduler->timesteps().empty());
+    scheduler->set_steps(3);  // a plan that must leave nothing behind
+    scheduler->set_steps(run["steps"]);
+    expect_plan(*scheduler, run);
+    expect_samples(*scheduler, run, data["shape"], noise);
+  }
+}
+
+TEST(Schedulers, DdimEqualsDiffusers) { expect_all_runs("ddim"); }
+
+TEST(Schedulers, EulerEqualsDiffusers) { expect_all_runs("euler"); }
+
+// Ranks step one scheduler at once, and ask for a step again when they are repeated.
+TEST(Schedulers, StepsDependOnNothingButTheirArguments) {
+  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+    SCOPED_TRACE(name);
+    const auto scheduler = scheduler_from(std::string(R"({"_class_name": ")") + name + "\"}");
+    scheduler->set_steps(8);
+    const at::Tensor sample = at::arange(24, at::kFloat).sin().reshape({1, 4, 2, 3});
+    const at::Tensor prediction = at::arange(24, at::kFloat).cos().reshape({1, 4, 2, 3});
+    const at::Tensor sample_before = sample.clone();
+    const at::Tensor prediction_before = prediction.clone();
+    std::vector<at::Tensor> forward(8);
+    for (int step = 0; step < 8; ++step) {
+      forward[static_cast<std::size_t>(step)] = scheduler->step(prediction, step, sample);
+    }
+    std::vector<at::Tensor> threaded(8);
+    std::vector<std::thread> threads;
+    for (int step = 7; step >= 0; --step) {
+      threads.emplace_back([&, step] {
+        threaded[static_cast<std::size_t>(step)] = scheduler->step(prediction, step, sample);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (std::size_t step = 0; step < 8; ++step) {
+      EXPECT_TRUE(threaded[step].equal(forward[step])) << step;
+    }
+    EXPECT_TRUE(sample.equal(sample_before));
+    EXPECT_TRUE(prediction.equal(prediction_before));
+  }
+}
+
+TEST(Schedulers, StepOutsideThePlanThrows) {
+  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+    const auto scheduler = scheduler_from(std::string(R"({"_class_name": ")") + name + "\"}");
+    const at::Tensor sample = at::arange(4, at::kFloat).reshape({1, 1, 2, 2});
+    EXPECT_THROW(scheduler->step(sample, 0, sample), std::out_of_range);
+    scheduler->set_steps(3);
+    EXPECT_NO_THROW(scheduler->step(sample, 2, sample));
+    EXPECT_THROW(scheduler->step(sample, 3, sample), std::out_of_range);
+    EXPECT_THROW(scheduler->step(sample, -1, sample), std::out_of_range);
+    EXPECT_THROW(scheduler->scale_input(sample, -1), std::out_of_range);
+    EXPECT_THROW(scheduler->scale_input(sample, 3), std::out_of_range);
+  }
+}
+
+}  // namespace
+}  // namespace pcpp
