@@ -1,0 +1,100 @@
+// Load a model's folder, generate images.
+#ifndef PCPP_PIPELINE_H_
+#define PCPP_PIPELINE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pcpp/config.h"
+#include "pcpp/export.h"
+#include "pcpp/image.h"
+#include "pcpp/trace.h"
+#include "pcpp/world.h"
+
+namespace pcpp {
+
+enum class DataType { float32, bfloat16 };
+
+struct PipelineOptions {
+  DataType dtype = DataType::float32;  // of the networks; latents and schedulers are float32
+  // The files' variant, such as "fp16"; absent: the plain files where both are there.
+  std::optional<std::string> variant;
+};
+
+// What a model's configs say of the pictures that it draws.
+struct PCPP_EXPORT ModelInfo {
+  int default_width = 0;  // the size that the model was made for, in pixels
+  int default_height = 0;
+  int scale = 8;  // pixels a latent row: sizes are multiples of it
+  int latent_channels = 4;
+  int row_unit = 8;  // bands are cut at multiples of so many latent rows
+
+  // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
+  int max_patches(int height) const;
+};
+
+// From the configs alone, without loading weights. Throws CheckpointError for a folder that cannot
+// be read or is not supported.
+PCPP_EXPORT ModelInfo read_model_info(const std::filesystem::path& folder);
+
+// Where the time of a request went.
+struct RunTimes {
+  double text_seconds = 0;     // tokenizer and text encoders
+  double denoise_seconds = 0;  // all steps
+  double decode_seconds = 0;   // the VAE
+  double total_seconds = 0;
+};
+
+// One rank's part of the request.
+struct RankReport {
+  std::vector<std::int64_t> rows;  // [begin, end) of the latent rows that it computed
+  int branch = 0;                  // 0: unconditional or both, 1: conditional
+  std::int64_t stale_bytes = 0;    // of its buffers for stale rows
+  std::vector<StepRecord> steps;
+};
+
+struct GenerationResult {
+  std::vector<Image> images;  // in the order of the prompts; empty where decode was false
+  FloatTensor latents;        // [images, c, h, w], before the VAE's scaling is undone
+  std::vector<FloatTensor> step_latents;  // after each scheduler step; empty unless keep_steps
+  int width = 0;
+  int height = 0;
+  std::string scheduler;     // "ddim" or "euler"
+  int truncated_tokens = 0;  // of the longest prompt, beyond what the text encoder takes
+  std::vector<RankReport> ranks;
+  RunTimes times;
+  std::int64_t peak_bytes = 0;  // resident memory of the process, so far
+};
+
+// A diffusion model in diffusers' folder layout (SD 1.x, SD 2.x, SDXL). The U-Net is loaded by the
+// constructor, text encoders and VAE by the first request that needs them. One request at a time:
+// calls of generate() on one object must not overlap.
+class PCPP_EXPORT Pipeline {
+ public:
+  // Throws CheckpointError for a folder that cannot be read or is not supported.
+  Pipeline(const std::filesystem::path& folder, const World& world,
+           const PipelineOptions& options = {});
+  ~Pipeline();
+  Pipeline(Pipeline&&) noexcept;
+  Pipeline& operator=(Pipeline&&) noexcept;
+
+  // Throws ConfigError before any work for a request that cannot be met; CheckpointError for a
+  // component that it needs and cannot load; Cancelled, TransportError or DeviceError when it fails
+  // on the way. After any of them the next request starts clean.
+  GenerationResult generate(const GenerationRequest& request);
+
+  const World& world() const;
+  const ModelInfo& model() const;
+
+ private:
+  class Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_H_

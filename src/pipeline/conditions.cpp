@@ -1,0 +1,143 @@
+#include "pipeline/conditions.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "ops/weight_scope.h"
+#include "pipeline/tensors.h"
+
+namespace pcpp {
+
+namespace {
+
+at::Tensor as_tensor(const std::vector<std::int64_t>& values) {
+  at::Tensor result = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
+  std::copy(values.begin(), values.end(), result.mutable_data_ptr<std::int64_t>());
+  return result;
+}
+
+at::Tensor repeated(const at::Tensor& tensor, std::int64_t times) {
+  return tensor.defined() && times > 1 ? tensor.repeat_interleave(times, 0) : tensor;
+}
+
+Conditions repeated(const Conditions& conditions, std::int64_t times) {
+  return {repeated(conditions.text, times), repeated(conditions.pooled, times)};
+}
+
+// One embedding of the request, of `dimensions` dimensions with `width` values in the last one.
+at::Tensor embedding(const TensorMap& embeds, const char* name, std::int64_t dimensions,
+                     std::int64_t width) {
+  const auto found = embeds.find(name);
+  check<ConfigError>(found != embeds.end(),
+                     "the prompt embeddings lack {}, which this request needs", name);
+  at::Tensor tensor = to_tensor(found->second, name);
+  check<ConfigError>(tensor.dim() == dimensions && tensor.size(-1) == width,
+                     "{} has shape {}: {} dimensions are needed, the last of {}", name,
+                     fmt::join(found->second.shape, " x "), dimensions, width);
+  return tensor;
+}
+
+Conditions given(const TensorMap& embeds, const char* text, const char* pooled,
+                 std::int64_t text_width, std::int64_t pooled_width) {
+  Conditions conditions{embedding(embeds, text, 3, text_width), {}};
+  if (pooled_width == 0) return conditions;
+  conditions.pooled = embedding(embeds, pooled, 2, pooled_width);
+  check<ConfigError>(conditions.pooled.size(0) == conditions.text.size(0),
+                     "{} is for {} prompts and {} for {}", text, conditions.text.size(0), pooled,
+                     conditions.pooled.size(0));
+  return conditions;
+}
+
+}  // namespace
+
+TextEncoders::TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype)
+    : zeros_for_absent_(checkpoint.flag("force_zeros_for_empty_prompt", false)) {
+  const auto add = [&](const char* tokenizer, const char* model) {
+    const Component component = checkpoint.component(model);
+    const WeightScope weights(component.weights(), dtype);
+    encoders_.push_back({ClipTokenizer::load(checkpoint.component(tokenizer).folder()),
+                         ClipText(component.config(), weights)});
+    const Encoder& added = encoders_.back();
+    check<CheckpointError>(added.tokenizer.max_length() <= added.model.max_tokens(),
+                           "{} makes {} tokens, {} takes at most {}", tokenizer,
+                           added.tokenizer.max_length(), model, added.model.max_tokens());
+  };
+  add("tokenizer", "text_encoder");
+  if (checkpoint.has("text_encoder_2")) add("tokenizer_2", "text_encoder_2");
+}
+
+Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
+  std::vector<at::Tensor> texts;
+  Conditions conditions;
+  for (const Encoder& encoder : encoders_) {
+    std::vector<std::int64_t> ids;
+    for (const std::string& prompt : prompts) {
+      const TokenIds encoded = encoder.tokenizer.encode(prompt);
+      ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
+    }
+    const ClipText::Output output =
+        encoder.model(as_tensor(ids).view({static_cast<std::int64_t>(prompts.size()), -1}));
+    if (encoders_.size() == 1) {
+      conditions.text = output.last_hidden_state;
+      return conditions;
+    }
+    // SDXL (arXiv 2307.01952, section 2.1): the penultimate states of both, side by side, and the
+    // second one's pooled text.
+    texts.push_back(output.hidden_states.at(output.hidden_states.size() - 2));
+    conditions.pooled = output.pooled;
+  }
+  conditions.text = at::cat(texts, 2);
+  return conditions;
+}
+
+int TextEncoders::truncated_tokens(const std::string& prompt) const {
+  int dropped = 0;
+  for (const Encoder& encoder : encoders_) {
+    dropped = std::max(dropped, encoder.tokenizer.encode(prompt).dropped);
+  }
+  return dropped;
+}
+
+BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
+                                bool guided) {
+  BranchConditions branches{encoders.encode(request.prompts), std::nullopt};
+  if (guided) {
+    if (!request.negative_prompts && encoders.zeros_for_absent()) {
+      const at::Tensor& pooled = branches.conditional.pooled;
+      branches.unconditional = {at::zeros_like(branches.conditional.text),
+                                pooled.defined() ? at::zeros_like(pooled) : pooled};
+    } else {
+      std::vector<std::string> negatives =
+          request.negative_prompts.value_or(std::vector<std::string>{""});
+      if (negatives.size() == 1) negatives.resize(request.prompts.size(), negatives.front());
+      branches.unconditional = encoders.encode(negatives);
+    }
+    branches.unconditional = repeated(*branches.unconditional, request.images_per_prompt);
+  }
+  branches.conditional = repeated(branches.conditional, request.images_per_prompt);
+  return branches;
+}
+
+BranchConditions given_conditions(const GenerationRequest& request, std::int64_t text_width,
+                                  std::int64_t pooled_width, bool guided) {
+  const TensorMap& embeds = request.prompt_embeds;
+  BranchConditions branches{
+      given(embeds, "prompt_embeds", "pooled_prompt_embeds", text_width, pooled_width),
+      std::nullopt};
+  if (guided) {
+    Conditions negative = given(embeds, "negative_prompt_embeds", "negative_pooled_prompt_embeds",
+                                text_width, pooled_width);
+    check<ConfigError>(negative.text.sizes() == branches.conditional.text.sizes(),
+                       "negative_prompt_embeds and prompt_embeds differ in shape");
+    branches.unconditional = repeated(negative, request.images_per_prompt);
+  }
+  branches.conditional = repeated(branches.conditional, request.images_per_prompt);
+  return branches;
+}
+
+}  // namespace pcpp

@@ -1,0 +1,63 @@
+// What the U-Net is told of the text: made from prompts by the model's text encoders, or given.
+#ifndef PCPP_PIPELINE_CONDITIONS_H_
+#define PCPP_PIPELINE_CONDITIONS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "io/clip_tokenizer.h"
+#include "models/clip_text.h"
+#include "pcpp/config.h"
+
+namespace pcpp {
+
+// One branch's conditions: [n, tokens, c], and SDXL's pooled text [n, c] (undefined elsewhere).
+struct Conditions {
+  at::Tensor text;
+  at::Tensor pooled;
+};
+
+// The text encoders of a checkpoint: one CLIP, or SDXL's two. Immutable.
+class TextEncoders {
+ public:
+  // Throws CheckpointError where the folder lacks one. `dtype` is the networks'.
+  TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype);
+
+  // Throws ConfigError for a prompt that is not UTF-8.
+  Conditions encode(const std::vector<std::string>& prompts) const;
+  // How many tokens of the prompt do not fit.
+  int truncated_tokens(const std::string& prompt) const;
+  // Whether an absent negative prompt means zeros (diffusers' force_zeros_for_empty_prompt).
+  bool zeros_for_absent() const { return zeros_for_absent_; }
+
+ private:
+  struct Encoder {
+    ClipTokenizer tokenizer;
+    ClipText model;
+  };
+  std::vector<Encoder> encoders_;
+  bool zeros_for_absent_ = false;
+};
+
+// Conditions of the conditional branch and, with guidance, of the unconditional one.
+struct BranchConditions {
+  Conditions conditional;
+  std::optional<Conditions> unconditional;
+};
+
+// From the request's prompts. `images_per_prompt` rows for each prompt.
+BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
+                                bool guided);
+
+// From the request's embeddings, checked against the U-Net's `text_width` (and `pooled_width`, 0
+// where it takes none). Throws ConfigError naming what is missing or has another shape.
+BranchConditions given_conditions(const GenerationRequest& request, std::int64_t text_width,
+                                  std::int64_t pooled_width, bool guided);
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_CONDITIONS_H_

@@ -1,0 +1,164 @@
+#include "pipeline/denoise.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/deadline.h"
+#include "cache/noise_gather.h"
+#include "cache/stale_cache.h"
+#include "ops/patch_context.h"
+
+namespace pcpp {
+
+namespace {
+
+// Rank-local state of a run.
+class Rank {
+ public:
+  Rank(const DenoiseTask& task, Transport& transport)
+      : task_(task),
+        rank_(transport.rank()),
+        cache_(task.plan, transport, task.peer_timeout, task.stop),
+        gather_(task.plan, transport, task.peer_timeout),
+        context_(task.plan, cache_, transport.rank(), task.unet.sites().text_slots()) {
+    const Conditions mine = own_conditions();
+    text_ = mine.text.to(task.dtype);
+    if (task.time_ids.defined()) {
+      added_ = AddedConditions{mine.pooled.to(task.dtype),
+                               task.time_ids.expand({text_.size(0), -1}).contiguous()};
+    }
+  }
+
+  // The guided noise prediction of the whole image for `latents` [images, c, h, w].
+  at::Tensor predict(const at::Tensor& latents, int step, StepKind kind,
+                     std::optional<StepKind> next) {
+    const at::Tensor input = band_with_halo(task_.scheduler.scale_input(latents, step));
+    const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
+    const double timestep = task_.scheduler.timesteps()[static_cast<std::size_t>(step)];
+    cache_.begin_step(kind, next);
+    const at::Tensor noise = task_.unet(input.repeat({repeats, 1, 1, 1}).to(task_.dtype), timestep,
+                                        text_, added_, context_);
+    cache_.end_step();
+    const at::Tensor dense = noise.to(at::kFloat).contiguous();
+    std::memcpy(gather_.own(), dense.const_data_ptr(), static_cast<std::size_t>(dense.nbytes()));
+    gather_.run();
+    if (task_.branches() == 1) return whole_noise(0);
+    return guided(whole_noise(0), whole_noise(1), task_.guidance_scale);
+  }
+
+  StepRecord record(int step, StepKind kind, double step_ms) const {
+    StepRecord record;
+    record.step = step;
+    record.kind = kind;
+    record.wait_ms = cache_.wait_ms() + gather_.wait_ms();
+    record.compute_ms = std::max(0.0, step_ms - record.wait_ms);
+    record.sent = cache_.sent();
+    record.sent.gather = gather_.sent_bytes();
+    return record;
+  }
+
+ private:
+  // Of the branches that this rank computes, unconditional first.
+  Conditions own_conditions() const {
+    const BranchConditions& all = task_.conditions;
+    if (!all.unconditional) return all.conditional;
+    const Topology& topology = task_.plan.topology();
+    if (topology.branches_of_rank() == 1) {
+      return topology.first_branch(rank_) == 0 ? *all.unconditional : all.conditional;
+    }
+    Conditions both{at::cat({all.unconditional->text, all.conditional.text}), {}};
+    if (all.conditional.pooled.defined()) {
+      both.pooled = at::cat({all.unconditional->pooled, all.conditional.pooled});
+    }
+    return both;
+  }
+
+  // The rank's rows of the whole latent and, where the image goes on, one row more on each side:
+  // always fresh, since every rank holds the whole latent. At reach none zeros stand for it.
+  at::Tensor band_with_halo(const at::Tensor& latents) const {
+    const RowRange band = task_.plan.topology().band_of(rank_);
+    const std::int64_t above = context_.is_first() ? 0 : 1;
+    const std::int64_t below = context_.is_last() ? 0 : 1;
+    if (task_.parallel.reach != Reach::none) {
+      return latents.slice(2, band.begin - above, band.end + below);
+    }
+    at::Tensor padded =
+        at::zeros({latents.size(0), latents.size(1), above + band.size() + below, latents.size(3)},
+                  latents.options());
+    padded.narrow(2, above, band.size()).copy_(latents.slice(2, band.begin, band.end));
+    return padded;
+  }
+
+  // The gathered prediction of one branch, [images, c, h, w].
+  at::Tensor whole_noise(int branch) const {
+    const Topology& topology = task_.plan.topology();
+    const PlanShape& shape = task_.plan.shape();
+    std::vector<at::Tensor> bands;
+    for (int patch = 0; patch < topology.patches(); ++patch) {
+      const bool split = topology.branches_of_rank() < task_.branches();
+      const int rank = split ? branch * topology.patches() + patch : patch;
+      const std::int64_t first = split ? 0 : branch * shape.images;
+      const RowRange band = topology.band_of(rank);
+      // from_blob takes a mutable pointer; the tensor is only read.
+      auto* data = const_cast<std::byte*>(gather_.band(rank));  // NOLINT
+      bands.push_back(
+          at::from_blob(
+              data, {task_.plan.batch(), shape.latent_channels, band.size(), shape.latent_columns},
+              at::kFloat)
+              .narrow(0, first, shape.images));
+    }
+    return at::cat(bands, 2);
+  }
+
+  const DenoiseTask& task_;
+  const int rank_;
+  StaleCache cache_;
+  NoiseGather gather_;
+  PatchContext context_;
+  at::Tensor text_;
+  std::optional<AddedConditions> added_;
+};
+
+StepKind kind_of(const ParallelConfig& config, int step) {
+  if (config.reach == Reach::none) return StepKind::steady;
+  return step < config.sync_steps ? StepKind::synchronous : StepKind::steady;
+}
+
+}  // namespace
+
+at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
+  return unconditional + scale * (conditional - unconditional);
+}
+
+DenoiseResult denoise(const DenoiseTask& task, Transport& transport, at::Tensor latents,
+                      bool keep_steps) {
+  Rank rank(task, transport);
+  DenoiseResult result;
+  const int steps = static_cast<int>(task.scheduler.timesteps().size());
+  for (int step = 0; step < steps; ++step) {
+    const Clock::time_point begin = Clock::now();
+    const StepKind kind = kind_of(task.parallel, step);
+    const bool last = step + 1 == steps;
+    const at::Tensor noise = rank.predict(
+        latents, step, kind, last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)));
+    latents = task.scheduler.step(noise, step, latents);
+    const double step_ms = milliseconds_since(begin);
+    result.records.push_back(rank.record(step, kind, step_ms));
+    if (keep_steps) result.step_latents.push_back(latents.clone());
+    if (transport.rank() == 0 && task.on_step) {
+      task.on_step({.step = step + 1, .steps = steps, .kind = kind, .step_ms = step_ms});
+    }
+  }
+  result.latents = std::move(latents);
+  return result;
+}
+
+}  // namespace pcpp

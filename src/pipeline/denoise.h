@@ -1,0 +1,57 @@
+// The step loop: every rank's part of one request.
+#ifndef PCPP_PIPELINE_DENOISE_H_
+#define PCPP_PIPELINE_DENOISE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "cache/exchange_plan.h"
+#include "models/unet.h"
+#include "parallel/transport.h"
+#include "pcpp/config.h"
+#include "pcpp/trace.h"
+#include "pipeline/conditions.h"
+#include "schedulers/scheduler.h"
+
+namespace pcpp {
+
+// What all ranks of a request share; nothing in it changes while they run.
+struct DenoiseTask {
+  const UNet& unet;
+  const Scheduler& scheduler;  // after set_steps
+  const ExchangePlan& plan;
+  ParallelConfig parallel;
+  BranchConditions conditions;
+  at::Tensor time_ids;  // SDXL's [1, 6]; undefined elsewhere
+  double guidance_scale = 1;
+  at::ScalarType dtype = at::kFloat;
+  std::chrono::milliseconds peer_timeout{};
+  std::stop_token stop;
+  std::function<void(const StepProgress&)> on_step;  // called by rank 0
+
+  int branches() const { return conditions.unconditional ? 2 : 1; }
+};
+
+struct DenoiseResult {
+  at::Tensor latents;                    // float32, whole, the same on every rank
+  std::vector<at::Tensor> step_latents;  // after each step, where asked for
+  std::vector<StepRecord> records;
+};
+
+// One rank's run over all steps, from the whole scaled initial latents (float32). Called by every
+// rank of the transport's world, each on its own thread. Throws Cancelled once a stop is requested.
+DenoiseResult denoise(const DenoiseTask& task, Transport& transport, at::Tensor latents,
+                      bool keep_steps);
+
+// guidance: unconditional + scale (conditional - unconditional) (arXiv 2207.12598, eq. 6).
+at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_DENOISE_H_

@@ -1,0 +1,274 @@
+#include "pcpp/pipeline.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/InferenceMode.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+#include "base/deadline.h"
+#include "base/log.h"
+#include "io/checkpoint.h"
+#include "models/unet.h"
+#include "models/vae.h"
+#include "parallel/rank_group.h"
+#include "pipeline/conditions.h"
+#include "pipeline/denoise.h"
+#include "pipeline/model_info.h"
+#include "pipeline/request.h"
+#include "pipeline/tensors.h"
+#include "pipeline/translate.h"
+#include "schedulers/scheduler.h"
+
+namespace pcpp {
+
+namespace {
+
+double seconds_since(Clock::time_point start) { return milliseconds_since(start) / 1000; }
+
+// As diffusers' randn_tensor with a CPU generator: the whole batch in one draw.
+at::Tensor standard_normal(std::uint64_t seed, at::IntArrayRef shape) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  return at::randn(shape, generator, at::kFloat);
+}
+
+// [3, h, w] in [-1, 1], nominally, to eight bits.
+Image to_image(const at::Tensor& decoded) {
+  const at::Tensor bytes = (decoded.to(at::kFloat) / 2 + 0.5)
+                               .clamp(0, 1)
+                               .mul(255)
+                               .round()
+                               .to(at::kByte)
+                               .permute({1, 2, 0})
+                               .contiguous();
+  const auto* data = bytes.const_data_ptr<std::uint8_t>();
+  return {static_cast<int>(bytes.size(1)),
+          static_cast<int>(bytes.size(0)),
+          {data, data + bytes.numel()}};
+}
+
+std::int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+// SDXL's micro-conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size, each
+// with the height first.
+at::Tensor time_ids(const RequestSizes& sizes) {
+  const std::array<int, 6> ids = {sizes.height, sizes.width, 0, 0, sizes.height, sizes.width};
+  at::Tensor result = at::empty({1, 6}, at::kFloat);
+  std::copy(ids.begin(), ids.end(), result.mutable_data_ptr<float>());
+  return result;
+}
+
+bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
+
+}  // namespace
+
+class Pipeline::Parts {
+ public:
+  Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
+      : world_(world),
+        dtype_(options.dtype == DataType::float32 ? at::kFloat : at::kBFloat16),
+        checkpoint_(Checkpoint::open(folder, options.variant)),
+        unet_(load_unet()),
+        model_(model_info(checkpoint_, unet_.config())) {}
+
+  GenerationResult generate(const GenerationRequest& request);
+
+  const World& world() const { return world_; }
+  const ModelInfo& model() const { return model_; }
+
+ private:
+  UNet load_unet() const {
+    const Clock::time_point begin = Clock::now();
+    const Component component = checkpoint_.component("unet");
+    UNet unet(read_unet_config(component.config()), WeightScope(component.weights(), dtype_));
+    log().info("loaded {} in {:.1f} s", component.folder().string(), seconds_since(begin));
+    return unet;
+  }
+
+  std::unique_ptr<Scheduler> load_scheduler(const GenerationRequest& request) const {
+    std::unique_ptr<Scheduler> scheduler = make_scheduler(
+        checkpoint_.component("scheduler").folder() / "scheduler_config.json", request.scheduler,
+        is_xl(unet_.config()) ? OutdatedValues::keep : OutdatedValues::mend);
+    scheduler->set_steps(request.steps);
+    return scheduler;
+  }
+
+  void load_for(const GenerationRequest& request, const RequestSizes& sizes);
+  BranchConditions conditions_for(const GenerationRequest& request, const RequestSizes& sizes);
+  std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
+                                 const at::Tensor& latents);
+  void decode(const GenerationRequest& request, const at::Tensor& latents,
+              GenerationResult& result);
+  void collect(const GenerationRequest& request, const ExchangePlan& plan,
+               std::vector<DenoiseResult>& ranks, GenerationResult& result);
+  std::vector<RankReport> reports(const ExchangePlan& plan,
+                                  std::vector<DenoiseResult>& ranks) const;
+  // All cores, for what only one thread does.
+  void use_all_threads() const { at::set_num_threads(world_.ranks() * world_.threads_per_rank()); }
+
+  World world_;
+  at::ScalarType dtype_;
+  Checkpoint checkpoint_;
+  UNet unet_;
+  ModelInfo model_;
+  std::optional<TextEncoders> text_;
+  std::optional<VaeDecoder> vae_;
+};
+
+void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
+  if (!sizes.embedded && !text_) text_.emplace(checkpoint_, dtype_);
+  if (request.decode && !vae_) {
+    const Component component = checkpoint_.component("vae");
+    vae_.emplace(component.config(), WeightScope(component.weights(), dtype_));
+    check<CheckpointError>(vae_->latent_channels() == model_.latent_channels,
+                           "the VAE decodes {} channels, the U-Net makes {}",
+                           vae_->latent_channels(), model_.latent_channels);
+  }
+}
+
+BranchConditions Pipeline::Parts::conditions_for(const GenerationRequest& request,
+                                                 const RequestSizes& sizes) {
+  const UNetConfig& config = unet_.config();
+  if (!sizes.embedded) return encode_prompts(*text_, request, sizes.guided);
+  std::int64_t pooled_width = 0;
+  if (config.added) pooled_width = config.added->input_width - 6 * config.added->time_width;
+  return given_conditions(request, config.text_width, pooled_width, sizes.guided);
+}
+
+std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
+                                                const GenerationRequest& request,
+                                                const at::Tensor& latents) {
+  std::vector<DenoiseResult> results(static_cast<std::size_t>(world_.ranks()));
+  LocalHub hub(world_.ranks());
+  run_ranks(hub, [&](Transport& transport) {
+    translated([&] {
+      const c10::InferenceMode inference;
+      at::set_num_threads(world_.threads_per_rank());
+      const bool keep_steps = request.keep_steps && transport.rank() == 0;
+      results[static_cast<std::size_t>(transport.rank())] =
+          denoise(task, transport, latents.clone(), keep_steps);
+    });
+  });
+  return results;
+}
+
+void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor& latents,
+                             GenerationResult& result) {
+  const Clock::time_point begin = Clock::now();
+  for (std::int64_t image = 0; image < latents.size(0); ++image) {
+    check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+    result.images.push_back(to_image(vae_->decode(latents.narrow(0, image, 1)).select(0, 0)));
+  }
+  result.times.decode_seconds = seconds_since(begin);
+}
+
+std::vector<RankReport> Pipeline::Parts::reports(const ExchangePlan& plan,
+                                                 std::vector<DenoiseResult>& ranks) const {
+  std::vector<RankReport> reports;
+  for (int rank = 0; rank < world_.ranks(); ++rank) {
+    const RowRange band = plan.topology().band_of(rank);
+    reports.push_back({{band.begin, band.end},
+                       plan.topology().first_branch(rank),
+                       plan.stale_bytes(rank),
+                       std::move(ranks[static_cast<std::size_t>(rank)].records)});
+  }
+  return reports;
+}
+
+void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePlan& plan,
+                              std::vector<DenoiseResult>& ranks, GenerationResult& result) {
+  const DenoiseResult& first = ranks.front();
+  check<DeviceError>(first.latents.isfinite().all().item<bool>(),
+                     "the latents became infinite or not a number: try float32, or a lower "
+                     "guidance scale");
+  result.latents = to_host(first.latents);
+  for (const at::Tensor& latents : first.step_latents) {
+    result.step_latents.push_back(to_host(latents));
+  }
+  use_all_threads();
+  if (request.decode) decode(request, first.latents, result);
+  result.ranks = reports(plan, ranks);
+}
+
+GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
+  const c10::InferenceMode inference;
+  const Clock::time_point begin = Clock::now();
+  const RequestSizes sizes = check_request(request, model_);
+  const Topology topology(world_.ranks(), request.parallel.guidance, sizes.guided ? 2 : 1,
+                          sizes.rows, unet_.row_unit());
+  const ExchangePlan plan(unet_.sites().sites(), topology, request.parallel,
+                          {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
+                           static_cast<std::int64_t>(c10::elementSize(dtype_))});
+  const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
+  const at::Tensor noise =
+      request.latents ? to_tensor(*request.latents, "latents")
+                      : standard_normal(request.seed, {sizes.images, model_.latent_channels,
+                                                       sizes.rows, sizes.columns});
+  use_all_threads();
+  load_for(request, sizes);
+  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+
+  GenerationResult result;
+  result.width = sizes.width;
+  result.height = sizes.height;
+  result.scheduler = scheduler->name();
+  const Clock::time_point text_begin = Clock::now();
+  const DenoiseTask task{.unet = unet_,
+                         .scheduler = *scheduler,
+                         .plan = plan,
+                         .parallel = request.parallel,
+                         .conditions = conditions_for(request, sizes),
+                         .time_ids = is_xl(unet_.config()) ? time_ids(sizes) : at::Tensor(),
+                         .guidance_scale = request.guidance_scale,
+                         .dtype = dtype_,
+                         .peer_timeout = request.peer_timeout,
+                         .stop = request.stop,
+                         .on_step = request.on_step};
+  for (const std::string& prompt : request.prompts) {
+    result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));
+  }
+  result.times.text_seconds = seconds_since(text_begin);
+
+  log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
+             sizes.height, topology.patches(), request.steps, result.scheduler);
+  const Clock::time_point denoise_begin = Clock::now();
+  std::vector<DenoiseResult> ranks = run(task, request, noise * scheduler->init_noise_sigma());
+  result.times.denoise_seconds = seconds_since(denoise_begin);
+  collect(request, plan, ranks, result);
+  result.times.total_seconds = seconds_since(begin);
+  result.peak_bytes = peak_resident_bytes();
+  return result;
+}
+
+Pipeline::Pipeline(const std::filesystem::path& folder, const World& world,
+                   const PipelineOptions& options)
+    : parts_(translated([&] {
+        const c10::InferenceMode inference;
+        return std::make_unique<Parts>(folder, world, options);
+      })) {}
+
+Pipeline::~Pipeline() = default;
+Pipeline::Pipeline(Pipeline&&) noexcept = default;
+Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
+
+GenerationResult Pipeline::generate(const GenerationRequest& request) {
+  return translated([&] { return parts_->generate(request); });
+}
+
+const World& Pipeline::world() const { return parts_->world(); }
+
+const ModelInfo& Pipeline::model() const { return parts_->model(); }
+
+}  // namespace pcpp

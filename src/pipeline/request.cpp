@@ -1,0 +1,75 @@
+#include "pipeline/request.h"
+
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+
+namespace pcpp {
+
+namespace {
+
+constexpr int kMaximumPixels = 16384;  // of a side
+
+std::int64_t check_size(const char* name, int pixels, int scale) {
+  check<ConfigError>(pixels > 0 && pixels <= kMaximumPixels, "{} {} is outside [{}, {}]", name,
+                     pixels, scale, kMaximumPixels);
+  const int below = pixels / scale * scale;
+  const std::string near = below > 0 ? fmt::format("{} or {}", below, below + scale)
+                                     : fmt::format("{}", scale);
+  check<ConfigError>(pixels % scale == 0, "{} {} is not a multiple of {}: use {}", name, pixels,
+                     scale, near);
+  return pixels / scale;
+}
+
+std::int64_t check_texts(const GenerationRequest& request) {
+  if (!request.prompt_embeds.empty()) {
+    check<ConfigError>(request.prompts.empty() && !request.negative_prompts,
+                       "the request has prompts and prompt embeddings: give one of them");
+    const auto found = request.prompt_embeds.find("prompt_embeds");
+    check<ConfigError>(found != request.prompt_embeds.end() && !found->second.shape.empty(),
+                       "the prompt embeddings lack prompt_embeds [n, tokens, c]");
+    return found->second.shape.front();
+  }
+  check<ConfigError>(!request.prompts.empty(),
+                     "the request has no prompt: give one, or prompt embeddings");
+  const std::size_t prompts = request.prompts.size();
+  const std::size_t negatives = request.negative_prompts ? request.negative_prompts->size() : 1;
+  check<ConfigError>(negatives == 1 || negatives == prompts,
+                     "{} negative prompts for {} prompts: give one, or one for each", negatives,
+                     prompts);
+  return static_cast<std::int64_t>(prompts);
+}
+
+}  // namespace
+
+RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model) {
+  RequestSizes sizes;
+  sizes.width = request.width != 0 ? request.width : model.default_width;
+  sizes.height = request.height != 0 ? request.height : model.default_height;
+  sizes.columns = check_size("width", sizes.width, model.scale);
+  sizes.rows = check_size("height", sizes.height, model.scale);
+  check<ConfigError>(request.steps > 0, "{} steps: at least 1 is needed", request.steps);
+  check<ConfigError>(std::isfinite(request.guidance_scale), "guidance scale {} is not finite",
+                     request.guidance_scale);
+  check<ConfigError>(request.images_per_prompt > 0, "{} images a prompt: at least 1 is needed",
+                     request.images_per_prompt);
+  check<ConfigError>(request.peer_timeout.count() > 0, "a peer timeout of {} ms is not positive",
+                     request.peer_timeout.count());
+  sizes.guided = request.guidance_scale > 1;
+  sizes.embedded = !request.prompt_embeds.empty();
+  sizes.images = check_texts(request) * request.images_per_prompt;
+  if (request.latents) {
+    const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
+                                                sizes.columns};
+    check<ConfigError>(request.latents->shape == expected,
+                       "latents have shape {}, this request needs {}",
+                       fmt::join(request.latents->shape, " x "), fmt::join(expected, " x "));
+  }
+  return sizes;
+}
+
+}  // namespace pcpp

@@ -1,0 +1,29 @@
+// A request checked against the model and the world, before any work.
+#ifndef PCPP_PIPELINE_REQUEST_H_
+#define PCPP_PIPELINE_REQUEST_H_
+
+#include <cstdint>
+
+#include "pcpp/config.h"
+#include "pcpp/pipeline.h"
+
+namespace pcpp {
+
+// The request's sizes, with the model's own where it says nothing.
+struct RequestSizes {
+  int width = 0;
+  int height = 0;
+  std::int64_t rows = 0;  // of the latent
+  std::int64_t columns = 0;
+  std::int64_t images = 0;
+  bool guided = false;    // an unconditional branch runs
+  bool embedded = false;  // the request gives embeddings instead of prompts
+};
+
+// Throws ConfigError that names the value, the rule and the remedy. What only the plan, the
+// scheduler or the text encoders can judge is left to them.
+RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model);
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_REQUEST_H_

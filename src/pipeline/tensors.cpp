@@ -1,0 +1,35 @@
+#include "pipeline/tensors.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace pcpp {
+
+at::Tensor to_tensor(const FloatTensor& source, const char* name) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : source.shape) {
+    check<ConfigError>(extent > 0, "{} has an extent of {}: all must be positive", name, extent);
+    elements *= extent;
+  }
+  check<ConfigError>(elements == static_cast<std::int64_t>(source.values.size()),
+                     "{} has {} values where its shape holds {}", name, source.values.size(),
+                     elements);
+  check<ConfigError>(std::all_of(source.values.begin(), source.values.end(),
+                                 [](float value) { return std::isfinite(value); }),
+                     "{} holds a value that is not finite", name);
+  at::Tensor result = at::empty(source.shape, at::kFloat);
+  std::copy(source.values.begin(), source.values.end(), result.mutable_data_ptr<float>());
+  return result;
+}
+
+FloatTensor to_host(const at::Tensor& source) {
+  const at::Tensor dense = source.to(at::kCPU, at::kFloat).contiguous();
+  const float* values = dense.const_data_ptr<float>();
+  return {dense.sizes().vec(), {values, values + dense.numel()}};
+}
+
+}  // namespace pcpp

@@ -1,0 +1,101 @@
+// A transport's delays change the time, never the picture.
+
+#include "pipeline/denoise.h"
+
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "io/checkpoint.h"
+#include "parallel/rank_group.h"
+#include "pipeline/references.h"
+#include "pipeline/tensors.h"
+#include "support/couriers.h"
+
+namespace pcpp {
+namespace {
+
+constexpr int kRanks = 3;
+
+struct Setting {
+  UNet unet;
+  std::unique_ptr<Scheduler> scheduler;
+  GenerationRequest request;
+};
+
+Setting load_setting() {
+  const c10::InferenceMode inference;
+  const Component component = Checkpoint::open(test_data("patch")).component("unet");
+  Setting setting{
+      UNet(read_unet_config(component.config()), WeightScope(component.weights(), at::kFloat)),
+      make_scheduler(test_data("patch/scheduler/scheduler_config.json"), std::nullopt),
+      patch_request("inputs_32x12.safetensors")};
+  setting.scheduler->set_steps(setting.request.steps);
+  return setting;
+}
+
+// The final latents of every rank, under the courier's delays.
+std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& parallel,
+                              Courier* courier) {
+  const GenerationRequest& request = setting.request;
+  const FloatTensor& start = *request.latents;
+  const Topology topology(kRanks, parallel.guidance, 2, start.shape[2], setting.unet.row_unit());
+  const ExchangePlan plan(setting.unet.sites().sites(), topology, parallel,
+                          {start.shape[2], start.shape[3], 4, 1, 4});
+  const c10::InferenceMode outer;
+  const DenoiseTask task{
+      .unet = setting.unet,
+      .scheduler = *setting.scheduler,
+      .plan = plan,
+      .parallel = parallel,
+      .conditions = given_conditions(request, setting.unet.config().text_width, 0, true),
+      .time_ids = {},
+      .guidance_scale = request.guidance_scale,
+      .dtype = at::kFloat,
+      .peer_timeout = std::chrono::minutes(1),
+      .stop = {},
+      .on_step = {}};
+  std::vector<FloatTensor> results(kRanks);
+  LocalHub hub(kRanks, courier);
+  run_ranks(hub, [&](Transport& transport) {
+    const c10::InferenceMode inference;
+    const at::Tensor latents = to_tensor(start, "latents");
+    results[static_cast<std::size_t>(transport.rank())] =
+        to_host(denoise(task, transport, latents, false).latents);
+  });
+  return results;
+}
+
+class DelayTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  static ParallelConfig parallel() {
+    ParallelConfig config =
+        std::string(GetParam()) == "pcpp" ? ParallelConfig::pcpp() : ParallelConfig::distrifusion();
+    config.sync_steps = 2;
+    return config;
+  }
+};
+
+TEST_P(DelayTest, ChangeNoBitOfThePictureOnAnyRank) {
+  const Setting setting = load_setting();
+  const std::vector<FloatTensor> direct = draw(setting, parallel(), nullptr);
+  testing::LazyCourier lazy;
+  testing::RandomCourier random(3);
+  for (Courier* courier : std::initializer_list<Courier*>{nullptr, &lazy, &random}) {
+    const std::vector<FloatTensor> delayed = draw(setting, parallel(), courier);
+    for (const FloatTensor& latents : delayed) EXPECT_EQ(latents.values, direct.front().values);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, DelayTest, ::testing::Values("pcpp", "distrifusion"),
+                         [](const auto& suite) { return std::string(suite.param); });
+
+TEST(Guided, IsTheWeightedDifference) {
+  const at::Tensor unconditional = to_tensor({{2}, {1, 2}}, "a");
+  const at::Tensor conditional = to_tensor({{2}, {3, 1}}, "b");
+  EXPECT_EQ(to_host(guided(unconditional, conditional, 5)).values, (std::vector<float>{11, -3}));
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,88 @@
+// Whole runs of the three families against diffusers (tests/reference/models_make.py).
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "pipeline/references.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kTolerance = 2e-4;  // relative L2, after up to 20 steps
+
+GenerationRequest request_of(const nlohmann::json& run, TensorMap& references) {
+  GenerationRequest request;
+  request.latents = references.at("latents");
+  for (const auto& [name, tensor] : references) {
+    if (name.ends_with("prompt_embeds")) request.prompt_embeds[name] = tensor;
+  }
+  if (!run.at("prompts").is_null()) {
+    request.prompts = run.at("prompts").get<std::vector<std::string>>();
+  }
+  if (!run.at("negative_prompts").is_null()) {
+    request.negative_prompts = run.at("negative_prompts").get<std::vector<std::string>>();
+  }
+  request.width = run.at("width");
+  request.height = run.at("height");
+  request.steps = run.at("steps");
+  request.guidance_scale = run.at("guidance_scale");
+  request.scheduler = run.at("scheduler") == "ddim" ? SchedulerKind::ddim : SchedulerKind::euler;
+  request.keep_steps = true;
+  return request;
+}
+
+// `pixels` [n, 3, h / 4, w / 4] is every fourth row and column of the decoded images.
+void expect_images(const std::vector<Image>& images, const FloatTensor& pixels) {
+  ASSERT_EQ(static_cast<std::int64_t>(images.size()), pixels.shape[0]);
+  const std::int64_t rows = pixels.shape[2];
+  const std::int64_t columns = pixels.shape[3];
+  std::size_t next = 0;
+  for (const Image& image : images) {
+    ASSERT_EQ(image.height, 4 * rows);
+    ASSERT_EQ(image.width, 4 * columns);
+    for (std::int64_t channel = 0; channel < 3; ++channel) {
+      for (std::int64_t y = 0; y < rows; ++y) {
+        for (std::int64_t x = 0; x < columns; ++x) {
+          const double expected = 255 * std::clamp(pixels.values[next++] / 2.0 + 0.5, 0.0, 1.0);
+          const std::int64_t at = 3 * (4 * y * image.width + 4 * x) + channel;
+          ASSERT_NEAR(image.rgb[static_cast<std::size_t>(at)], expected, 0.6);
+        }
+      }
+    }
+  }
+}
+
+class DiffusersTest : public ::testing::TestWithParam<nlohmann::json> {};
+
+TEST_P(DiffusersTest, EveryKeptStepAndThePictureAgree) {
+  const nlohmann::json& run = GetParam();
+  TensorMap references = load_tensors(test_data("models/" + run.at("file").get<std::string>()));
+  Pipeline& pipeline = cached_pipeline("models/" + run.at("family").get<std::string>(), 1);
+  const GenerationResult result = pipeline.generate(request_of(run, references));
+  ASSERT_EQ(result.step_latents.size(), run.at("steps").get<std::size_t>());
+  int compared = 0;
+  for (const auto& [name, reference] : references) {
+    if (!name.starts_with("step_")) continue;
+    const auto step = static_cast<std::size_t>(std::atoi(name.c_str() + 5));
+    EXPECT_LE(relative_distance(result.step_latents.at(step), reference), kTolerance) << name;
+    ++compared;
+  }
+  EXPECT_GE(compared, 2);
+  EXPECT_EQ(result.latents.values, result.step_latents.back().values);
+  expect_images(result.images, references.at("pixels"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Runs, DiffusersTest,
+                         ::testing::ValuesIn(read_json_file(test_data("models/index.json"))
+                                                 .at("runs")
+                                                 .get<std::vector<nlohmann::json>>()),
+                         [](const auto& suite) {
+                           return suite.param.at("family").template get<std::string>() + "_" +
+                                  suite.param.at("name").template get<std::string>();
+                         });
+
+}  // namespace
+}  // namespace pcpp

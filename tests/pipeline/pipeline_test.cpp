@@ -1,0 +1,155 @@
+// Behaviour of a pipeline over its requests: repeatable, cancellable, clean after a failure.
+
+#include "pcpp/pipeline.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include "pipeline/references.h"
+
+namespace pcpp {
+namespace {
+
+constexpr int kRanks = 2;
+
+GenerationRequest request() { return patch_request("inputs_32x12.safetensors"); }
+
+Pipeline& pipeline() { return cached_pipeline("patch", kRanks); }
+
+TEST(Pipeline, ASecondRequestOfTheProcessStartsClean) {
+  const GenerationResult first = pipeline().generate(request());
+  GenerationRequest other = request();
+  std::reverse(other.latents->values.begin(), other.latents->values.end());
+  pipeline().generate(other);
+  const GenerationResult again = pipeline().generate(request());
+  ASSERT_EQ(first.step_latents.size(), again.step_latents.size());
+  for (std::size_t step = 0; step < first.step_latents.size(); ++step) {
+    EXPECT_EQ(first.step_latents[step].values, again.step_latents[step].values);
+  }
+}
+
+TEST(Pipeline, TheSeedAloneMakesTheNoiseWhateverTheRanks) {
+  GenerationRequest seeded = request();
+  seeded.latents.reset();
+  seeded.seed = 11;
+  seeded.parallel.sync_steps = seeded.steps;
+  const GenerationResult one = cached_pipeline("patch", 1).generate(seeded);
+  const GenerationResult two = pipeline().generate(seeded);
+  EXPECT_LE(relative_distance(two.latents, one.latents), 2e-5);
+  seeded.seed = 12;
+  EXPECT_GE(relative_distance(pipeline().generate(seeded).latents, one.latents), 0.1);
+}
+
+TEST(Pipeline, ReportsEveryRanksSteps) {
+  GenerationRequest counted = request();
+  std::vector<StepProgress> seen;
+  counted.on_step = [&](const StepProgress& progress) { seen.push_back(progress); };
+  const GenerationResult result = pipeline().generate(counted);
+  ASSERT_EQ(seen.size(), static_cast<std::size_t>(counted.steps));
+  EXPECT_EQ(seen.front().step, 1);
+  EXPECT_EQ(seen.back().step, counted.steps);
+  ASSERT_EQ(result.ranks.size(), 2U);
+  for (const RankReport& rank : result.ranks) {
+    ASSERT_EQ(rank.steps.size(), static_cast<std::size_t>(counted.steps));
+    for (int step = 0; step < counted.steps; ++step) {
+      const StepRecord& record = rank.steps[static_cast<std::size_t>(step)];
+      EXPECT_EQ(record.kind,
+                step < counted.parallel.sync_steps ? StepKind::synchronous : StepKind::steady);
+      EXPECT_GT(record.sent.gather, 0);
+      // Nobody reads what the last step would send.
+      EXPECT_EQ(record.sent.attention > 0, step + 1 < counted.steps);
+    }
+    EXPECT_GT(rank.stale_bytes, 0);
+  }
+}
+
+TEST(Pipeline, AStopEndsAllRanksAndTheNextRequestWorks) {
+  std::stop_source source;
+  GenerationRequest stopped = request();
+  stopped.stop = source.get_token();
+  int steps = 0;
+  stopped.on_step = [&](const StepProgress& progress) {
+    steps = progress.step;
+    if (progress.step == 3) source.request_stop();
+  };
+  EXPECT_THROW(pipeline().generate(stopped), Cancelled);
+  EXPECT_EQ(steps, 3);
+  EXPECT_NO_THROW(pipeline().generate(request()));
+}
+
+TEST(Pipeline, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
+  GenerationRequest failing = request();
+  failing.on_step = [](const StepProgress& progress) {
+    if (progress.step == 2) throw DeviceError("lost");
+  };
+  try {
+    pipeline().generate(failing);
+    FAIL() << "no error";
+  } catch (const DeviceError& error) {
+    EXPECT_STREQ(error.what(), "rank 0: lost");
+  }
+  EXPECT_NO_THROW(pipeline().generate(request()));
+}
+
+TEST(Pipeline, NeedsNoTextEncoderOrVaeForARequestWithoutThem) {
+  GenerationRequest worded = request();
+  worded.prompt_embeds.clear();
+  worded.prompts = {"a fox"};
+  EXPECT_THROW(pipeline().generate(worded), CheckpointError);
+  GenerationRequest decoded = request();
+  decoded.decode = true;
+  EXPECT_THROW(pipeline().generate(decoded), CheckpointError);
+}
+
+TEST(Pipeline, LatentsThatOverflowAreAnError) {
+  GenerationRequest huge = request();
+  std::fill(huge.latents->values.begin(), huge.latents->values.end(),
+            std::numeric_limits<float>::max());
+  EXPECT_THROW(pipeline().generate(huge), DeviceError);
+}
+
+TEST(Pipeline, SeveralImagesOfAPromptAreOneDraw) {
+  GenerationRequest batch = request();
+  batch.latents.reset();
+  batch.images_per_prompt = 2;
+  batch.seed = 5;
+  const GenerationResult both = pipeline().generate(batch);
+  EXPECT_EQ(both.latents.shape[0], 2);
+  const auto half = static_cast<std::ptrdiff_t>(both.latents.values.size() / 2);
+  const std::vector<float> first(both.latents.values.begin(), both.latents.values.begin() + half);
+  const std::vector<float> second(both.latents.values.begin() + half, both.latents.values.end());
+  EXPECT_NE(first, second);
+}
+
+TEST(Pipeline, Bfloat16StaysNearFloat32) {
+  Pipeline rounded(test_data("patch"), World(kRanks, 1),
+                   {.dtype = DataType::bfloat16, .variant = {}});
+  const double distance = relative_distance(rounded.generate(request()).latents,
+                                            pipeline().generate(request()).latents);
+  EXPECT_GT(distance, 0);
+  EXPECT_LE(distance, 0.1);
+}
+
+TEST(ModelInfo, ComesFromTheConfigsAlone) {
+  const ModelInfo info = read_model_info(test_data("patch"));
+  EXPECT_EQ(info.latent_channels, 4);
+  EXPECT_EQ(info.row_unit, 4);
+  EXPECT_EQ(info.max_patches(256), 8);
+  EXPECT_EQ(info.max_patches(264), 9);
+  EXPECT_EQ(info.max_patches(7), 0);
+  EXPECT_THROW(read_model_info(test_data("nowhere")), CheckpointError);
+}
+
+TEST(World, SharesTheCores) {
+  EXPECT_GE(World().ranks(), 1);
+  EXPECT_EQ(World(3, 2).threads_per_rank(), 2);
+  EXPECT_GE(World(1000).threads_per_rank(), 1);
+  EXPECT_THROW(World(-1), ConfigError);
+  EXPECT_THROW(World(1, 100000), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp

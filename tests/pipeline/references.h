@@ -1,0 +1,62 @@
+// Requests and reference latents of the tests' data, and how far a result is from them.
+#ifndef PCPP_TESTS_PIPELINE_REFERENCES_H_
+#define PCPP_TESTS_PIPELINE_REFERENCES_H_
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "io/json_file.h"
+#include "pcpp/pcpp.h"
+
+namespace pcpp {
+
+inline std::filesystem::path test_data(const std::string& name) {
+  return std::filesystem::path(PCPP_TEST_DATA) / name;
+}
+
+// |value - reference| / |reference|, both as vectors; infinite where the shapes differ.
+inline double relative_distance(const FloatTensor& value, const FloatTensor& reference) {
+  if (value.shape != reference.shape) return INFINITY;
+  double difference = 0;
+  double norm = 0;
+  for (std::size_t i = 0; i < value.values.size(); ++i) {
+    difference += std::pow(value.values[i] - reference.values[i], 2);
+    norm += std::pow(reference.values[i], 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+// Each model is loaded once for each number of ranks.
+inline Pipeline& cached_pipeline(const std::string& folder, int ranks) {
+  static std::map<std::pair<std::string, int>, std::unique_ptr<Pipeline>> pipelines;
+  std::unique_ptr<Pipeline>& pipeline = pipelines[{folder, ranks}];
+  if (!pipeline) pipeline = std::make_unique<Pipeline>(test_data(folder), World(ranks, 1));
+  return *pipeline;
+}
+
+// The request behind the cases of tests/data/patch: embeddings and latents are given, and no VAE.
+inline GenerationRequest patch_request(const std::string& inputs) {
+  const nlohmann::json index = read_json_file(test_data("patch/index.json"));
+  TensorMap tensors = load_tensors(test_data("patch/" + inputs));
+  GenerationRequest request;
+  request.latents = tensors.at("latents");
+  request.height = static_cast<int>(8 * request.latents->shape[2]);
+  request.width = static_cast<int>(8 * request.latents->shape[3]);
+  tensors.erase("latents");
+  request.prompt_embeds = std::move(tensors);
+  request.steps = index.at("num_inference_steps");
+  request.guidance_scale = index.at("guidance_scale");
+  request.parallel.sync_steps = index.at("sync_steps");
+  request.decode = false;
+  request.keep_steps = true;
+  return request;
+}
+
+}  // namespace pcpp
+
+#endif  // PCPP_TESTS_PIPELINE_REFERENCES_H_

@@ -1,0 +1,134 @@
+#include "pipeline/request.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "pipeline/references.h"
+
+namespace pcpp {
+namespace {
+
+const ModelInfo kModel{.default_width = 64, .default_height = 96};
+
+GenerationRequest valid() {
+  GenerationRequest request;
+  request.prompts = {"a fox", "an apple"};
+  return request;
+}
+
+TEST(CheckRequest, FillsInTheModelsSize) {
+  const RequestSizes sizes = check_request(valid(), kModel);
+  EXPECT_EQ(sizes.width, 64);
+  EXPECT_EQ(sizes.rows, 12);
+  EXPECT_EQ(sizes.images, 2);
+  EXPECT_TRUE(sizes.guided);
+  EXPECT_FALSE(sizes.embedded);
+}
+
+TEST(CheckRequest, GuidanceOfOneOrBelowRunsOneBranch) {
+  GenerationRequest request = valid();
+  request.guidance_scale = 1;
+  EXPECT_FALSE(check_request(request, kModel).guided);
+}
+
+struct Refusal {
+  std::string name;
+  std::string text;  // what the message must hold
+  std::function<void(GenerationRequest&)> spoil;
+};
+
+class RefusalTest : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(RefusalTest, NamesTheValueAndTheRule) {
+  GenerationRequest request = valid();
+  GetParam().spoil(request);
+  try {
+    check_request(request, kModel);
+    FAIL() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find(GetParam().text), std::string::npos) << error.what();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Requests, RefusalTest,
+    ::testing::Values(
+        Refusal{"ragged_width", "width 100 is not a multiple of 8: use 96 or 104",
+                [](auto& r) { r.width = 100; }},
+        Refusal{"tiny_height", "height 4 is not a multiple of 8: use 8",
+                [](auto& r) { r.height = 4; }},
+        Refusal{"negative_height", "height -8", [](auto& r) { r.height = -8; }},
+        Refusal{"huge_width", "width 80000", [](auto& r) { r.width = 80000; }},
+        Refusal{"no_steps", "0 steps", [](auto& r) { r.steps = 0; }},
+        Refusal{"nan_guidance", "not finite",
+                [](auto& r) { r.guidance_scale = std::numeric_limits<double>::quiet_NaN(); }},
+        Refusal{"no_images", "0 images", [](auto& r) { r.images_per_prompt = 0; }},
+        Refusal{"no_prompt", "no prompt", [](auto& r) { r.prompts.clear(); }},
+        Refusal{"negatives", "3 negative prompts for 2 prompts",
+                [](auto& r) {
+                  r.negative_prompts = {"a", "b", "c"};
+                }},
+        Refusal{"both", "prompts and prompt embeddings",
+                [](auto& r) {
+                  r.prompt_embeds["prompt_embeds"] = {{1, 1, 1}, {0}};
+                }},
+        Refusal{"latents", "this request needs 2 x 4 x 12 x 8",
+                [](auto& r) {
+                  r.latents = FloatTensor{{1, 4, 12, 8}, {}};
+                }},
+        Refusal{"timeout", "0 ms", [](auto& r) { r.peer_timeout = std::chrono::milliseconds(0); }}),
+    [](const auto& suite) { return suite.param.name; });
+
+// What other layers judge reaches the caller of generate() too, before any step.
+struct Rejected {
+  std::string name;
+  int ranks;
+  std::string text;
+  std::function<void(GenerationRequest&)> spoil;
+};
+
+class RejectedTest : public ::testing::TestWithParam<Rejected> {};
+
+TEST_P(RejectedTest, BeforeAnyStep) {
+  GenerationRequest request = patch_request("inputs_32x12.safetensors");
+  request.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
+  GetParam().spoil(request);
+  try {
+    cached_pipeline("patch", GetParam().ranks).generate(request);
+    FAIL() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find(GetParam().text), std::string::npos) << error.what();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Requests, RejectedTest,
+    ::testing::Values(
+        Rejected{"more_ranks_than_rows", 9, "9 patches are more than the 8", [](auto&) {}},
+        Rejected{"partial", 2, "partial 1.5 is outside [0, 1]",
+                 [](auto& r) { r.parallel.partial = 1.5; }},
+        Rejected{"no_synchronous_step", 2, "0 synchronous steps",
+                 [](auto& r) { r.parallel.sync_steps = 0; }},
+        Rejected{"odd_split", 3, "even number of ranks",
+                 [](auto& r) { r.parallel.guidance = Guidance::split; }},
+        Rejected{"split_without_guidance", 2, "guidance cannot be split",
+                 [](auto& r) {
+                   r.parallel.guidance = Guidance::split;
+                   r.guidance_scale = 1;
+                 }},
+        Rejected{"steps", 2, "5000", [](auto& r) { r.steps = 5000; }},
+        Rejected{"nan_latents", 2, "latents holds a value that is not finite",
+                 [](auto& r) { r.latents->values[7] = std::numeric_limits<float>::quiet_NaN(); }},
+        Rejected{"missing_negative", 2, "lack negative_prompt_embeds",
+                 [](auto& r) { r.prompt_embeds.erase("negative_prompt_embeds"); }},
+        Rejected{"narrow_embeds", 2, "prompt_embeds has shape 1 x 7 x 4",
+                 [](auto& r) {
+                   r.prompt_embeds["prompt_embeds"] = {{1, 7, 4}, std::vector<float>(28)};
+                 }}),
+    [](const auto& suite) { return suite.param.name; });
+
+}  // namespace
+}  // namespace pcpp
