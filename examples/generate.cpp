@@ -1,0 +1,156 @@
+// generate: pictures from a prompt, drawn by several ranks at once. See README.md.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <set>
+#include <string>
+#include <variant>
+
+#include "generate_options.h"
+#include "interrupt.h"
+#include "pcpp/output_file.h"
+#include "progress.h"
+#include "report.h"
+
+namespace pcpp::examples {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+double seconds_since(steady_clock::time_point begin) {
+  return std::chrono::duration<double>(steady_clock::now() - begin).count();
+}
+
+// Before any work: a place that cannot be written would cost the whole run.
+void check_outputs(const GenerateOptions& options) {
+  std::set<std::filesystem::path> places;
+  for (const std::string& place : {options.output, options.save_latents, options.report}) {
+    if (place.empty()) continue;
+    if (!places.insert(std::filesystem::absolute(place).lexically_normal()).second) {
+      throw ConfigError(fmt::format("{} is named for two outputs: give each its own file", place));
+    }
+    check_writable(place);
+  }
+}
+
+GenerationRequest make_request(const GenerateOptions& options, const Interrupt& interrupt,
+                               Progress& progress) {
+  GenerationRequest request;
+  request.prompts = options.prompts;
+  if (!options.negative_prompts.empty()) request.negative_prompts = options.negative_prompts;
+  request.width = options.width;
+  request.height = options.height;
+  request.steps = options.steps;
+  request.guidance_scale = options.guidance_scale;
+  request.seed = options.seed;
+  request.images_per_prompt = options.images;
+  request.scheduler = options.scheduler;
+  request.parallel = options.parallel();
+  request.decode = !options.output.empty();
+  request.keep_steps = options.save_steps;
+  request.stop = interrupt.token();
+  request.on_step = [&progress](const StepProgress& step) { progress.show(step); };
+  if (!options.latents.empty()) {
+    TensorMap file = load_tensors(options.latents);
+    const auto found = file.find("latents");
+    if (found == file.end()) {
+      throw CheckpointError(fmt::format("{} holds no tensor named latents", options.latents));
+    }
+    request.latents = std::move(found->second);
+  }
+  if (!options.prompt_embeds.empty()) request.prompt_embeds = load_tensors(options.prompt_embeds);
+  return request;
+}
+
+// The ranks that were asked for or, if none were, as many as the cores and the picture allow.
+int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
+  if (options.method == Method::single) return 1;
+  if (options.ranks > 0) return options.ranks;
+  const int height = options.height > 0 ? options.height : model.default_height;
+  const int patches = std::max(1, model.max_patches(height));
+  const bool split = options.guidance == Guidance::split;
+  const int ranks = std::min(World::cores(), split ? 2 * patches : patches);
+  return split ? std::max(2, ranks / 2 * 2) : ranks;
+}
+
+std::vector<std::filesystem::path> picture_paths(const std::string& output, std::size_t count) {
+  if (count == 1) return {output};
+  const std::filesystem::path path(output);
+  std::vector<std::filesystem::path> paths;
+  for (std::size_t i = 1; i <= count; ++i) {
+    const std::string name =
+        fmt::format("{}-{}{}", path.stem().string(), i, path.extension().string());
+    paths.push_back(path.parent_path() / name);
+  }
+  return paths;
+}
+
+void write_outputs(RunFacts& facts) {
+  const GenerateOptions& options = facts.options;
+  const GenerationResult& result = facts.result;
+  if (!result.images.empty()) facts.pictures = picture_paths(options.output, result.images.size());
+  for (std::size_t i = 0; i < result.images.size(); ++i) {
+    write_png(facts.pictures[i], result.images[i], text_chunks(facts, i));
+    fmt::print("{}\n", facts.pictures[i].string());
+  }
+  if (!options.save_latents.empty()) {
+    TensorMap tensors = {{"latents", result.latents}};
+    for (std::size_t i = 0; i < result.step_latents.size(); ++i) {
+      tensors[fmt::format("step_{:03}", i)] = result.step_latents[i];
+    }
+    save_tensors(options.save_latents, tensors);
+  }
+  if (!options.report.empty()) write_file(options.report, report_json(facts));
+}
+
+void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
+  check_outputs(options);
+  GenerationRequest request = make_request(options, interrupt, progress);
+  const steady_clock::time_point begin = steady_clock::now();
+  const World world(choose_ranks(options, read_model_info(options.model)), options.threads);
+  Pipeline pipeline(options.model, world, {.dtype = options.dtype, .variant = {}});
+  const double load_seconds = seconds_since(begin);
+  const GenerationResult result = pipeline.generate(request);
+  if (result.truncated_tokens > 0) {
+    fmt::print(stderr, "warning: the last {} tokens of the longest prompt were left out\n",
+               result.truncated_tokens);
+  }
+  RunFacts facts{options, world, result, load_seconds, {}};
+  write_outputs(facts);
+}
+
+int report_error(const std::exception& error) {
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  fmt::print(stderr, "error: {}\n", text);
+  return 1;
+}
+
+int main_with(int argc, char** argv) {
+  const auto parsed = parse_command_line(argc, argv);
+  if (const int* status = std::get_if<int>(&parsed)) return *status;
+  const Interrupt interrupt;
+  Progress progress;
+  try {
+    run(std::get<GenerateOptions>(parsed), interrupt, progress);
+    return 0;
+  } catch (const Cancelled&) {
+    progress.finish();
+    fmt::print(stderr, "cancelled\n");
+    return Interrupt::kExitStatus;
+  } catch (const std::exception& error) {
+    progress.finish();
+    return report_error(error);
+  }
+}
+
+}  // namespace
+
+}  // namespace pcpp::examples
+
+int main(int argc, char** argv) { return pcpp::examples::main_with(argc, argv); }

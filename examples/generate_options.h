@@ -1,0 +1,59 @@
+// The command line of `generate`.
+#ifndef PCPP_EXAMPLES_GENERATE_OPTIONS_H_
+#define PCPP_EXAMPLES_GENERATE_OPTIONS_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "pcpp/pcpp.h"
+
+namespace pcpp::examples {
+
+enum class Method { single, naive, distrifusion, pcpp };
+
+struct GenerateOptions {
+  std::filesystem::path model;
+  std::vector<std::string> prompts;
+  std::vector<std::string> negative_prompts;
+  int width = 0;
+  int height = 0;
+  int steps = 25;
+  double guidance_scale = 5;
+  std::uint64_t seed = 0;
+  int images = 1;
+  std::optional<SchedulerKind> scheduler;
+  DataType dtype = DataType::float32;
+  int ranks = 0;
+  int threads = 0;
+  Method method = Method::pcpp;
+  double partial = 0.3;
+  int sync_steps = 4;
+  Guidance guidance = Guidance::batched;
+  GroupNormMode group_norm = GroupNormMode::corrected;
+  std::string latents;
+  std::string prompt_embeds;
+  std::string save_latents;
+  bool save_steps = false;
+  std::string output;
+  std::string report;
+
+  ParallelConfig parallel() const;
+};
+
+// The options, or the exit status of a run that ends here: help was asked for (0, printed on the
+// standard output), or the command line is wrong (2, one line on the standard error).
+std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv);
+
+// The words of the command line.
+std::string name_of(Method method);
+std::string name_of(DataType dtype);
+std::string name_of(Guidance guidance);
+std::string name_of(GroupNormMode mode);
+
+}  // namespace pcpp::examples
+
+#endif  // PCPP_EXAMPLES_GENERATE_OPTIONS_H_

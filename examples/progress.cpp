@@ -1,0 +1,45 @@
+#include "progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+
+namespace pcpp::examples {
+
+namespace {
+
+constexpr int kBarWidth = 30;
+
+std::string minutes_and_seconds(double seconds) {
+  const auto whole = static_cast<long>(seconds + 0.5);
+  return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+}  // namespace
+
+Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}
+
+void Progress::show(const StepProgress& progress) {
+  if (!terminal_) {
+    fmt::print(stderr, "step {}/{} {} {:.0f} ms\n", progress.step, progress.steps,
+               name_of(progress.kind), progress.step_ms);
+    return;
+  }
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
+  const double left = elapsed.count() / progress.step * (progress.steps - progress.step);
+  const int filled = kBarWidth * progress.step / progress.steps;
+  fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{}  {:.2f} s a step, {} left ", "", filled, "",
+             kBarWidth - filled, progress.step, progress.steps, elapsed.count() / progress.step,
+             minutes_and_seconds(left));
+  line_open_ = true;
+  if (progress.step == progress.steps) finish();
+}
+
+void Progress::finish() {
+  if (line_open_) fmt::print(stderr, "\n");
+  line_open_ = false;
+}
+
+}  // namespace pcpp::examples

@@ -1,0 +1,28 @@
+// Tells a person, or a log, how far a request has come.
+#ifndef PCPP_EXAMPLES_PROGRESS_H_
+#define PCPP_EXAMPLES_PROGRESS_H_
+
+#include <chrono>
+
+#include "pcpp/trace.h"
+
+namespace pcpp::examples {
+
+// On a terminal one line that is drawn anew, with a bar and the time left; else a line a step. On
+// the standard error. One thread at a time.
+class Progress {
+ public:
+  Progress();
+  void show(const StepProgress& progress);
+  // Ends the line that is being drawn anew, if there is one.
+  void finish();
+
+ private:
+  bool terminal_;
+  bool line_open_ = false;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace pcpp::examples
+
+#endif  // PCPP_EXAMPLES_PROGRESS_H_

@@ -1,0 +1,129 @@
+#include "report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace pcpp::examples {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_json(const SiteBytes& bytes) {
+  return {{"attention", bytes.attention},
+          {"halo", bytes.halo},
+          {"group_norm", bytes.group_norm},
+          {"gather", bytes.gather}};
+}
+
+Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json settings(const RunFacts& facts) {
+  const GenerateOptions& options = facts.options;
+  Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
+  return {{"model", options.model.string()},
+          {"prompt", options.prompts},
+          {"negative_prompt", std::move(negatives)},
+          {"width", facts.result.width},
+          {"height", facts.result.height},
+          {"steps", options.steps},
+          {"guidance_scale", options.guidance_scale},
+          {"seed", options.seed},
+          {"images", options.images},
+          {"scheduler", facts.result.scheduler},
+          {"device", "cpu"},
+          {"dtype", name_of(options.dtype)},
+          {"ranks", facts.world.ranks()},
+          {"threads", facts.world.threads_per_rank()},
+          {"method", name_of(options.method)},
+          {"partial", options.partial},
+          {"sync_steps", options.sync_steps},
+          {"guidance", name_of(options.guidance)},
+          {"group_norm", name_of(options.group_norm)},
+          {"latents", or_null(options.latents)},
+          {"prompt_embeds", or_null(options.prompt_embeds)},
+          {"save_latents", or_null(options.save_latents)},
+          {"save_steps", options.save_steps},
+          {"output", or_null(options.output)},
+          {"report", or_null(options.report)}};
+}
+
+Json rank_json(int rank, const RankReport& report) {
+  Json steps = Json::array();
+  for (const StepRecord& step : report.steps) {
+    steps.push_back({{"step", step.step},
+                     {"kind", name_of(step.kind)},
+                     {"compute_ms", step.compute_ms},
+                     {"wait_ms", step.wait_ms},
+                     {"sent_bytes", to_json(step.sent)}});
+  }
+  return {{"rank", rank},
+          {"branch", report.branch},
+          {"rows", report.rows},
+          {"stale_bytes", report.stale_bytes},
+          {"steps", std::move(steps)}};
+}
+
+Json totals(const GenerationResult& result) {
+  SiteBytes sent;
+  double compute_ms = 0;
+  double wait_ms = 0;
+  for (const RankReport& rank : result.ranks) {
+    for (const StepRecord& step : rank.steps) {
+      sent.attention += step.sent.attention;
+      sent.halo += step.sent.halo;
+      sent.group_norm += step.sent.group_norm;
+      sent.gather += step.sent.gather;
+      compute_ms += step.compute_ms;
+      wait_ms += step.wait_ms;
+    }
+  }
+  return {{"compute_ms", compute_ms}, {"wait_ms", wait_ms}, {"sent_bytes", to_json(sent)}};
+}
+
+}  // namespace
+
+std::string report_json(const RunFacts& facts) {
+  const RunTimes& times = facts.result.times;
+  Json ranks = Json::array();
+  for (std::size_t rank = 0; rank < facts.result.ranks.size(); ++rank) {
+    ranks.push_back(rank_json(static_cast<int>(rank), facts.result.ranks[rank]));
+  }
+  Json pictures = Json::array();
+  for (const std::filesystem::path& picture : facts.pictures) pictures.push_back(picture.string());
+  const Json report = {{"settings", settings(facts)},
+                       {"pictures", std::move(pictures)},
+                       {"truncated_tokens", facts.result.truncated_tokens},
+                       {"seconds",
+                        {{"load", facts.load_seconds},
+                         {"text", times.text_seconds},
+                         {"denoise", times.denoise_seconds},
+                         {"decode", times.decode_seconds},
+                         {"total", facts.load_seconds + times.total_seconds}}},
+                       {"peak_bytes", facts.result.peak_bytes},
+                       {"totals", totals(facts.result)},
+                       {"ranks", std::move(ranks)}};
+  return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index) {
+  std::map<std::string, std::string> chunks = {{"Software", "libpcpp"}};
+  const Json all = settings(facts);
+  for (const auto& [key, value] : all.items()) {
+    const bool is_place = key == "output" || key == "report" || key.starts_with("save_");
+    if (is_place || value.is_null() || value.is_array()) continue;
+    chunks[key] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  const GenerateOptions& options = facts.options;
+  const std::size_t prompt = index / static_cast<std::size_t>(options.images);
+  if (!options.prompts.empty()) chunks["prompt"] = options.prompts.at(prompt);
+  if (!options.negative_prompts.empty()) {
+    const bool one_for_all = options.negative_prompts.size() == 1;
+    chunks["negative_prompt"] = options.negative_prompts.at(one_for_all ? 0 : prompt);
+  }
+  chunks["image"] = std::to_string(index);
+  return chunks;
+}
+
+}  // namespace pcpp::examples

@@ -1,0 +1,32 @@
+// What `generate` writes beside the picture: the JSON report and the PNG's text chunks.
+#ifndef PCPP_EXAMPLES_REPORT_H_
+#define PCPP_EXAMPLES_REPORT_H_
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "generate_options.h"
+
+namespace pcpp::examples {
+
+// What is known of a finished run.
+struct RunFacts {
+  const GenerateOptions& options;
+  const World& world;
+  const GenerationResult& result;
+  double load_seconds = 0;
+  std::vector<std::filesystem::path> pictures;
+};
+
+// Every setting; each rank's rows, and per step its kind, compute and wait times and bytes sent by
+// kind of site; totals; seconds; peak memory.
+std::string report_json(const RunFacts& facts);
+
+// The settings of picture `index`, for its PNG.
+std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index);
+
+}  // namespace pcpp::examples
+
+#endif  // PCPP_EXAMPLES_REPORT_H_

@@ -1,0 +1,215 @@
+// `generate` as other programs call it: its options, its files, its exit statuses.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "examples/process.h"
+#include "pcpp/pcpp.h"
+
+namespace pcpp {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Outcome;
+using testing::run_process;
+using Words = std::vector<std::string>;
+
+std::string data(const std::string& name) { return (fs::path(PCPP_TEST_DATA) / name).string(); }
+
+class CommandLineTest : public ::testing::Test {
+ protected:
+  CommandLineTest() {
+    std::string pattern = (fs::temp_directory_path() / "pcpp_generate_XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~CommandLineTest() override { fs::remove_all(folder_); }
+  CommandLineTest(const CommandLineTest&) = delete;
+  CommandLineTest& operator=(const CommandLineTest&) = delete;
+
+  std::string place(const std::string& name) const { return (folder_ / name).string(); }
+
+  // A run of a tiny model with a text encoder and a VAE.
+  static Words words(const Words& more) {
+    Words words = {
+        PCPP_GENERATE, "--model", data("models/sd15"), "--width", "64", "--height", "128",
+        "--steps",     "6",       "--sync-steps",      "2"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  static Outcome generate(const Words& more) { return run_process(words(more)); }
+
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  fs::path folder_;
+};
+
+long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
+  const Outcome outcome = generate({"--prompt", "a fox \xC3\xA9", "--negative-prompt", "rain",
+                                    "--seed", "18446744073709551615", "--ranks", "2", "--output",
+                                    place("fox.png"), "--report", place("fox.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(outcome.output, place("fox.png") + "\n");
+  EXPECT_EQ(lines(outcome.errors), 6);
+  std::map<std::string, std::string> text;
+  const Image image = read_png(place("fox.png"), &text);
+  EXPECT_EQ(image.width, 64);
+  EXPECT_EQ(image.height, 128);
+  EXPECT_EQ(text.at("prompt"), "a fox \xC3\xA9");
+  EXPECT_EQ(text.at("negative_prompt"), "rain");
+  EXPECT_EQ(text.at("seed"), "18446744073709551615");
+  EXPECT_EQ(text.at("method"), "pcpp");
+
+  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("fox.json")));
+  EXPECT_EQ(report.at("settings").at("partial"), 0.3);
+  EXPECT_EQ(report.at("settings").at("ranks"), 2);
+  ASSERT_EQ(report.at("ranks").size(), 2U);
+  EXPECT_EQ(report.at("ranks")[0].at("rows"), (std::vector<int>{0, 8}));
+  EXPECT_EQ(report.at("ranks")[1].at("rows"), (std::vector<int>{8, 16}));
+  const nlohmann::json& steps = report.at("ranks")[0].at("steps");
+  ASSERT_EQ(steps.size(), 6U);
+  EXPECT_EQ(steps[1].at("kind"), "synchronous");
+  EXPECT_EQ(steps[2].at("kind"), "steady");
+  for (const char* kind : {"attention", "halo", "group_norm", "gather"}) {
+    EXPECT_GT(steps[2].at("sent_bytes").at(kind), 0) << kind;
+  }
+  EXPECT_GT(report.at("peak_bytes"), 0);
+  EXPECT_GT(report.at("seconds").at("total"), 0);
+}
+
+TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
+  const Outcome outcome =
+      generate({"--prompt", "a fox", "--prompt", "a moon", "--images", "2", "--steps", "2",
+                "--method", "single", "--output", place("many.png")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(files(), (Words{"many-1.png", "many-2.png", "many-3.png", "many-4.png"}));
+  std::map<std::string, std::string> text;
+  read_png(place("many-3.png"), &text);
+  EXPECT_EQ(text.at("prompt"), "a moon");
+}
+
+TEST_F(CommandLineTest, LatentsAndEmbeddingsNeedOnlyUnetAndScheduler) {
+  const TensorMap inputs = load_tensors(data("patch/inputs_32x12.safetensors"));
+  TensorMap embeds = inputs;
+  embeds.erase("latents");
+  save_tensors(place("embeds.safetensors"), embeds);
+  save_tensors(place("noise.safetensors"), {{"latents", inputs.at("latents")}});
+  const Outcome outcome = run_process({PCPP_GENERATE,
+                                       "--model",
+                                       data("patch"),
+                                       "--prompt-embeds",
+                                       place("embeds.safetensors"),
+                                       "--latents",
+                                       place("noise.safetensors"),
+                                       "--width",
+                                       "96",
+                                       "--height",
+                                       "256",
+                                       "--steps",
+                                       "8",
+                                       "--guidance-scale",
+                                       "5",
+                                       "--sync-steps",
+                                       "2",
+                                       "--ranks",
+                                       "2",
+                                       "--save-latents",
+                                       place("out.safetensors"),
+                                       "--save-steps"});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const TensorMap saved = load_tensors(place("out.safetensors"));
+  ASSERT_EQ(saved.size(), 9U);
+  EXPECT_EQ(saved.at("latents").values, saved.at("step_007").values);
+  const TensorMap reference = load_tensors(data("patch/pcpp_030_2.safetensors"));
+  const FloatTensor& last = reference.at("step_007");
+  for (std::size_t i = 0; i < last.values.size(); ++i) {
+    EXPECT_NEAR(saved.at("latents").values[i], last.values[i], 1e-3);
+  }
+}
+
+TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
+  const std::vector<Words> wrong = {
+      {},
+      {"--prompt", "a", "--nonsense"},
+      {"--prompt", "a", "--steps", "many"},
+      {"--prompt", "a", "--method", "magic"},
+      {"--prompt", "a", "--device", "abacus"},
+      {"--prompt", "a", "--seed", "-1"},
+      {"--prompt", "a", "--seed", "18446744073709551616"},
+      {"--prompt", "a", "--prompt-embeds", "b"},
+      {"--prompt", "a", "--save-steps"},
+      {"--prompt", "a", "--method", "single", "--ranks", "2"},
+      {"--prompt", "a", "stray"},
+  };
+  for (const Words& words : wrong) {
+    const Outcome outcome = generate(words);
+    EXPECT_EQ(outcome.status, 2) << outcome.errors;
+    EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
+    EXPECT_EQ(outcome.output, "");
+  }
+  EXPECT_EQ(run_process({PCPP_GENERATE, "--help"}).status, 0);
+}
+
+TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
+  std::ofstream(place("broken.safetensors")) << "not a tensor file";
+  const std::vector<std::pair<Words, std::string>> failing = {
+      {{"--model", place("nowhere")}, "nowhere"},
+      {{"--width", "100"}, "width 100"},
+      {{"--partial", "1.5"}, "partial 1.5"},
+      {{"--ranks", "9"}, "9 patches"},
+      {{"--sync-steps", "0", "--ranks", "2"}, "0 synchronous steps"},
+      {{"--latents", place("broken.safetensors")}, "broken.safetensors"},
+      {{"--report", place("no/such/report.json")}, "no/such"},
+      {{"--report", place("x.png")}, "two outputs"},
+      {{"--output", "/proc/x.png"}, "/proc/x.png"},
+      {{"--prompt", "\xFF"}, "UTF-8"},
+  };
+  for (const auto& [words, text] : failing) {
+    Words all = {"--prompt", "a fox", "--output", place("x.png")};
+    if (words.front() == "--output") all.resize(2);
+    all.insert(all.end(), words.begin(), words.end());
+    if (words.front() == "--model") {
+      all.insert(all.begin(), PCPP_GENERATE);
+    } else {
+      all = CommandLineTest::words(all);
+    }
+    const Outcome outcome = run_process(all);
+    EXPECT_EQ(outcome.status, 1) << text << ": " << outcome.errors;
+    EXPECT_TRUE(outcome.errors.starts_with("error: ")) << outcome.errors;
+    EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
+    EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
+    EXPECT_EQ(files(), Words{"broken.safetensors"});
+  }
+}
+
+TEST_F(CommandLineTest, AnInterruptEndsTheRunWithoutAFile) {
+  bool sent = false;
+  const Outcome outcome = run_process(
+      words({"--prompt", "a fox", "--steps", "900", "--output", place("x.png"), "--ranks", "2"}),
+      [&](int process, const std::string& errors) {
+        if (sent || errors.find("step 2/") == std::string::npos) return;
+        sent = kill(process, SIGINT) == 0;
+      });
+  EXPECT_TRUE(sent);
+  EXPECT_EQ(outcome.status, 130);
+  EXPECT_NE(outcome.errors.find("cancelled\n"), std::string::npos) << outcome.errors;
+  EXPECT_EQ(outcome.errors.find("step 900/"), std::string::npos);
+  EXPECT_TRUE(files().empty());
+}
+
+}  // namespace
+}  // namespace pcpp
