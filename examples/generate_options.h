@@ -22,7 +22,7 @@ struct GenerateOptions {
   int width = 0;
   int height = 0;
   int steps = 25;
-  double guidance_scale = 5;
+  double guidance_scale = 3;
   std::uint64_t seed = 0;
   int images = 1;
   std::optional<SchedulerKind> scheduler;

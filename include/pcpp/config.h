@@ -69,7 +69,7 @@ struct PCPP_EXPORT GenerationRequest {
   int width = 0;   // pixels, a multiple of 8 (the VAE's scale); 0: the model's own size
   int height = 0;  // likewise
   int steps = 25;
-  double guidance_scale = 5.0;  // at 1 or below only the conditional branch runs
+  double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler;  // absent: the model's own
