@@ -18,8 +18,8 @@ std::int64_t check_size(const char* name, int pixels, int scale) {
   check<ConfigError>(pixels > 0 && pixels <= kMaximumPixels, "{} {} is outside [{}, {}]", name,
                      pixels, scale, kMaximumPixels);
   const int below = pixels / scale * scale;
-  const std::string near = below > 0 ? fmt::format("{} or {}", below, below + scale)
-                                     : fmt::format("{}", scale);
+  const std::string near =
+      below > 0 ? fmt::format("{} or {}", below, below + scale) : fmt::format("{}", scale);
   check<ConfigError>(pixels % scale == 0, "{} {} is not a multiple of {}: use {}", name, pixels,
                      scale, near);
   return pixels / scale;
