@@ -66,6 +66,10 @@ TextEncoders::TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype)
     check<CheckpointError>(added.tokenizer.max_length() <= added.model.max_tokens(),
                            "{} makes {} tokens, {} takes at most {}", tokenizer,
                            added.tokenizer.max_length(), model, added.model.max_tokens());
+    check<CheckpointError>(added.tokenizer.vocabulary_size() <= added.model.vocabulary_size(),
+                           "{} has {} entries, {} knows {}: they are not of the same model",
+                           tokenizer, added.tokenizer.vocabulary_size(), model,
+                           added.model.vocabulary_size());
   };
   add("tokenizer", "text_encoder");
   if (checkpoint.has("text_encoder_2")) add("tokenizer_2", "text_encoder_2");

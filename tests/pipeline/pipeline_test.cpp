@@ -3,6 +3,7 @@
 #include "pcpp/pipeline.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <limits>
@@ -102,6 +103,19 @@ TEST(Pipeline, NeedsNoTextEncoderOrVaeForARequestWithoutThem) {
   GenerationRequest decoded = request();
   decoded.decode = true;
   EXPECT_THROW(pipeline().generate(decoded), CheckpointError);
+}
+
+TEST(Pipeline, RefusesATokenizerOfAnotherModel) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("pcpp_tokenizer_" + std::to_string(getpid()));
+  std::filesystem::copy(test_data("models/sd15"), folder, std::filesystem::copy_options::recursive);
+  std::filesystem::remove_all(folder / "tokenizer");
+  std::filesystem::copy(test_data("tokenizer"), folder / "tokenizer");
+  Pipeline mixed(folder, World(1, 1));
+  GenerationRequest worded;
+  worded.prompts = {"a fox"};
+  EXPECT_THROW(mixed.generate(worded), CheckpointError);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Pipeline, LatentsThatOverflowAreAnError) {
