@@ -19,6 +19,12 @@ Json to_json(const SiteBytes& bytes) {
 
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
+// The last part of a path: pictures are passed on, and where a file lay is nobody else's business.
+std::string name_in(const std::string& path) {
+  const std::filesystem::path normal = std::filesystem::path(path).lexically_normal();
+  return (normal.has_filename() ? normal : normal.parent_path()).filename().string();
+}
+
 Json settings(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
@@ -114,6 +120,9 @@ std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_
     const bool is_place = key == "output" || key == "report" || key.starts_with("save_");
     if (is_place || value.is_null() || value.is_array()) continue;
     chunks[key] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  for (const char* key : {"model", "latents", "prompt_embeds"}) {
+    if (chunks.contains(key)) chunks[key] = name_in(chunks[key]);
   }
   const GenerateOptions& options = facts.options;
   const std::size_t prompt = index / static_cast<std::size_t>(options.images);

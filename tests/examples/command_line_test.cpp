@@ -73,6 +73,7 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   EXPECT_EQ(text.at("negative_prompt"), "rain");
   EXPECT_EQ(text.at("seed"), "18446744073709551615");
   EXPECT_EQ(text.at("method"), "pcpp");
+  EXPECT_EQ(text.at("model"), "sd15");
 
   const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("fox.json")));
   EXPECT_EQ(report.at("settings").at("partial"), 0.3);
