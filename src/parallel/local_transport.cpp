@@ -77,6 +77,10 @@ LocalHub::LocalHub(int world_size, Courier* courier) : world_size_(world_size), 
   check<ConfigError>(world_size > 0, "{} ranks: at least one is needed", world_size);
 }
 
+LocalHub::~LocalHub() {
+  if (courier_ != nullptr) courier_->drop();
+}
+
 std::unique_ptr<Transport> LocalHub::endpoint(int rank) {
   check<ConfigError>(rank >= 0 && rank < world_size_, "rank {} is not in a world of {}", rank,
                      world_size_);
@@ -131,7 +135,8 @@ void LocalHub::start(Channel& channel, std::int64_t Channel::*started) {
                           channel.send.bytes, channel.send.peer, channel.receive.bytes);
   }
   if (courier_ != nullptr) {
-    courier_->carry(&channel, [this, &channel] { deliver(channel); });
+    courier_->carry({&channel, channel.receive.peer, channel.send.peer, channel.send.bytes},
+                    [this, &channel] { deliver(channel); });
   } else {
     deliver(channel);
   }

@@ -15,6 +15,14 @@
 
 namespace pcpp {
 
+// One matched piece on its way.
+struct Transfer {
+  const void* channel = nullptr;  // tells tag and direction apart
+  int from = 0;
+  int to = 0;
+  std::size_t bytes = 0;
+};
+
 // Decides when matched pieces are delivered: for links that are slower than memory, and for tests.
 // Thread-safe.
 class Courier {
@@ -23,11 +31,13 @@ class Courier {
   using Delivery = std::function<void()>;
 
   virtual ~Courier();
-  // Runs `delivery` exactly once, on any thread, now or later. `channel` tells the tag and
-  // direction apart; it has at most one delivery under way.
-  virtual void carry(const void* channel, Delivery delivery) = 0;
+  // Runs `delivery` once, on any thread, now or later. A channel has at most one under way.
+  virtual void carry(const Transfer& transfer, Delivery delivery) = 0;
   // A rank begins to wait for a piece of `channel`, which may not have been given to carry() yet.
   virtual void awaited(const void* /*channel*/) {}
+  // Forgets every delivery that has not begun and returns when none is running. The hub calls it
+  // when it goes: deliveries write to its memory.
+  virtual void drop() = 0;
 };
 
 // Where the ranks' pieces meet: a piece whose two ends have both started is delivered. Thread-safe.
@@ -35,8 +45,11 @@ class Courier {
 class LocalHub {
  public:
   // Without a courier, pieces are delivered at once by the thread that starts the later end. A
-  // courier must outlive the hub and deliver everything before the hub goes.
+  // courier must outlive the hub and serve no other hub at the same time.
   explicit LocalHub(int world_size, Courier* courier = nullptr);
+  ~LocalHub();
+  LocalHub(const LocalHub&) = delete;
+  LocalHub& operator=(const LocalHub&) = delete;
 
   int world_size() const { return world_size_; }
   std::unique_ptr<Transport> endpoint(int rank);

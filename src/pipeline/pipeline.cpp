@@ -19,6 +19,7 @@
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "models/vae.h"
+#include "parallel/link_courier.h"
 #include "parallel/rank_group.h"
 #include "pipeline/conditions.h"
 #include "pipeline/denoise.h"
@@ -151,7 +152,9 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const GenerationRequest& request,
                                                 const at::Tensor& latents) {
   std::vector<DenoiseResult> results(static_cast<std::size_t>(world_.ranks()));
-  LocalHub hub(world_.ranks());
+  std::optional<LinkCourier> courier;
+  if (world_.link()) courier.emplace(*world_.link(), world_.ranks());
+  LocalHub hub(world_.ranks(), courier ? &*courier : nullptr);
   run_ranks(hub, [&](Transport& transport) {
     translated([&] {
       const c10::InferenceMode inference;

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
+#include "parallel/link_courier.h"
 
 namespace pcpp {
 
@@ -19,12 +21,14 @@ int World::cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-World::World(int ranks, int threads_per_rank) : ranks_(ranks), threads_per_rank_(threads_per_rank) {
+World::World(int ranks, int threads_per_rank, std::optional<Link> link)
+    : ranks_(ranks), threads_per_rank_(threads_per_rank), link_(std::move(link)) {
   check<ConfigError>(ranks >= 0 && ranks <= kMaximum,
                      "{} ranks are outside [1, {}]; 0 means one for each core", ranks, kMaximum);
   check<ConfigError>(threads_per_rank >= 0 && threads_per_rank <= kMaximum,
                      "{} threads a rank are outside [1, {}]; 0 shares the cores evenly",
                      threads_per_rank, kMaximum);
+  if (link_) check_link(*link_);
   if (ranks_ == 0) ranks_ = cores();
   if (threads_per_rank_ == 0) threads_per_rank_ = std::max(1, cores() / ranks_);
 }

@@ -20,11 +20,11 @@ namespace pcpp::testing {
 // waited for never arrives.
 class LazyCourier final : public Courier {
  public:
-  void carry(const void* channel, Delivery delivery) override {
+  void carry(const Transfer& transfer, Delivery delivery) override {
     {
       const std::lock_guard lock(mutex_);
-      if (awaited_.erase(channel) == 0) {
-        waiting_[channel] = std::move(delivery);
+      if (awaited_.erase(transfer.channel) == 0) {
+        waiting_[transfer.channel] = std::move(delivery);
         return;
       }
     }
@@ -47,6 +47,13 @@ class LazyCourier final : public Courier {
     delivery();
   }
 
+  // Deliveries run on the ranks' own threads, which have ended.
+  void drop() override {
+    const std::lock_guard lock(mutex_);
+    waiting_.clear();
+    awaited_.clear();
+  }
+
  private:
   std::mutex mutex_;
   std::map<const void*, Delivery> waiting_;
@@ -66,12 +73,18 @@ class RandomCourier final : public Courier {
     thread_.join();
   }
 
-  void carry(const void* /*channel*/, Delivery delivery) override {
+  void carry(const Transfer& /*transfer*/, Delivery delivery) override {
     {
       const std::lock_guard lock(mutex_);
       waiting_.push_back(std::move(delivery));
     }
     changed_.notify_all();
+  }
+
+  void drop() override {
+    std::unique_lock lock(mutex_);
+    waiting_.clear();
+    changed_.wait(lock, [this] { return !delivering_; });
   }
 
  private:
@@ -82,12 +95,16 @@ class RandomCourier final : public Courier {
       if (waiting_.empty()) return;
       const std::chrono::microseconds pause(engine_() % 300);
       changed_.wait_for(lock, pause, [this] { return closing_; });
+      if (waiting_.empty()) continue;
       const std::size_t index = engine_() % waiting_.size();
       const Delivery delivery = std::exchange(waiting_[index], std::move(waiting_.back()));
       waiting_.pop_back();
+      delivering_ = true;
       lock.unlock();
       delivery();
       lock.lock();
+      delivering_ = false;
+      changed_.notify_all();
     }
   }
 
@@ -95,6 +112,7 @@ class RandomCourier final : public Courier {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Delivery> waiting_;
+  bool delivering_ = false;
   bool closing_ = false;
   std::thread thread_;
 };
