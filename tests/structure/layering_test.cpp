@@ -69,7 +69,7 @@ TEST(Layering, TheTableNamesEveryFolder) {
     if (!entry.is_directory()) continue;
     EXPECT_TRUE(named.contains(entry.path())) << entry.path();
   }
-  for (const char* folder : {"kernels", "include/pcpp", "examples"}) {
+  for (const char* folder : {"kernels", "include/pcpp", "examples", "benchmarks"}) {
     EXPECT_TRUE(named.contains(folder)) << folder;
   }
 }
@@ -95,7 +95,7 @@ TEST(Layering, NoFileIncludesWhatItsLayerMayNot) {
 
 TEST(Layering, OnlyParallelKnowsTheBackends) {
   static const std::set<std::string> backends = {"nccl.h", "mpi.h"};
-  for (const char* folder : {"include", "src", "kernels", "examples"}) {
+  for (const char* folder : {"include", "src", "kernels", "examples", "benchmarks"}) {
     for (const fs::path& source : sources_under(folder)) {
       if (source.parent_path() == "src/parallel") continue;
       for (const Include& include : includes_of(source)) {
@@ -117,7 +117,7 @@ TEST(Layering, PublicHeadersNeedTheStandardLibraryOnly) {
 }
 
 TEST(Layering, IncludeGuardsFollowThePath) {
-  for (const char* folder : {"include", "src", "kernels", "examples", "tests"}) {
+  for (const char* folder : {"include", "src", "kernels", "examples", "benchmarks", "tests"}) {
     for (const fs::path& source : sources_under(folder)) {
       if (source.extension() != ".h") continue;
       const std::string guard = guard_of(source);

@@ -16,7 +16,8 @@ TEST(Readme, ShowsTheProgramThatIsBuilt) {
 }
 
 TEST(Readme, LinksToFilesThatExist) {
-  for (const char* readme : {"README.md", "CONTRIBUTING.md", "src/README.md"}) {
+  for (const char* readme :
+       {"README.md", "CONTRIBUTING.md", "src/README.md", "benchmarks/README.md"}) {
     const std::filesystem::path folder = std::filesystem::path(readme).parent_path();
     for (const std::string& link : between(read_text(readme), "](", ")")) {
       if (link.starts_with("http") || link.starts_with("#")) continue;

@@ -1,0 +1,173 @@
+// bench_denoise: what each method costs and what it does to the picture. See benchmarks/README.md.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <limits>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "bench_options.h"
+#include "combination.h"
+#include "drawing.h"
+#include "pcpp/output_file.h"
+#include "summary.h"
+
+namespace pcpp::benchmarks {
+
+namespace {
+
+GenerationRequest make_request(const BenchOptions& options, const Combination& combination,
+                               int steps, int sync_steps) {
+  GenerationRequest request;
+  request.prompts = {options.prompt};
+  request.width = combination.size.width;
+  request.height = combination.size.height;
+  request.steps = steps;
+  request.guidance_scale = options.guidance_scale;
+  request.seed = options.seed;
+  request.scheduler = options.scheduler;
+  request.parallel = combination.parallel(sync_steps);
+  request.decode = false;
+  return request;
+}
+
+double relative_error(const std::vector<float>& actual, const std::vector<float>& expected) {
+  if (actual.size() != expected.size()) return std::numeric_limits<double>::infinity();
+  double error = 0;
+  double size = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double difference = double{actual[i]} - double{expected[i]};
+    error += difference * difference;
+    size += double{expected[i]} * double{expected[i]};
+  }
+  return error == 0 ? 0 : std::sqrt(error / size);
+}
+
+// The numbers that must not depend on time: latents, and bytes of each step.
+void check_same(const Drawing& a, const Drawing& b, const std::string& which) {
+  if (a.latents != b.latents) {
+    throw DeviceError(fmt::format("{} differ in the bits of their latents: not timed", which));
+  }
+  const auto sent = [](const StepCost& x, const StepCost& y) { return x.sent == y.sent; };
+  if (!std::equal(a.steps.begin(), a.steps.end(), b.steps.begin(), b.steps.end(), sent)) {
+    throw DeviceError(fmt::format("{} differ in the bytes that they send: not timed", which));
+  }
+}
+
+// Every combination draws two synchronous steps as one device does, and short runs with steady
+// steps to the same bits and bytes each time.
+void verify(const BenchOptions& options, const std::vector<Combination>& combinations) {
+  constexpr int kSynchronous = 2;
+  constexpr int kShort = 3;
+  const double bound = options.dtype == DataType::float32 ? 1e-3 : 0.1;
+  std::vector<float> expected;
+  for (std::size_t i = 0; i < combinations.size(); ++i) {
+    const Combination& combination = combinations[i];
+    fmt::print(stderr, "verify {}/{}: {}\n", i + 1, combinations.size(), combination.text());
+    const GenerationRequest again = make_request(options, combination, kShort, 1);
+    const std::vector<Drawing> drawings = draw_in_child(
+        options, combination,
+        {make_request(options, combination, kSynchronous, kSynchronous), again, again});
+    check_same(drawings[1], drawings[2], combination.text() + ": two runs");
+    if (combination.is_single()) expected = drawings[0].latents;
+    if (!combination.has_synchronous_steps()) continue;
+    const double error = relative_error(drawings[0].latents, expected);
+    if (!(error <= bound)) {
+      throw DeviceError(
+          fmt::format("{}: synchronous latents are {:.1e} from those of one device, "
+                      "more than {}: not timed",
+                      combination.text(), error, bound));
+    }
+  }
+}
+
+// A warm-up, then the timed run, in one process. The warm-up decodes nothing, so that its peak is
+// that of denoising. `first` has a picture.
+Drawing timed_run(const BenchOptions& options, const Combination& combination, bool first) {
+  const GenerationRequest warm_up = make_request(options, combination, 3, 1);
+  GenerationRequest request = make_request(options, combination, options.steps, options.sync_steps);
+  request.decode = first;
+  std::vector<Drawing> drawings = draw_in_child(options, combination, {warm_up, request});
+  drawings[1].peak_bytes = drawings[0].peak_bytes;
+  return std::move(drawings[1]);
+}
+
+// The first combination that differs from that of `index` in nothing but the link.
+std::size_t first_that_draws_like(const std::vector<Combination>& combinations, std::size_t index) {
+  const auto found = std::find_if(combinations.begin(), combinations.end(), [&](const auto& other) {
+    return other.draws_like(combinations[index]);
+  });
+  return static_cast<std::size_t>(found - combinations.begin());
+}
+
+// By combination; the repeats go round all combinations, so that a drift of the machine hits all.
+std::vector<std::vector<Drawing>> time_all(const BenchOptions& options,
+                                           const std::vector<Combination>& combinations) {
+  std::vector<std::vector<Drawing>> runs(combinations.size());
+  for (int repeat = 0; repeat < options.repeat; ++repeat) {
+    for (std::size_t i = 0; i < combinations.size(); ++i) {
+      fmt::print(stderr, "time {}/{}, {}/{}: {}\n", repeat + 1, options.repeat, i + 1,
+                 combinations.size(), combinations[i].text());
+      runs[i].push_back(timed_run(options, combinations[i], repeat == 0));
+      check_same(runs[i].back(), runs[i].front(), combinations[i].text() + ": repeats");
+      const std::size_t like = first_that_draws_like(combinations, i);
+      check_same(runs[i].back(), runs[like].front(), combinations[i].text() + ": links");
+    }
+  }
+  return runs;
+}
+
+std::vector<Summary> summarize_all(const BenchOptions& options,
+                                   const std::vector<Combination>& combinations,
+                                   const std::vector<std::vector<Drawing>>& runs) {
+  std::vector<Summary> summaries;
+  std::size_t single = 0;
+  for (std::size_t i = 0; i < combinations.size(); ++i) {
+    if (combinations[i].is_single()) single = i;
+    summaries.push_back(summarize(combinations[i], options, runs[i], runs[single].front()));
+    summaries[i].speedup = summaries[single].step_ms.median / summaries[i].step_ms.median;
+  }
+  return summaries;
+}
+
+void run(const BenchOptions& options) {
+  if (!options.json.empty()) check_writable(options.json);
+  const std::vector<Combination> combinations =
+      make_combinations(options, read_model_info(options.model));
+  verify(options, combinations);
+  const std::vector<std::vector<Drawing>> runs = time_all(options, combinations);
+  const std::vector<Summary> summaries = summarize_all(options, combinations, runs);
+  const std::string environment = environment_line(options, runs.front().front().scheduler);
+  if (!options.json.empty()) {
+    std::string lines = environment;
+    for (const Summary& summary : summaries) lines += json_line(summary, options);
+    write_file(options.json, lines);
+  }
+  fmt::print("{}\n{}", environment, markdown_table(summaries));
+}
+
+int main_with(int argc, char** argv) {
+  const auto parsed = parse_command_line(argc, argv);
+  if (const int* status = std::get_if<int>(&parsed)) return *status;
+  try {
+    run(std::get<BenchOptions>(parsed));
+    return 0;
+  } catch (const std::exception& error) {
+    std::string text = error.what();
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    fmt::print(stderr, "error: {}\n", text);
+    return 1;
+  }
+}
+
+}  // namespace
+
+}  // namespace pcpp::benchmarks
+
+int main(int argc, char** argv) { return pcpp::benchmarks::main_with(argc, argv); }

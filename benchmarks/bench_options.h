@@ -1,0 +1,50 @@
+// The command line of `bench_denoise`.
+#ifndef PCPP_BENCHMARKS_BENCH_OPTIONS_H_
+#define PCPP_BENCHMARKS_BENCH_OPTIONS_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "pcpp/pcpp.h"
+
+namespace pcpp::benchmarks {
+
+struct Size {
+  int width = 0;
+  int height = 0;
+
+  friend bool operator==(const Size&, const Size&) = default;
+};
+
+struct BenchOptions {
+  std::filesystem::path model;
+  std::string prompt = "a fox under a rainbow";
+  std::vector<std::string> methods = {"single", "distrifusion", "pcpp"};
+  std::vector<int> ranks = {2};
+  std::vector<double> partials = {0.3};
+  std::vector<Size> sizes;  // empty: the model's own
+  std::vector<std::string> guidances = {"batched"};
+  std::vector<std::optional<Link>> links = {std::nullopt};
+  bool shared_link = false;
+  int steps = 25;
+  int sync_steps = 4;
+  double guidance_scale = 5;
+  std::uint64_t seed = 0;
+  std::optional<SchedulerKind> scheduler;
+  DataType dtype = DataType::float32;
+  int threads = 0;  // 0: the cores shared by the largest number of ranks
+  int repeat = 3;
+  std::string json;
+};
+
+// The options, or the exit status of a run that ends here: help was asked for (0, printed on the
+// standard output), or the command line is wrong (2, one line on the standard error).
+std::variant<BenchOptions, int> parse_command_line(int argc, char** argv);
+
+}  // namespace pcpp::benchmarks
+
+#endif  // PCPP_BENCHMARKS_BENCH_OPTIONS_H_

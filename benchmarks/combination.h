@@ -1,0 +1,39 @@
+// What is measured: one method on some ranks at one size, over one link.
+#ifndef PCPP_BENCHMARKS_COMBINATION_H_
+#define PCPP_BENCHMARKS_COMBINATION_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench_options.h"
+#include "pcpp/pcpp.h"
+
+namespace pcpp::benchmarks {
+
+struct Combination {
+  std::string method = "single";
+  int ranks = 1;
+  std::optional<double> partial;  // of pcpp alone
+  Size size;
+  std::string guidance = "batched";
+  std::optional<Link> link;
+
+  bool is_single() const { return method == "single"; }
+  // Naive ranks never wait for each other's rows.
+  bool has_synchronous_steps() const { return method != "naive"; }
+  ParallelConfig parallel(int sync_steps) const;
+  // The same in all but the link.
+  bool draws_like(const Combination& other) const;
+  std::string text() const;  // "pcpp 0.3, 4 ranks, 256x256, batched, ethernet10g"
+};
+
+// Every combination of the options, size by size, each size's `single` first: what the others are
+// compared with is there even where it is not asked for. A combination that the model cannot be cut
+// into is left out, with a line on the standard error. Throws ConfigError where none but `single`
+// is left of others that were asked for.
+std::vector<Combination> make_combinations(const BenchOptions& options, const ModelInfo& model);
+
+}  // namespace pcpp::benchmarks
+
+#endif  // PCPP_BENCHMARKS_COMBINATION_H_

@@ -1,0 +1,132 @@
+"""Figures from the JSON lines of bench_denoise, as PNG and SVG.
+
+    python3 benchmarks/plots.py --output figures results.jsonl [more.jsonl ...]
+
+Needs matplotlib (PyPI). Draws each figure that the lines have data for: speedup (speed-up by ranks),
+quality (PSNR against bytes a step, by partial), links (step time against an emulated link's bandwidth).
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+Line = dict[str, object]
+
+
+def read_lines(files: list[Path]) -> list[Line]:
+    """The lines of all combinations; those that tell of the environment are left out."""
+    lines = [json.loads(text) for file in files for text in file.read_text().splitlines()]
+    return [line for line in lines if "method" in line]
+
+
+def method_of(line: Line) -> str:
+    name = str(line["method"])
+    if line["partial"] is not None:
+        name += f" {line['partial']}"
+    if line["guidance"] == "split":
+        name += ", split"
+    return name
+
+
+def series_by(lines: list[Line], key: Callable[[Line], str]) -> dict[str, list[Line]]:
+    series: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        series[key(line)].append(line)
+    return series
+
+
+def sizes_of(lines: list[Line]) -> int:
+    return len({line["size"] for line in lines})
+
+
+def label(line: Line, sizes: int, name: str) -> str:
+    return f"{name}, {line['size']}" if sizes > 1 else name
+
+
+def draw_speedup(axes: Axes, lines: list[Line]) -> bool:
+    lines = [line for line in lines if line["link"] is None and line["method"] != "single"]
+    sizes = sizes_of(lines)
+    for name, points in series_by(lines, lambda x: label(x, sizes, method_of(x))).items():
+        points.sort(key=lambda x: x["ranks"])
+        axes.plot([x["ranks"] for x in points], [x["speedup"] for x in points], "o-", label=name)
+    ranks = sorted({line["ranks"] for line in lines})
+    axes.axhline(1, color="grey", linewidth=0.8)
+    axes.set_xticks(ranks)
+    axes.set_xlabel("ranks")
+    axes.set_ylabel("speed-up over one device")
+    return bool(lines)
+
+
+def draw_quality(axes: Axes, lines: list[Line]) -> bool:
+    lines = [line for line in lines if line["link"] is None and line["psnr_db"] is not None]
+    sizes = sizes_of(lines)
+
+    def name_of(line: Line) -> str:
+        return label(line, sizes, f"{line['method']}, {line['ranks']} ranks, {line['guidance']}")
+
+    for name, points in series_by(lines, name_of).items():
+        points.sort(key=lambda x: x["partial"] or 0)
+        megabytes = [sum(x["bytes_per_step"].values()) / 1e6 for x in points]
+        marker = "o-" if points[0]["method"] == "pcpp" else "D"
+        axes.plot(megabytes, [x["psnr_db"] for x in points], marker, fillstyle="none", label=name)
+        for x, place in zip(points, megabytes):
+            if x["partial"] is not None:
+                axes.annotate(str(x["partial"]), (place, x["psnr_db"]), fontsize="small")
+    axes.set_xlabel("MB sent a step, all ranks")
+    axes.set_ylabel("PSNR against one device, dB")
+    return bool(lines)
+
+
+def draw_links(axes: Axes, lines: list[Line]) -> bool:
+    lines = [line for line in lines if line["link"] is not None]
+    sizes = sizes_of(lines)
+
+    def name_of(line: Line) -> str:
+        shared = ", shared" if line["link_shared"] else ""
+        return label(line, sizes, f"{method_of(line)}, {line['ranks']} ranks{shared}")
+
+    for name, points in series_by(lines, name_of).items():
+        points.sort(key=lambda x: x["link_bytes_per_second"])
+        axes.plot([x["link_bytes_per_second"] / 1e9 for x in points],
+                  [x["step_ms"]["median"] for x in points], "o-", label=name)  # fmt: skip
+    for place, name in {(x["link_bytes_per_second"] / 1e9, x["link"]) for x in lines}:
+        axes.annotate(name, (place, 0), xycoords=("data", "axes fraction"), rotation=90,
+                      fontsize="x-small", va="bottom")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("bandwidth of the emulated link, GB/s a lane")
+    axes.set_ylabel("ms a step, median")
+    return bool(lines)
+
+
+FIGURES = {"speedup": draw_speedup, "quality": draw_quality, "links": draw_links}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Figures from bench_denoise's JSON lines.")
+    parser.add_argument("files", type=Path, nargs="+", help="JSON lines")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
+    options = parser.parse_args()
+    lines = read_lines(options.files)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, draw in FIGURES.items():
+        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+        if draw(axes, lines):
+            axes.legend(fontsize="small")
+            for kind in ["png", "svg"]:
+                place = options.output / f"{name}.{kind}"
+                figure.savefig(place, dpi=160)
+                print(place)
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+#include "summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "quality.h"
+
+namespace pcpp::benchmarks {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+std::string name_of(DataType dtype) { return dtype == DataType::float32 ? "float32" : "bfloat16"; }
+
+// Numbers that are infinite or not a number are null.
+Json or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+template <typename Value>
+Json or_null(const std::optional<Value>& value) {
+  return value ? Json(*value) : Json();
+}
+
+std::string cell(double value, int digits) {
+  return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "-";
+}
+
+std::string row(const Summary& summary) {
+  const Combination& combination = summary.combination;
+  const Quantiles& step = summary.step_ms;
+  return fmt::format(
+      "| {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | {:.3f} "
+      "| {:.2f} | {:.0f} | {} | {} | {} |\n",
+      combination.method, combination.ranks,
+      combination.partial ? fmt::format("{}", *combination.partial) : "-", combination.size.width,
+      combination.size.height, combination.guidance,
+      combination.link ? combination.link->name + " (emulated)" : "memory", step.median, step.p10,
+      step.p90, summary.speedup, summary.wait_ms,
+      static_cast<double>(summary.bytes_per_step.total()) / 1e6,
+      static_cast<double>(summary.stale_bytes) / 1e6, static_cast<double>(summary.peak_bytes) / 1e6,
+      combination.is_single() ? "-" : cell(summary.psnr_db, 1), cell(summary.ssim, 4),
+      cell(summary.seam, 2));
+}
+
+}  // namespace
+
+double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  const double place = q * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (place - std::floor(place)) * (values[above] - values[below]);
+}
+
+Summary summarize(const Combination& combination, const BenchOptions& options,
+                  const std::vector<Drawing>& runs, const Drawing& single) {
+  Summary summary;
+  summary.combination = combination;
+  summary.sync_steps = combination.has_synchronous_steps() ? options.sync_steps : 0;
+  std::vector<double> seconds;
+  std::vector<double> step_ms;
+  std::vector<double> wait_ms;
+  for (const Drawing& run : runs) {
+    seconds.push_back(run.seconds);
+    summary.peak_bytes = std::max(summary.peak_bytes, run.peak_bytes);
+    for (int step = options.sync_steps; step < options.steps - 1; ++step) {
+      step_ms.push_back(run.steps[static_cast<std::size_t>(step)].step_ms);
+      wait_ms.push_back(run.steps[static_cast<std::size_t>(step)].wait_ms);
+    }
+  }
+  summary.seconds = quantile(seconds, 0.5);
+  summary.step_ms = {quantile(step_ms, 0.5), quantile(step_ms, 0.1), quantile(step_ms, 0.9)};
+  summary.wait_ms = quantile(wait_ms, 0.5);
+  summary.samples = step_ms.size();
+  const Drawing& first = runs.front();
+  summary.bytes_per_step = first.steps[static_cast<std::size_t>(options.sync_steps)].sent;
+  summary.stale_bytes = first.stale_bytes;
+  summary.psnr_db = psnr_db(first.image, single.image);
+  summary.ssim = ssim(first.image, single.image);
+  summary.seam = seam(first.image, first.borders);
+  summary.seam_single = seam(single.image, first.borders);
+  return summary;
+}
+
+std::string environment_line(const BenchOptions& options, const std::string& scheduler) {
+  const Json line = {{"environment",
+                      {{"cpu", processor()},
+                       {"cores", World::cores()},
+                       {"torch", PCPP_TORCH_VERSION},
+                       {"compiler", __VERSION__},
+                       {"model", (options.model / "").parent_path().filename().string()},
+                       {"prompt", options.prompt},
+                       {"seed", options.seed},
+                       {"scheduler", scheduler},
+                       {"steps", options.steps},
+                       {"guidance_scale", options.guidance_scale},
+                       {"repeat", options.repeat}}}};
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string json_line(const Summary& summary, const BenchOptions& options) {
+  const Combination& combination = summary.combination;
+  const std::optional<Link>& link = combination.link;
+  const SiteBytes& bytes = summary.bytes_per_step;
+  const Json line = {
+      {"method", combination.method},
+      {"ranks", combination.ranks},
+      {"partial", or_null(combination.partial)},
+      {"size", fmt::format("{}x{}", combination.size.width, combination.size.height)},
+      {"guidance", combination.guidance},
+      {"sync_steps", summary.sync_steps},
+      {"dtype", name_of(options.dtype)},
+      {"threads", options.threads},
+      {"link", link ? Json(link->name) : Json()},
+      {"emulated", link.has_value()},
+      {"link_bytes_per_second", link ? Json(link->bytes_per_second) : Json()},
+      {"link_latency_us", link ? Json(link->latency_seconds * 1e6) : Json()},
+      {"link_shared", link ? Json(link->shared) : Json()},
+      {"seconds", summary.seconds},
+      {"step_ms",
+       {{"median", summary.step_ms.median},
+        {"p10", summary.step_ms.p10},
+        {"p90", summary.step_ms.p90}}},
+      {"samples", summary.samples},
+      {"speedup", summary.speedup},
+      {"wait_ms", summary.wait_ms},
+      {"bytes_per_step",
+       {{"attention", bytes.attention},
+        {"halo", bytes.halo},
+        {"group_norm", bytes.group_norm},
+        {"gather", bytes.gather}}},
+      {"peak_bytes", summary.peak_bytes},
+      {"stale_bytes", summary.stale_bytes},
+      {"psnr_db", or_null(summary.psnr_db)},
+      {"ssim", summary.ssim},
+      {"seam", or_null(summary.seam)},
+      {"seam_single", or_null(summary.seam_single)}};
+  return line.dump() + "\n";
+}
+
+std::string markdown_table(const std::vector<Summary>& summaries) {
+  std::string table =
+      "| method | ranks | partial | size | guidance | link | step ms, median (p10 to p90) | "
+      "speed-up "
+      "| wait ms | MB a step | stale MB | peak MB | PSNR dB | SSIM | seam |\n"
+      "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- "
+      "|\n";
+  for (const Summary& summary : summaries) table += row(summary);
+  return table;
+}
+
+}  // namespace pcpp::benchmarks

@@ -1,0 +1,171 @@
+// `bench_denoise` as other programs call it: the names in its JSON lines, its exit statuses.
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "examples/process.h"
+#include "pcpp/pcpp.h"
+
+namespace pcpp {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::Outcome;
+using testing::run_process;
+using Words = std::vector<std::string>;
+
+class BenchDenoiseTest : public ::testing::Test {
+ protected:
+  BenchDenoiseTest() {
+    std::string pattern = (fs::temp_directory_path() / "pcpp_bench_XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~BenchDenoiseTest() override { fs::remove_all(folder_); }
+  BenchDenoiseTest(const BenchDenoiseTest&) = delete;
+  BenchDenoiseTest& operator=(const BenchDenoiseTest&) = delete;
+
+  std::string place(const std::string& name) const { return (folder_ / name).string(); }
+
+  static Outcome bench(const Words& more) {
+    const std::string model = (fs::path(PCPP_TEST_DATA) / "models/sd15").string();
+    Words words = {PCPP_BENCH_DENOISE, "--model", model,          "--threads", "1", "--repeat", "1",
+                   "--steps",          "4",       "--sync-steps", "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_process(words);
+  }
+
+  std::vector<json> lines(const std::string& name) const {
+    std::ifstream file(place(name));
+    std::vector<json> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(json::parse(line));
+    return lines;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
+  const Outcome outcome =
+      bench({"--methods", "naive,pcpp", "--ranks", "1,2", "--partial", "0.3,0.5", "--size",
+             "64x128,64x64", "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  // One device first, then each with one and two ranks; 64 rows of pixels cannot be cut.
+  const std::size_t combinations = (1 + 2 * 3) + (1 + 3);
+  ASSERT_EQ(all.size(), 1 + combinations);
+  EXPECT_NE(outcome.errors.find("left out: naive, 2 ranks, 64x64"), std::string::npos);
+  for (const char* name : {"cpu", "cores", "torch", "scheduler", "steps", "seed"}) {
+    EXPECT_TRUE(all[0].at("environment").contains(name)) << name;
+  }
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    const json& line = all[i];
+    for (const char* name :
+         {"method",  "ranks",   "partial", "size",           "guidance",   "sync_steps",
+          "dtype",   "threads", "link",    "emulated",       "seconds",    "step_ms",
+          "samples", "speedup", "wait_ms", "bytes_per_step", "peak_bytes", "stale_bytes",
+          "psnr_db", "ssim",    "seam"}) {
+      EXPECT_TRUE(line.contains(name)) << name;
+    }
+    EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
+    EXPECT_LE(line.at("step_ms").at("median"), line.at("step_ms").at("p90"));
+    EXPECT_GT(line.at("seconds"), 0);
+    EXPECT_GT(line.at("peak_bytes"), 0);
+    EXPECT_EQ(line.at("samples"), 2);  // of four steps, all but the synchronous and the last
+    EXPECT_TRUE(line.at("link").is_null());
+    EXPECT_EQ(line.at("emulated"), false);
+  }
+  const auto rows = std::count(outcome.output.begin(), outcome.output.end(), '\n');
+  EXPECT_EQ(static_cast<std::size_t>(rows), 2 + 2 + combinations);  // environment, gap, head
+}
+
+TEST_F(BenchDenoiseTest, ReportsWhatIsSentAndWhatItDoesToThePicture) {
+  const Outcome outcome = bench({"--ranks", "2", "--size", "64x128", "--guidance", "batched,split",
+                                 "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  ASSERT_EQ(all.size(), 6U);
+  const json& single = all[1];
+  const json& distrifusion = all[2];
+  const json& split = all[3];
+  const json& pcpp = all[4];
+  EXPECT_EQ(single.at("method"), "single");
+  EXPECT_EQ(single.at("speedup"), 1);
+  EXPECT_TRUE(single.at("psnr_db").is_null());
+  EXPECT_EQ(single.at("ssim"), 1);
+  EXPECT_TRUE(single.at("seam").is_null());
+  EXPECT_EQ(single.at("stale_bytes"), 0);
+  for (const char* kind : {"attention", "halo", "group_norm", "gather"}) {
+    EXPECT_EQ(single.at("bytes_per_step").at(kind), 0) << kind;
+    EXPECT_GT(pcpp.at("bytes_per_step").at(kind), 0) << kind;
+  }
+  // One band's rows of both branches, float32: 2 x 4 x 8 x 8 numbers to the other rank, both ways.
+  EXPECT_EQ(pcpp.at("bytes_per_step").at("gather"), 2 * 2 * 4 * 8 * 8 * 4);
+  EXPECT_LT(pcpp.at("bytes_per_step").at("attention"),
+            distrifusion.at("bytes_per_step").at("attention"));
+  EXPECT_EQ(pcpp.at("bytes_per_step").at("halo"), distrifusion.at("bytes_per_step").at("halo"));
+  EXPECT_GT(pcpp.at("psnr_db"), 10);
+  EXPECT_LT(pcpp.at("ssim"), 1);
+  EXPECT_GT(pcpp.at("seam"), 0);
+  EXPECT_EQ(split.at("guidance"), "split");
+  EXPECT_EQ(split.at("bytes_per_step").at("halo"), 0);
+}
+
+TEST_F(BenchDenoiseTest, LinksAreCalledEmulatedAndChangeNoPicture) {
+  const Outcome outcome =
+      bench({"--methods", "single,pcpp", "--ranks", "2", "--size", "64x128", "--link",
+             "none,ethernet10g,0.01", "--shared-link", "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  ASSERT_EQ(all.size(), 5U);
+  EXPECT_TRUE(all[2].at("link").is_null());
+  EXPECT_EQ(all[3].at("link"), "ethernet10g");
+  EXPECT_EQ(all[3].at("emulated"), true);
+  EXPECT_EQ(all[4].at("link_bytes_per_second"), 0.01e9);
+  EXPECT_EQ(all[4].at("link_shared"), true);
+  EXPECT_EQ(all[2].at("psnr_db"), all[4].at("psnr_db"));
+  EXPECT_NE(outcome.output.find("ethernet10g (emulated)"), std::string::npos);
+}
+
+TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
+  const std::vector<Words> wrong = {
+      {"--nonsense"},       {"--methods", "magic"}, {"--partial", "1.5"},   {"--size", "64xfull"},
+      {"--link", "pigeon"}, {"--sync-steps", "3"},  {"--dtype", "float16"}, {"stray"},
+  };
+  for (const Words& words : wrong) {
+    const Outcome outcome = bench(words);
+    EXPECT_EQ(outcome.status, 2) << words.back() << ": " << outcome.errors;
+    EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
+    EXPECT_EQ(outcome.output, "");
+  }
+  EXPECT_EQ(run_process({PCPP_BENCH_DENOISE, "--help"}).status, 0);
+}
+
+TEST_F(BenchDenoiseTest, OtherFailuresNameTheValueAndLeaveNoFile) {
+  const std::vector<std::pair<Words, std::string>> failing = {
+      {{"--model", place("nowhere")}, "nowhere"},
+      {{"--size", "100x64"}, "100x64"},
+      {{"--ranks", "99"}, "--ranks"},
+      {{"--prompt", "\xFF"}, "UTF-8"},
+  };
+  for (const auto& [more, text] : failing) {
+    Words words = {"--json", place("out.jsonl")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = bench(words);
+    EXPECT_EQ(outcome.status, 1) << text << ": " << outcome.errors;
+    const std::size_t error = outcome.errors.find("error: ");
+    ASSERT_NE(error, std::string::npos) << outcome.errors;
+    EXPECT_NE(outcome.errors.find(text, error), std::string::npos) << outcome.errors;
+    EXPECT_FALSE(fs::exists(place("out.jsonl")));
+  }
+}
+
+}  // namespace
+}  // namespace pcpp
