@@ -32,7 +32,7 @@ struct BenchOptions {
   bool shared_link = false;
   int steps = 25;
   int sync_steps = 4;
-  double guidance_scale = 5;
+  double guidance_scale = 3;
   std::uint64_t seed = 0;
   std::optional<SchedulerKind> scheduler;
   DataType dtype = DataType::float32;
