@@ -1,7 +1,7 @@
 #include "interrupt.h"
 
 #include <pthread.h>
-#include <signal.h>
+#include <signal.h>  // sigaction is not in <csignal>
 #include <unistd.h>
 
 namespace pcpp::examples {
