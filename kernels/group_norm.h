@@ -4,12 +4,9 @@
 
 #include <cstdint>
 
-namespace pcpp {
+#include "kernels/bfloat16.h"
 
-// The upper half of a float32; arithmetic is done in float32 and rounded to nearest, ties to even.
-struct Bfloat16 {
-  std::uint16_t bits = 0;
-};
+namespace pcpp {
 
 // The pixels that one call of group_sums is meant for. A caller that cuts an image at multiples of
 // it and adds the sums in order gets the same bits with any number of threads.
