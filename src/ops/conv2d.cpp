@@ -3,8 +3,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/mkldnn_reorder_conv2d_weight.h>
-#include <c10/core/InferenceMode.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <utility>
@@ -36,6 +35,14 @@ at::Tensor between_rows(const at::Tensor& input, const Neighbours& halo, std::in
   return padded;
 }
 
+// Aligned allocations do not fit the holes that equal ones left, so that packing one weight after
+// the other would take the memory of all of them twice.
+void give_back_freed_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace
 
 Kernel3x3::Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out,
@@ -56,19 +63,20 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
   const auto known = packed_->layout_of.find(size);
   if (known != packed_->layout_of.end()) return packed_->layouts[known->second].weight;
 
-  const c10::InferenceMode ordinary_tensors(false);
   std::vector<Layout>& layouts = packed_->layouts;
-  const at::Tensor dense = layouts.empty() ? packed_->dense : layouts.front().weight.to_dense();
-  const at::Tensor weight = at::mkldnn_reorder_conv2d_weight(
-      dense.to_mkldnn(), {vertical_padding, 1}, {stride_, stride_}, {1, 1}, 1, input.sizes());
+  at::Tensor dense =
+      layouts.empty() ? std::move(packed_->dense) : layouts.front().weight.to_dense();
+  const at::Tensor weight =
+      pack_convolution(dense, {vertical_padding, 1}, {stride_, stride_}, input.sizes());
+  dense.reset();
   const at::Tensor descriptor = layout_of(weight);
   const auto same = std::find_if(layouts.begin(), layouts.end(), [&](const Layout& layout) {
     return at::equal(layout.descriptor, descriptor);
   });
   packed_->layout_of[size] = static_cast<std::size_t>(same - layouts.begin());
   if (same != layouts.end()) return same->weight;
-  packed_->dense.reset();
   layouts.push_back({descriptor, weight});
+  give_back_freed_memory();
   return weight;
 }
 

@@ -18,7 +18,8 @@ using OptionalTensor = std::optional<at::Tensor>;
 using Name = std::string_view;
 using Scalars = c10::List<std::optional<at::Scalar>>;
 
-constexpr std::array kOperators = {"mkldnn::_convolution_pointwise",
+constexpr std::array kOperators = {"mkldnn::_reorder_convolution_weight",
+                                   "mkldnn::_convolution_pointwise",
                                    "mkldnn::_get_mkldnn_serialized_md", "mkldnn::_linear_pointwise",
                                    "mkldnn::_reorder_linear_weight"};
 
@@ -60,6 +61,16 @@ at::Tensor linear_packed(const at::Tensor& input, const at::Tensor& weight,
       find<at::Tensor(const at::Tensor&, const at::Tensor&, const OptionalTensor&, Name, Scalars,
                       std::optional<Name>)>("mkldnn::_linear_pointwise");
   return linear.call(input, weight, optional(bias), "none", Scalars(), "");
+}
+
+at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef padding,
+                            at::IntArrayRef stride, at::IntArrayRef input_sizes) {
+  static const auto reorder =
+      find<at::Tensor(const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
+                      std::int64_t, at::OptionalIntArrayRef)>(
+          "mkldnn::_reorder_convolution_weight");
+  const c10::InferenceMode ordinary_tensors(false);
+  return reorder.call(weight, padding, stride, {1, 1}, 1, input_sizes);
 }
 
 at::Tensor convolve_packed(const at::Tensor& input, const at::Tensor& weight,

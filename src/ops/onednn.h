@@ -17,7 +17,11 @@ at::Tensor pack_linear(const at::Tensor& weight);
 // input [..., in] contiguous -> [..., out]; `bias` [out] or undefined.
 at::Tensor linear_packed(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias);
 
-// The convolution of a channels-last input with a weight of at::mkldnn_reorder_conv2d_weight.
+// `weight` [out, in, height, width], as convolve_packed reads it fastest for inputs of
+// `input_sizes`.
+at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef padding,
+                            at::IntArrayRef stride, at::IntArrayRef input_sizes);
+// The convolution of a channels-last input.
 at::Tensor convolve_packed(const at::Tensor& input, const at::Tensor& weight,
                            const at::Tensor& bias, at::IntArrayRef padding, at::IntArrayRef stride);
 // Adds it to `sum`, channels-last, which nothing else may look into.
