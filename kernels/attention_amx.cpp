@@ -15,7 +15,7 @@ struct alignas(64) TileConfig {
   std::uint8_t rows[16] = {};
 };
 
-// Products of pairs in AMX tiles: 0 to 3 are c, 4 and 5 a, 6 and 7 b.
+// Products of pairs of bfloat16 in AMX tiles: 0 to 3 are c, 4 and 5 a, 6 and 7 b.
 struct TileProduct {
   using Packed = Bfloat16;
   static constexpr std::int64_t kRows = kTile;
@@ -43,7 +43,7 @@ struct TileProduct {
   };
 
   template <bool kAdd>
-  static void multiply(const Bfloat16* a, std::int64_t stride, const float* b, float* c,
+  static void multiply(const float* a, std::int64_t stride, const float* b, float* c,
                        std::int64_t rows, std::int64_t units) {
     std::int64_t row = 0;
     for (; row + 2 * kTile <= rows; row += 2 * kTile) {
@@ -56,10 +56,10 @@ struct TileProduct {
 
  private:
   template <bool kAdd, bool kTwo>
-  static void multiply_tiles(const Bfloat16* a, std::int64_t stride, const float* b, float* c,
+  static void multiply_tiles(const float* a, std::int64_t stride, const float* b, float* c,
                              std::int64_t units) {
     constexpr std::int64_t kStripBytes = kStrip * 4;
-    const std::int64_t row_bytes = stride * 2;
+    const std::int64_t row_bytes = stride * 4;
     float* below = c + kTile * kStrip;
     if constexpr (kAdd) {
       _tile_loadd(0, c, kStripBytes);
@@ -75,11 +75,11 @@ struct TileProduct {
     for (std::int64_t unit = 0; unit < units; unit += kTile) {
       _tile_loadd(6, b + unit * kStrip, kStripBytes);
       _tile_loadd(7, b + unit * kStrip + kTile, kStripBytes);
-      _tile_loadd(4, a + 2 * unit, row_bytes);
+      _tile_loadd(4, a + unit, row_bytes);
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kTwo) {
-        _tile_loadd(5, a + kTile * stride + 2 * unit, row_bytes);
+        _tile_loadd(5, a + kTile * stride + unit, row_bytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
       }

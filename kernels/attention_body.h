@@ -1,6 +1,4 @@
-// The body of the attention kernels, included by one source for each level and compiled for it.
-// Everything is in an unnamed namespace and calls nothing that other sources may hold a copy of:
-// the linker could keep this level's copy for all.
+// The body of the attention kernels, included by one source for each level (see vectors.h).
 //
 // A lane of a vector is a query, here and in all products, which are
 // c [rows, kStrip] = a [rows, units] b [units, kStrip]: scores of keys and transposed queries,
@@ -9,265 +7,127 @@
 #ifndef PCPP_KERNELS_ATTENTION_BODY_H_
 #define PCPP_KERNELS_ATTENTION_BODY_H_
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#include <utility>
+#include <type_traits>
 
 #include "kernels/attention_levels.h"
-#include "kernels/bfloat16.h"
+#include "kernels/vectors.h"
 
 namespace pcpp {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr std::int64_t kLanes = 16;
-constexpr std::int64_t kTileRows = 8;
-// GCC 12 warns of the variants without a mask that they read what is not initialised.
-constexpr __mmask16 kAllLanes = 0xFFFF;
-constexpr int kFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-#elif defined(__AVX2__)
-constexpr std::int64_t kLanes = 8;
-constexpr std::int64_t kTileRows = 4;
-#else
-constexpr std::int64_t kLanes = 4;
-constexpr std::int64_t kTileRows = 4;
-#endif
-constexpr std::int64_t kVectors = 2;
-constexpr std::int64_t kStrip = kVectors * kLanes;  // queries of a product
+constexpr std::int64_t kStrip = 2 * kLanes;  // queries of a product
 constexpr std::int64_t kMaxStrips = kAttentionQueries / kStrip;
-constexpr std::int64_t kKeyMultiple = 32;  // keys and values of a block are filled up with zeros
-
-using Floats = float __attribute__((vector_size(4 * kLanes)));
-using Bits = std::uint32_t __attribute__((vector_size(4 * kLanes)));
-using Halves = std::uint16_t __attribute__((vector_size(2 * kLanes)));
 
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-inline Floats all(float value) { return Floats{} + value; }
-
-inline Floats load(const float* source) {
-  Floats result;
-  __builtin_memcpy(&result, source, sizeof(result));
-  return result;
-}
-
-inline void store(Floats value, float* target) { __builtin_memcpy(target, &value, sizeof(value)); }
-
-inline void store(Floats value, Bfloat16* target) {
-  const Bits bits = reinterpret_cast<Bits>(value);
-  const Bits rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
-  const Bits number = value == value ? rounded : Bits{} + 0x7FC0U;
-  const Halves halves = __builtin_convertvector(number, Halves);
-  __builtin_memcpy(&target->bits, &halves, sizeof(halves));
-}
-
-// The first of `count` elements, zeros where there are fewer than lanes.
-inline Floats load_elements(const float* source, std::int64_t count) {
-  if (count >= kLanes) return load(source);
-  Floats result{};
-  __builtin_memcpy(&result, source, static_cast<std::size_t>(count) * sizeof(float));
-  return result;
-}
-
-inline Floats load_elements(const Bfloat16* source, std::int64_t count) {
-  Halves halves{};
-  const auto bytes = static_cast<std::size_t>(count) * sizeof(Bfloat16);
-  __builtin_memcpy(&halves, source, count >= kLanes ? sizeof(halves) : bytes);
-  return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16);
-}
-
-template <typename T>
-void store_elements(Floats value, T* target, std::int64_t count) {
-  if (count >= kLanes) return store(value, target);
-  T elements[kLanes];
-  store(value, elements);
-  __builtin_memcpy(target, elements, static_cast<std::size_t>(count) * sizeof(T));
-}
-
-// Units of a row of `count` elements as products read them.
-inline Floats load_units(const float*, const float* source, std::int64_t count) {
-  return load_elements(source, count);
-}
-
-inline Floats load_units(const float*, const Bfloat16* source, std::int64_t count) {
-  return load_elements(source, count);
-}
-
-inline Floats load_units(const Bfloat16*, const Bfloat16* source, std::int64_t count) {
-  Floats result{};
-  const auto bytes = static_cast<std::size_t>(count) * sizeof(Bfloat16);
-  __builtin_memcpy(&result, source, bytes < sizeof(result) ? bytes : sizeof(result));
-  return result;
-}
-
-// One step of a transposition: exchanges the lanes with bit `kBit` of one half of the rows for the
-// lanes without it of the other half.
-template <std::size_t kBit, std::size_t... kLane>
-void exchange_lanes(Floats* rows, std::index_sequence<kLane...>) {
-  constexpr auto kCount = static_cast<std::size_t>(kLanes);
-  for (std::size_t i = 0; i < kCount; ++i) {
-    if ((i & kBit) != 0) continue;
-    const Floats low = rows[i];
-    const Floats high = rows[i + kBit];
-    rows[i] = __builtin_shufflevector(low, high,
-                                      ((kLane & kBit) == 0 ? kLane : kCount + kLane - kBit)...);
-    rows[i + kBit] = __builtin_shufflevector(
-        low, high, ((kLane & kBit) == 0 ? kLane + kBit : kCount + kLane)...);
-  }
-}
-
-inline void transpose(Floats* rows) {
-  constexpr auto kAll = std::make_index_sequence<static_cast<std::size_t>(kLanes)>();
-  exchange_lanes<1>(rows, kAll);
-  exchange_lanes<2>(rows, kAll);
-  if constexpr (kLanes > 4) exchange_lanes<4>(rows, kAll);
-  if constexpr (kLanes > 8) exchange_lanes<8>(rows, kAll);
-}
-
-inline Floats larger(Floats a, Floats b) {
-#if defined(__AVX512F__)
-  return _mm512_maskz_max_ps(kAllLanes, a, b);
-#else
-  return a > b ? a : b;
-#endif
-}
-
-// 2^x for x <= 0, to 2e-7 relative, or to 1e-4 where `kShort`; at most 2^-126 below -126. A NaN
-// passes.
-// 2^r for r in [0, 1] is the polynomial of least relative error.
-template <bool kShort>
-Floats exp2(Floats x) {
-#if defined(__AVX512F__)
-  const Floats r = _mm512_maskz_reduce_ps(kAllLanes, x, kFloor);
-#else
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves an integer in the low bits
-  x = x < -126.0F ? all(-126.0F) : x;
-  const Floats shifted = (x - 0.5F) + kRound;
-  const Floats r = x - (shifted - kRound);
-#endif
-  Floats p;
-  if constexpr (kShort) {
-    p = 7.802452269e-2F * r + 2.260671554e-1F;
-    p = p * r + 6.958335405e-1F;
-    p = p * r + 9.999252186e-1F;
-  } else {
-    p = 1.877576700e-3F * r + 8.989340024e-3F;
-    p = p * r + 5.582631812e-2F;
-    p = p * r + 2.401536170e-1F;
-    p = p * r + 6.931530732e-1F;
-    p = p * r + 9.999999251e-1F;
-  }
-#if defined(__AVX512F__)
-  return _mm512_maskz_scalef_ps(kAllLanes, p, x);
-#else
-  const Bits exponent = (reinterpret_cast<Bits>(shifted) << 23) + (127U << 23);
-  return p * reinterpret_cast<Floats>(exponent);
-#endif
-}
-
-// Products whose sums are in registers, of float32.
+// Products of float32 whose sums are in registers. Rows of `a` are `stride` units apart.
 struct VectorProduct {
   using Packed = float;
-  static constexpr std::int64_t kRows = kTileRows;  // a product's rows are a multiple of it
-  static constexpr std::int64_t kUnits = 1;         // and its units of this
-  struct Session {};                                // what lives while products are computed
-
-  static Floats multiply_add(const float* a, Floats b, Floats sum) { return *a * b + sum; }
+  // A product's rows are a multiple of kRows: as many as there are registers for. So its units.
+  static constexpr std::int64_t kRows = kLanes == 16 ? 8 : 4;
+  static constexpr std::int64_t kUnits = 1;
+  struct Session {};  // lives while products are computed
 
   template <bool kAdd>
   static void multiply(const float* a, std::int64_t stride, const float* b, float* c,
-                       std::int64_t rows, std::int64_t units);
-};
-
-// c (+)= a b; a's rows are `stride` units apart.
-template <typename Product, bool kAdd, typename Unit>
-void multiply_in_registers(const Unit* a, std::int64_t stride, const float* b, float* c,
-                           std::int64_t rows, std::int64_t units) {
-  for (std::int64_t row = 0; row < rows; row += kTileRows) {
-    Floats sums[kTileRows][kVectors];
-    float* target = c + row * kStrip;
-    for (std::int64_t i = 0; i < kTileRows; ++i) {
-      for (std::int64_t v = 0; v < kVectors; ++v) {
-        sums[i][v] = kAdd ? load(target + i * kStrip + v * kLanes) : Floats{};
-      }
+                       std::int64_t rows, std::int64_t units) {
+    for (std::int64_t row = 0; row < rows; row += kRows) {
+      multiply_rows<kAdd>(a + row * stride, stride, b, c + row * kStrip, units);
     }
-    const Unit* source = a + row * stride;
+  }
+
+ private:
+  template <bool kAdd>
+  static void multiply_rows(const float* a, std::int64_t stride, const float* b, float* c,
+                            std::int64_t units) {
+    Floats sums[kRows][2];
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      sums[i][0] = kAdd ? load(c + i * kStrip) : Floats{};
+      sums[i][1] = kAdd ? load(c + i * kStrip + kLanes) : Floats{};
+    }
     for (std::int64_t unit = 0; unit < units; ++unit) {
       const Floats left = load(b + unit * kStrip);
       const Floats right = load(b + unit * kStrip + kLanes);
-      for (std::int64_t i = 0; i < kTileRows; ++i) {
-        const Unit* factor = source + i * stride + unit;
-        sums[i][0] = Product::multiply_add(factor, left, sums[i][0]);
-        sums[i][1] = Product::multiply_add(factor, right, sums[i][1]);
+      for (std::int64_t i = 0; i < kRows; ++i) {
+        sums[i][0] += a[i * stride + unit] * left;
+        sums[i][1] += a[i * stride + unit] * right;
       }
     }
-    for (std::int64_t i = 0; i < kTileRows; ++i) {
-      for (std::int64_t v = 0; v < kVectors; ++v) {
-        store(sums[i][v], target + i * kStrip + v * kLanes);
-      }
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      store(sums[i][0], c + i * kStrip);
+      store(sums[i][1], c + i * kStrip + kLanes);
     }
   }
-}
-
-template <bool kAdd>
-void VectorProduct::multiply(const float* a, std::int64_t stride, const float* b, float* c,
-                             std::int64_t rows, std::int64_t units) {
-  multiply_in_registers<VectorProduct, kAdd>(a, stride, b, c, rows, units);
-}
+};
 
 // How a head of `size` elements lies in memory for products of one kind.
 template <typename Product>
 struct Layout {
   using Packed = typename Product::Packed;
   static constexpr std::int64_t kPerUnit = sizeof(float) / sizeof(Packed);
+  static constexpr std::int64_t kValueUnits = kAttentionKeys / kPerUnit;  // of a row of values
 
   explicit Layout(std::int64_t elements)
       : size(elements),
         units(round_up(round_up(size, kPerUnit) / kPerUnit, Product::kUnits)),
-        value_rows(round_up(size, Product::kRows)),
-        key_stride(round_up(units, kLanes) * kPerUnit) {}
+        stored_units(round_up(units, kLanes)),
+        value_rows(round_up(size, Product::kRows)) {}
 
-  std::int64_t key_elements() const { return kAttentionKeys * key_stride; }
-  std::int64_t packed_elements() const { return key_elements() + value_rows * kAttentionKeys; }
+  std::int64_t all_key_units() const { return kAttentionKeys * stored_units; }
+  std::int64_t packed_units() const { return all_key_units() + value_rows * kValueUnits; }
   // Of a strip: transposed queries, outputs, maxima and sums.
-  std::int64_t query_floats() const { return round_up(units, kLanes) * kStrip; }
-  std::int64_t strip_floats() const { return query_floats() + (value_rows + 2) * kStrip; }
+  std::int64_t strip_floats() const { return (stored_units + value_rows + 2) * kStrip; }
 
   std::int64_t size;
-  std::int64_t units;
+  std::int64_t units;         // of a key or query that products read
+  std::int64_t stored_units;  // and that there is room for
   std::int64_t value_rows;
-  std::int64_t key_stride;  // elements
 };
+
+// Units of a row from its element `first` on, with zeros outside of `count` rows of `size`.
+template <typename Packed, typename Source>
+Floats units_of(const AttentionRows& rows, std::int64_t row, std::int64_t first, std::int64_t count,
+                std::int64_t size) {
+  if (row >= count || first >= size) return Floats{};
+  const auto* source = static_cast<const Source*>(rows.data) + row * rows.stride + first;
+  if constexpr (std::is_same_v<Packed, float>) {
+    return load_elements(source, size - first);
+  } else {
+    return load_pairs(source, size - first);
+  }
+}
 
 template <typename Product, typename Source>
 void pack(const AttentionRows& keys, const AttentionRows& values, std::int64_t count,
           std::int64_t size, std::byte* packed) {
+  using Packed = typename Product::Packed;
+  constexpr std::int64_t kPerUnit = Layout<Product>::kPerUnit;
   const Layout<Product> layout(size);
-  auto* target = reinterpret_cast<typename Product::Packed*>(packed);
-  const std::int64_t filled = round_up(count, kKeyMultiple);
-  const auto elements = [size, count](const AttentionRows& rows, std::int64_t row,
-                                      std::int64_t first) {
-    if (row >= count || first >= size) return Floats{};
-    return load_elements(static_cast<const Source*>(rows.data) + row * rows.stride + first,
-                         size - first);
-  };
+  // As many as products read, the rest zeros.
+  const std::int64_t filled = round_up(round_up(count, Product::kRows), kLanes * kPerUnit);
+  auto* target = reinterpret_cast<float*>(packed);
   for (std::int64_t row = 0; row < filled; ++row) {
-    for (std::int64_t i = 0; i < layout.key_stride; i += kLanes) {
-      store(elements(keys, row, i), target + row * layout.key_stride + i);
+    for (std::int64_t unit = 0; unit < layout.stored_units; unit += kLanes) {
+      store(units_of<Packed, Source>(keys, row, unit * kPerUnit, count, size), target + unit);
     }
+    target += layout.stored_units;
   }
-  target += layout.key_elements();
-  for (std::int64_t key = 0; key < filled; key += kLanes) {
+  target = reinterpret_cast<float*>(packed) + layout.all_key_units();
+  for (std::int64_t key = 0; key < filled; key += kLanes * kPerUnit) {
     for (std::int64_t first = 0; first < layout.value_rows; first += kLanes) {
       Floats rows[kLanes];
-      for (std::int64_t i = 0; i < kLanes; ++i) rows[i] = elements(values, key + i, first);
+      for (std::int64_t i = 0; i < kLanes; ++i) {
+        const std::int64_t row = key + i * kPerUnit;
+        rows[i] = units_of<float, Source>(values, row, first, count, size);
+        if constexpr (kPerUnit == 2) {
+          rows[i] = pair(rows[i], units_of<float, Source>(values, row + 1, first, count, size));
+        }
+      }
       transpose(rows);
       for (std::int64_t i = 0; i < kLanes && first + i < layout.value_rows; ++i) {
-        store(rows[i], target + (first + i) * kAttentionKeys + key);
+        store(rows[i], target + (first + i) * Layout<Product>::kValueUnits + key / kPerUnit);
       }
     }
   }
@@ -275,33 +135,29 @@ void pack(const AttentionRows& keys, const AttentionRows& values, std::int64_t c
 
 // The state of kStrip queries between two blocks of keys, in scratch.
 struct Strip {
+  template <typename Product>
+  Strip(const Layout<Product>& layout, float* scratch)
+      : queries(scratch),
+        outputs(queries + layout.stored_units * kStrip),
+        maxima(outputs + layout.value_rows * kStrip),
+        sums(maxima + kStrip) {}
+
   float* queries;  // [units, kStrip]
   float* outputs;  // [value_rows, kStrip], to be divided by the sums
-  float* maxima;   // [kStrip], of log2 of what is summed
+  float* maxima;   // [kStrip], of the scores before they are scaled
   float* sums;     // [kStrip]
 };
 
-template <typename Product>
-Strip strip_of(const Layout<Product>& layout, float* scratch, std::int64_t index) {
-  float* queries = scratch + index * layout.strip_floats();
-  float* outputs = queries + layout.query_floats();
-  float* maxima = outputs + layout.value_rows * kStrip;
-  return {queries, outputs, maxima, maxima + kStrip};
-}
-
 template <typename Product, typename Source>
-void begin(const Layout<Product>& layout, const Source* queries, std::int64_t stride,
+void begin(const Layout<Product>& layout, const AttentionRows& queries, std::int64_t skipped,
            std::int64_t count, const Strip& strip) {
-  constexpr std::int64_t kPerUnit = Layout<Product>::kPerUnit;
+  using Packed = typename Product::Packed;
   for (std::int64_t v = 0; v < kStrip; v += kLanes) {
     for (std::int64_t unit = 0; unit < layout.units; unit += kLanes) {
-      const std::int64_t first = unit * kPerUnit;
+      const std::int64_t first = unit * Layout<Product>::kPerUnit;
       Floats rows[kLanes];
       for (std::int64_t i = 0; i < kLanes; ++i) {
-        const bool exists = v + i < count && first < layout.size;
-        rows[i] = exists ? load_units(static_cast<typename Product::Packed*>(nullptr),
-                                      queries + (v + i) * stride + first, layout.size - first)
-                         : Floats{};
+        rows[i] = units_of<Packed, Source>(queries, skipped + v + i, first, count, layout.size);
       }
       transpose(rows);
       for (std::int64_t i = 0; i < kLanes; ++i) {
@@ -350,29 +206,19 @@ inline Floats largest(const float* scores, std::int64_t keys) {
   return larger(larger(tops[0], tops[1]), larger(tops[2], tops[3]));
 }
 
-// Half of the units: of the even key below, of the odd key above, rounded to nearest.
-inline Floats pair(Floats even, Floats odd) {
-  const Bits low = reinterpret_cast<Bits>(even) + 0x8000U;
-  const Bits high = reinterpret_cast<Bits>(odd) + 0x8000U;
-  return reinterpret_cast<Floats>((low >> 16) | (high & 0xFFFF0000U));
-}
-
-// Turns the scores of one vector of lanes into probabilities 2^(score * scale + shift), as units of
-// the next product, in place; returns their sum.
+// Turns the scores of one vector of lanes into probabilities 2^((score + shift) * scale), as units
+// of the next product, in place; returns their sum.
 template <typename Product>
 Floats exponentiate(float* scores, std::int64_t keys, float scale, Floats shift) {
   constexpr bool kPairs = Layout<Product>::kPerUnit == 2;
-  const auto probability = [&](std::int64_t key) {
-    if (key >= keys) return Floats{};
-    return exp2<kPairs>(load(scores + key * kStrip) * scale + shift);
-  };
   Floats even_sum{};
   Floats odd_sum{};
-  const std::int64_t whole = keys / 2 * 2;
   std::int64_t key = 0;
-  for (; key < whole; key += 2) {
-    const Floats even = exp2<kPairs>(load(scores + key * kStrip) * scale + shift);
-    const Floats odd = exp2<kPairs>(load(scores + (key + 1) * kStrip) * scale + shift);
+  for (; key < keys; key += 2) {
+    const float* source = scores + key * kStrip;
+    const Floats even = exp2<kPairs>((load(source) + shift) * scale);
+    const Floats odd =
+        key + 1 < keys ? exp2<kPairs>((load(source + kStrip) + shift) * scale) : Floats{};
     even_sum += even;
     odd_sum += odd;
     if constexpr (kPairs) {
@@ -382,11 +228,10 @@ Floats exponentiate(float* scores, std::int64_t keys, float scale, Floats shift)
       store(odd, scores + (key + 1) * kStrip);
     }
   }
-  const Floats last = probability(key);
-  std::int64_t unit = kPairs ? key / 2 : key;
-  if (key < keys) store(kPairs ? pair(last, Floats{}) : last, scores + unit++ * kStrip);
-  for (; unit % Product::kUnits != 0; ++unit) store(Floats{}, scores + unit * kStrip);
-  return even_sum + odd_sum + last;
+  for (std::int64_t unit = key / 2; kPairs && unit % Product::kUnits != 0; ++unit) {
+    store(Floats{}, scores + unit * kStrip);
+  }
+  return even_sum + odd_sum;
 }
 
 template <typename Product>
@@ -394,15 +239,16 @@ void take_block(const Layout<Product>& layout, const PackedKeys& block, const St
                 float* scores) {
   constexpr float kLog2E = 1.44269504F;
   constexpr std::int64_t kPerUnit = Layout<Product>::kPerUnit;
-  const auto* keys = reinterpret_cast<const typename Product::Packed*>(block.data);
-  Product::template multiply<false>(keys, layout.key_stride, strip.queries, scores,
+  const auto* keys = reinterpret_cast<const float*>(block.data);
+  Product::template multiply<false>(keys, layout.stored_units, strip.queries, scores,
                                     round_up(block.keys, Product::kRows), layout.units);
-  const float scale = kLog2E / __builtin_sqrtf(static_cast<float>(layout.size));
-  const float weight = kLog2E * block.log_weight;
+  const float root = __builtin_sqrtf(static_cast<float>(layout.size));
+  const float scale = kLog2E / root;
+  const float weight = root * block.log_weight;
   for (std::int64_t v = 0; v < kStrip; v += kLanes) {
     const Floats before = load(strip.maxima + v);
-    const Floats now = larger(before, largest(scores + v, block.keys) * scale + weight);
-    const Floats factor = exp2<false>(before - now);
+    const Floats now = larger(before, largest(scores + v, block.keys) + weight);
+    const Floats factor = exp2<false>((before - now) * scale);
     const Floats sum = exponentiate<Product>(scores + v, block.keys, scale, weight - now);
     store(now, strip.maxima + v);
     store(load(strip.sums + v) * factor + sum, strip.sums + v);
@@ -412,8 +258,8 @@ void take_block(const Layout<Product>& layout, const PackedKeys& block, const St
     }
   }
   Product::template multiply<true>(
-      keys + layout.key_elements(), kAttentionKeys, scores, strip.outputs, layout.value_rows,
-      round_up(round_up(block.keys, kPerUnit) / kPerUnit, Product::kUnits));
+      keys + layout.all_key_units(), Layout<Product>::kValueUnits, scores, strip.outputs,
+      layout.value_rows, round_up(round_up(block.keys, kPerUnit) / kPerUnit, Product::kUnits));
 }
 
 template <typename Product, typename Source>
@@ -422,24 +268,23 @@ void attend(const AttentionRows& queries, std::int64_t count, std::int64_t size,
             std::int64_t output_stride, std::byte* scratch) {
   const Layout<Product> layout(size);
   auto* scores = reinterpret_cast<float*>(scratch);
-  float* strips = scores + kAttentionKeys * kStrip;
-  const auto* source = static_cast<const Source*>(queries.data);
+  const auto strip_at = [&](std::int64_t first) {
+    return Strip(layout, scores + kAttentionKeys * kStrip + first / kStrip * layout.strip_floats());
+  };
   for (std::int64_t first = 0; first < count; first += kStrip) {
-    begin(layout, source + first * queries.stride, queries.stride, count - first,
-          strip_of(layout, strips, first / kStrip));
+    begin<Product, Source>(layout, queries, first, count, strip_at(first));
   }
   {
     [[maybe_unused]] const typename Product::Session session;
     for (std::int64_t block = 0; block < block_count; ++block) {
       for (std::int64_t first = 0; first < count; first += kStrip) {
-        take_block(layout, blocks[block], strip_of(layout, strips, first / kStrip), scores);
+        take_block(layout, blocks[block], strip_at(first), scores);
       }
     }
   }
-  auto* target = static_cast<Source*>(output);
   for (std::int64_t first = 0; first < count; first += kStrip) {
-    finish(strip_of(layout, strips, first / kStrip), size, count - first,
-           target + first * output_stride, output_stride);
+    finish(strip_at(first), size, count - first,
+           static_cast<Source*>(output) + first * output_stride, output_stride);
   }
 }
 
@@ -448,8 +293,7 @@ AttentionKernel kernel_of() {
   constexpr std::int64_t kLine = 64;
   AttentionKernel kernel;
   kernel.packed_bytes = [](std::int64_t size) {
-    const auto element = static_cast<std::int64_t>(sizeof(typename Product::Packed));
-    return round_up(Layout<Product>(size).packed_elements() * element, kLine);
+    return round_up(Layout<Product>(size).packed_units() * 4, kLine);
   };
   kernel.scratch_bytes = [](std::int64_t size) {
     const std::int64_t strips = kMaxStrips * Layout<Product>(size).strip_floats();
