@@ -135,9 +135,9 @@ void check_rows(const at::Tensor& rows, const at::Tensor& query, std::int64_t wi
   check<std::logic_error>(
       rows.dim() == 3 && rows.size(0) == query.size(0) && rows.size(2) == width &&
           rows.stride(2) == 1 && rows.scalar_type() == query.scalar_type(),
-      "attention was given {} dimensions of tokens, or tokens that are not {} items of {} "
-      "contiguous elements of the queries' type",
-      rows.dim(), query.size(0), width);
+      "attention was given tokens that are not [{}, n, {}] of the queries' type with contiguous "
+      "rows",
+      query.size(0), width);
 }
 
 }  // namespace
@@ -177,6 +177,9 @@ at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const at::Tensor
 
 at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
                   std::int64_t heads) {
+  check<std::logic_error>(heads > 0 && query.size(-1) % heads == 0,
+                          "attention was given queries of {} elements, which are not {} heads",
+                          query.size(-1), heads);
   check_rows(query, query, query.size(-1));
   for (const KeyValues& segment : segments) check_rows(segment.rows, query, 2 * query.size(2));
   const HeadGroups groups(query, segments, heads);
