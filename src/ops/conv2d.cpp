@@ -3,7 +3,6 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <utility>
@@ -35,14 +34,6 @@ at::Tensor between_rows(const at::Tensor& input, const Neighbours& halo, std::in
   return padded;
 }
 
-// Aligned allocations do not fit the holes that equal ones left, so that packing one weight after
-// the other would take the memory of all of them twice.
-void give_back_freed_memory() {
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-}
-
 }  // namespace
 
 Kernel3x3::Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out,
@@ -64,19 +55,17 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
   if (known != packed_->layout_of.end()) return packed_->layouts[known->second].weight;
 
   std::vector<Layout>& layouts = packed_->layouts;
-  at::Tensor dense =
-      layouts.empty() ? std::move(packed_->dense) : layouts.front().weight.to_dense();
+  const at::Tensor dense = layouts.empty() ? packed_->dense : layouts.front().weight.to_dense();
   const at::Tensor weight =
       pack_convolution(dense, {vertical_padding, 1}, {stride_, stride_}, input.sizes());
-  dense.reset();
   const at::Tensor descriptor = layout_of(weight);
   const auto same = std::find_if(layouts.begin(), layouts.end(), [&](const Layout& layout) {
     return at::equal(layout.descriptor, descriptor);
   });
   packed_->layout_of[size] = static_cast<std::size_t>(same - layouts.begin());
   if (same != layouts.end()) return same->weight;
+  packed_->dense.reset();
   layouts.push_back({descriptor, weight});
-  give_back_freed_memory();
   return weight;
 }
 

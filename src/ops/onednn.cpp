@@ -4,6 +4,7 @@
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/InferenceMode.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <array>
@@ -32,6 +33,14 @@ OptionalTensor optional(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
+// Aligned allocations do not fit the holes that equal ones left: to pack one weight after the other
+// would take the memory of all of them twice.
+void give_back_freed_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace
 
 bool onednn_serves(const at::Tensor& weight) {
@@ -52,6 +61,7 @@ at::Tensor pack_linear(const at::Tensor& weight) {
   static const auto reorder = find<at::Tensor(const at::Tensor&, std::optional<std::int64_t>)>(
       "mkldnn::_reorder_linear_weight");
   const c10::InferenceMode ordinary_tensors(false);
+  give_back_freed_memory();
   return reorder.call(weight, std::nullopt);
 }
 
@@ -70,6 +80,7 @@ at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef padding,
                       std::int64_t, at::OptionalIntArrayRef)>(
           "mkldnn::_reorder_convolution_weight");
   const c10::InferenceMode ordinary_tensors(false);
+  give_back_freed_memory();
   return reorder.call(weight, padding, stride, {1, 1}, 1, input_sizes);
 }
 
