@@ -95,7 +95,7 @@ Floats units_of(const AttentionRows& rows, std::int64_t row, std::int64_t first,
   if constexpr (std::is_same_v<Packed, float>) {
     return load_elements(source, size - first);
   } else {
-    return load_pairs(source, size - first);
+    return load_first<Floats>(source, size - first);
   }
 }
 
@@ -144,7 +144,7 @@ struct Strip {
 
   float* queries;  // [units, kStrip]
   float* outputs;  // [value_rows, kStrip], to be divided by the sums
-  float* maxima;   // [kStrip], of the scores before they are scaled
+  float* maxima;   // [kStrip], of the scores before they are scaled, or up to 8 in log2 below
   float* sums;     // [kStrip]
 };
 
@@ -238,6 +238,9 @@ template <typename Product>
 void take_block(const Layout<Product>& layout, const PackedKeys& block, const Strip& strip,
                 float* scores) {
   constexpr float kLog2E = 1.44269504F;
+  // Probabilities are relative to a maximum that is raised only where they would pass 2^8: so
+  // outputs are seldom rescaled, and floats lose no digits.
+  constexpr float kSlack = 8;
   constexpr std::int64_t kPerUnit = Layout<Product>::kPerUnit;
   const auto* keys = reinterpret_cast<const float*>(block.data);
   Product::template multiply<false>(keys, layout.stored_units, strip.queries, scores,
@@ -247,15 +250,20 @@ void take_block(const Layout<Product>& layout, const PackedKeys& block, const St
   const float weight = root * block.log_weight;
   for (std::int64_t v = 0; v < kStrip; v += kLanes) {
     const Floats before = load(strip.maxima + v);
-    const Floats now = larger(before, largest(scores + v, block.keys) + weight);
-    const Floats factor = exp2<false>((before - now) * scale);
-    const Floats sum = exponentiate<Product>(scores + v, block.keys, scale, weight - now);
-    store(now, strip.maxima + v);
-    store(load(strip.sums + v) * factor + sum, strip.sums + v);
-    for (std::int64_t row = 0; row < layout.value_rows; ++row) {
-      float* output = strip.outputs + row * kStrip + v;
-      store(load(output) * factor, output);
+    const Floats top = largest(scores + v, block.keys) + weight;
+    const Bits raised = reinterpret_cast<Bits>((top - before) * scale > kSlack);
+    const Floats now = raised ? top : before;
+    if (any(raised)) {
+      const Floats factor = raised ? exp2<false>((before - now) * scale) : all(1);
+      store(now, strip.maxima + v);
+      store(load(strip.sums + v) * factor, strip.sums + v);
+      for (std::int64_t row = 0; row < layout.value_rows; ++row) {
+        float* output = strip.outputs + row * kStrip + v;
+        store(load(output) * factor, output);
+      }
     }
+    const Floats sum = exponentiate<Product>(scores + v, block.keys, scale, weight - now);
+    store(load(strip.sums + v) + sum, strip.sums + v);
   }
   Product::template multiply<true>(
       keys + layout.all_key_units(), Layout<Product>::kValueUnits, scores, strip.outputs,

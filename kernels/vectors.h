@@ -50,18 +50,26 @@ inline void store(Floats value, Bfloat16* target) {
   __builtin_memcpy(&target->bits, &halves, sizeof(halves));
 }
 
-// The first of `count` elements, zeros where there are fewer than lanes.
-inline Floats load_elements(const float* source, std::int64_t count) {
-  if (count >= kLanes) return load(source);
-  Floats result{};
-  __builtin_memcpy(&result, source, static_cast<std::size_t>(count) * sizeof(float));
+// The first `count` elements of T as a vector's bits, or as many as it holds; zeros behind them.
+// The whole vector is a case of its own because its size is known when compiled.
+template <typename Vector, typename T>
+Vector load_first(const T* source, std::int64_t count) {
+  Vector result{};
+  if (count >= static_cast<std::int64_t>(sizeof(Vector) / sizeof(T))) {
+    __builtin_memcpy(&result, source, sizeof(result));
+  } else {
+    __builtin_memcpy(&result, source, static_cast<std::size_t>(count) * sizeof(T));
+  }
   return result;
 }
 
+// The first elements as float32.
+inline Floats load_elements(const float* source, std::int64_t count) {
+  return load_first<Floats>(source, count);
+}
+
 inline Floats load_elements(const Bfloat16* source, std::int64_t count) {
-  Halves halves{};
-  const auto bytes = static_cast<std::size_t>(count) * sizeof(Bfloat16);
-  __builtin_memcpy(&halves, source, count >= kLanes ? sizeof(halves) : bytes);
+  const Halves halves = load_first<Halves>(source, count);
   return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16);
 }
 
@@ -71,14 +79,6 @@ void store_elements(Floats value, T* target, std::int64_t count) {
   T elements[kLanes];
   store(value, elements);
   __builtin_memcpy(target, elements, static_cast<std::size_t>(count) * sizeof(T));
-}
-
-// The same of 2 * kLanes elements, as pairs.
-inline Floats load_pairs(const Bfloat16* source, std::int64_t count) {
-  Floats result{};
-  const auto bytes = static_cast<std::size_t>(count) * sizeof(Bfloat16);
-  __builtin_memcpy(&result, source, bytes < sizeof(result) ? bytes : sizeof(result));
-  return result;
 }
 
 // Pairs of two bfloat16, the first below, rounded to nearest.
@@ -110,6 +110,17 @@ inline void transpose(Floats* rows) {
   exchange_lanes<2>(rows, kAll);
   if constexpr (kLanes > 4) exchange_lanes<4>(rows, kAll);
   if constexpr (kLanes > 8) exchange_lanes<8>(rows, kAll);
+}
+
+inline bool any(Bits lanes) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(lanes),
+                                reinterpret_cast<__m512i>(lanes)) != 0;
+#else
+  std::uint32_t bits = 0;
+  for (std::int64_t i = 0; i < kLanes; ++i) bits |= lanes[i];
+  return bits != 0;
+#endif
 }
 
 inline Floats larger(Floats a, Floats b) {

@@ -63,16 +63,18 @@ class HeadGroups {
     const std::int64_t all = query_.size(0) * heads_;
     const std::int64_t group = std::min<std::int64_t>(at::get_num_threads(), all);
     const at::Tensor packed = bytes(group * block_count() * packed_bytes_);
+    const std::int64_t scratch_bytes = kernel_.scratch_bytes(size_);
+    const at::Tensor scratch = bytes(at::get_num_threads() * scratch_bytes);
     for (std::int64_t first = 0; first < all; first += group) {
       const std::int64_t count = std::min(group, all - first);
       at::parallel_for(0, count * block_count(), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) pack(first, i, data_of(packed));
       });
       at::parallel_for(0, count * query_blocks(), 1, [&](std::int64_t begin, std::int64_t end) {
-        const at::Tensor scratch = bytes(kernel_.scratch_bytes(size_));
+        std::byte* own_scratch = data_of(scratch) + at::get_thread_num() * scratch_bytes;
         for (std::int64_t i = begin; i < end; ++i) {
           attend(first + i / query_blocks(), i % query_blocks() * kAttentionQueries,
-                 packed_keys(data_of(packed), i / query_blocks()), data_of(scratch));
+                 packed_keys(data_of(packed), i / query_blocks()), own_scratch);
         }
       });
     }

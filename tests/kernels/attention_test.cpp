@@ -214,6 +214,16 @@ TEST_P(Attention, TakesSegmentsWithWeights) {
   EXPECT_LT(relative_error(attend(queries, segments), queries, segments), bound());
 }
 
+TEST_P(Attention, LaterKeysMayHaveLargerScores) {
+  const Matrix queries = random_matrix(20, 33, 40, 1);
+  for (const float step : {1.0F, 4.0F, 9.0F, 60.0F}) {
+    const std::vector<Segment> segments = {
+        random_segment(21, 40, 40, -step), random_segment(23, 40, 40), random_segment(25, 2, 40),
+        random_segment(27, 40, 40, step), random_segment(29, 40, 40, 2 * step)};
+    EXPECT_LT(relative_error(attend(queries, segments), queries, segments), bound()) << step;
+  }
+}
+
 TEST_P(Attention, SurvivesLargeScores) {
   for (const double deviation : {1e2, 1e10, 1e18}) {
     const Matrix queries = random_matrix(14, 20, 40, deviation);
