@@ -114,10 +114,10 @@ def run_stable_diffusion_cpp(options: argparse.Namespace) -> None:
     """The whole program, up to the end of its last step; it then ends the process."""
     import stable_diffusion_cpp
 
-    weights = {"float32": "f32", "bfloat16": options.sdcpp_type}[options.dtype]
+    weights = {"float32": "f32", "bfloat16": "bf16"}[options.dtype]
     model = stable_diffusion_cpp.StableDiffusion(
         model_path=str(options.model), n_threads=options.threads, wtype=weights,
-        diffusion_flash_attn=options.sdcpp_flash, vae_decode_only=True, verbose=True)  # fmt: skip
+        vae_decode_only=True)  # fmt: skip
     marks: list[float] = []
 
     def on_step(step: int, steps: int, seconds: float) -> None:
@@ -156,8 +156,6 @@ def main() -> None:
     parser.add_argument("--embeds", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--save", type=Path, required=True)
-    parser.add_argument("--sdcpp-type", default="f16")
-    parser.add_argument("--sdcpp-flash", action="store_true")
     options = parser.parse_args()
     PEERS[options.peer](options)
 
