@@ -68,6 +68,21 @@ __device__ void store(const Vector<T, kWidth>& vector, T* target) {
   *reinterpret_cast<Vector<T, kWidth>*>(target) = vector;
 }
 
+// Calls use(row, vector) for the vectors of rows begin, begin + step, ... below `end` of an array
+// whose rows lie `stride` elements apart, with several loads under way at once.
+template <int kWidth, typename T, typename Use>
+__device__ void for_each_row(const T* source, std::int64_t stride, std::int64_t begin,
+                             std::int64_t end, int step, Use use) {
+  constexpr int kAtOnce = 4;
+  std::int64_t row = begin;
+  for (; row + (kAtOnce - 1) * step < end; row += kAtOnce * step) {
+    Vector<T, kWidth> vectors[kAtOnce];
+    for (int i = 0; i < kAtOnce; ++i) vectors[i] = load<kWidth>(source + (row + i * step) * stride);
+    for (int i = 0; i < kAtOnce; ++i) use(row + i * step, vectors[i]);
+  }
+  for (; row < end; row += step) use(row, load<kWidth>(source + row * stride));
+}
+
 __device__ inline float as_float(float value) { return value; }
 __device__ inline float as_float(Float16 value) {
   return __half2float(__ushort_as_half(value.bits));

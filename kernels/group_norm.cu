@@ -43,6 +43,12 @@ __device__ double sum_over_warp(double value) {
   return value;
 }
 
+// Where in a row of sums those of a channel lie: the threads of a warp write to different banks.
+template <int kWidth>
+__device__ int position_of(int channel, int tile_channels) {
+  return channel % kWidth * (tile_channels / kWidth) + channel / kWidth;
+}
+
 // One thread's sums over its pixels of x - pivot and of its square.
 template <typename T, int kWidth>
 __device__ void sum_pixels(const T* slice, int pixels, int channels, const Place<kWidth>& place,
@@ -50,19 +56,20 @@ __device__ void sum_pixels(const T* slice, int pixels, int channels, const Place
   const Vector<T, kWidth> pivots = load<kWidth>(slice + place.channel);
   float sum[kWidth] = {};
   float square[kWidth] = {};
-#pragma unroll 4
-  for (int pixel = place.row; pixel < pixels; pixel += place.rows) {
-    const Vector<T, kWidth> vector =
-        load<kWidth>(slice + static_cast<std::int64_t>(pixel) * channels + place.channel);
-    for (int i = 0; i < kWidth; ++i) {
-      const float difference = as_float(vector.values[i]) - as_float(pivots.values[i]);
-      sum[i] += difference;
-      square[i] = fmaf(difference, difference, square[i]);
-    }
-  }
+  for_each_row<kWidth>(slice + place.channel, channels, place.row, pixels, place.rows,
+                       [&](std::int64_t, const Vector<T, kWidth>& vector) {
+                         for (int i = 0; i < kWidth; ++i) {
+                           const float difference =
+                               as_float(vector.values[i]) - as_float(pivots.values[i]);
+                           sum[i] += difference;
+                           square[i] = fmaf(difference, difference, square[i]);
+                         }
+                       });
   for (int i = 0; i < kWidth; ++i) {
-    sums[place.row * place.tile_channels + place.channel + i] = sum[i];
-    squares[place.row * place.tile_channels + place.channel + i] = square[i];
+    const int position = place.row * place.tile_channels +
+                         position_of<kWidth>(place.channel + i, place.tile_channels);
+    sums[position] = sum[i];
+    squares[position] = square[i];
   }
 }
 
@@ -81,11 +88,11 @@ __global__ void __launch_bounds__(kThreads)
   if (!place.is_idle()) sum_pixels<T, kWidth>(slice, count, channels, place, sums, squares);
   __syncthreads();
 
-  for (int channel = static_cast<int>(threadIdx.x); channel < place.tile_channels;
-       channel += kThreads) {
+  for (int position = static_cast<int>(threadIdx.x); position < place.tile_channels;
+       position += kThreads) {
     for (int row = 1; row < place.rows; ++row) {
-      sums[channel] += sums[row * place.tile_channels + channel];
-      squares[channel] += squares[row * place.tile_channels + channel];
+      sums[position] += sums[row * place.tile_channels + position];
+      squares[position] += squares[row * place.tile_channels + position];
     }
   }
   __syncthreads();
@@ -101,9 +108,10 @@ __global__ void __launch_bounds__(kThreads)
     double square = 0;
     for (int channel = begin + lane; channel < end; channel += kWarp) {
       const double pivot = as_float(slice[channel]);
-      const double difference = sums[channel];
+      const int position = position_of<kWidth>(channel, place.tile_channels);
+      const double difference = sums[position];
       sum += difference + count * pivot;
-      square += squares[channel] + pivot * (2 * difference + count * pivot);
+      square += squares[position] + pivot * (2 * difference + count * pivot);
     }
     sum = sum_over_warp(sum);
     square = sum_over_warp(square);
@@ -235,12 +243,11 @@ __global__ void __launch_bounds__(kThreads)
       (item * (halo.pixels_above + pixels + halo.pixels_below) + halo.pixels_above) * channels +
       channel;
   const Coefficients<kWidth> coefficients(norm, item, channels, channel);
-#pragma unroll 4
-  for (std::int64_t pixel = max(begin, std::int64_t{0}) + place.row; pixel < min(end, pixels);
-       pixel += place.rows) {
-    store(normalised(load<kWidth>(input + pixel * channels), coefficients, norm.silu),
-          output + pixel * channels);
-  }
+  for_each_row<kWidth>(input, channels, max(begin, std::int64_t{0}) + place.row, min(end, pixels),
+                       place.rows, [&](std::int64_t pixel, const Vector<T, kWidth>& vector) {
+                         store(normalised(vector, coefficients, norm.silu),
+                               output + pixel * channels);
+                       });
   if (begin < 0) {
     const T* above = halo.above == nullptr
                          ? nullptr
