@@ -129,6 +129,7 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");
+  app.add_option("--pictures", options.pictures, "write each combination's picture to this folder");
 }
 
 int usage_error(const std::string& text) {

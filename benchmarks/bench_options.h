@@ -39,6 +39,7 @@ struct BenchOptions {
   int threads = 0;  // 0: the cores shared by the largest number of ranks
   int repeat = 3;
   std::string json;
+  std::filesystem::path pictures;  // empty: none are written
 };
 
 // The options, or the exit status of a run that ends here: help was asked for (0, printed on the

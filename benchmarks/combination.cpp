@@ -64,6 +64,11 @@ std::string Combination::text() const {
                      link ? ", " + link->name : "");
 }
 
+std::string Combination::picture_name() const {
+  const std::string name = partial ? fmt::format("{}-{}", method, *partial) : method;
+  return fmt::format("{}-{}ranks-{}x{}-{}.png", name, ranks, size.width, size.height, guidance);
+}
+
 std::vector<Combination> make_combinations(const BenchOptions& options, const ModelInfo& model) {
   std::vector<Size> sizes = options.sizes;
   if (sizes.empty()) sizes.push_back({model.default_width, model.default_height});

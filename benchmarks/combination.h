@@ -26,6 +26,8 @@ struct Combination {
   // The same in all but the link.
   bool draws_like(const Combination& other) const;
   std::string text() const;  // "pcpp 0.3, 4 ranks, 256x256, batched, ethernet10g"
+  // "pcpp-0.3-4ranks-256x256-batched.png"; the same over all links, which change no picture.
+  std::string picture_name() const;
 };
 
 // Every combination of the options, size by size, each size's `single` first: what the others are

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "flip.h"
 #include "quality.h"
 
 namespace pcpp::benchmarks {
@@ -43,7 +44,7 @@ std::string row(const Summary& summary) {
   const Quantiles& step = summary.step_ms;
   return fmt::format(
       "| {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | {:.3f} "
-      "| {:.2f} | {:.0f} | {} | {} | {} |\n",
+      "| {:.2f} | {:.0f} | {} | {} | {} | {} |\n",
       combination.method, combination.ranks,
       combination.partial ? fmt::format("{}", *combination.partial) : "-", combination.size.width,
       combination.size.height, combination.guidance,
@@ -52,7 +53,7 @@ std::string row(const Summary& summary) {
       static_cast<double>(summary.bytes_per_step.total()) / 1e6,
       static_cast<double>(summary.stale_bytes) / 1e6, static_cast<double>(summary.peak_bytes) / 1e6,
       combination.is_single() ? "-" : cell(summary.psnr_db, 1), cell(summary.ssim, 4),
-      cell(summary.seam, 2));
+      cell(summary.flip, 4), cell(summary.seam, 2));
 }
 
 }  // namespace
@@ -90,6 +91,7 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
   summary.stale_bytes = first.stale_bytes;
   summary.psnr_db = psnr_db(first.image, single.image);
   summary.ssim = ssim(first.image, single.image);
+  summary.flip = flip(first.image, single.image);
   summary.seam = seam(first.image, first.borders);
   summary.seam_single = seam(single.image, first.borders);
   return summary;
@@ -146,8 +148,10 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"stale_bytes", summary.stale_bytes},
       {"psnr_db", or_null(summary.psnr_db)},
       {"ssim", summary.ssim},
+      {"flip", summary.flip},
       {"seam", or_null(summary.seam)},
-      {"seam_single", or_null(summary.seam_single)}};
+      {"seam_single", or_null(summary.seam_single)},
+      {"picture", options.pictures.empty() ? Json() : Json(combination.picture_name())}};
   return line.dump() + "\n";
 }
 
@@ -155,9 +159,9 @@ std::string markdown_table(const std::vector<Summary>& summaries) {
   std::string table =
       "| method | ranks | partial | size | guidance | link | step ms, median (p10 to p90) | "
       "speed-up "
-      "| wait ms | MB a step | stale MB | peak MB | PSNR dB | SSIM | seam |\n"
+      "| wait ms | MB a step | stale MB | peak MB | PSNR dB | SSIM | FLIP | seam |\n"
       "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- "
-      "|\n";
+      "| --- |\n";
   for (const Summary& summary : summaries) table += row(summary);
   return table;
 }

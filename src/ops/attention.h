@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "ops/linear.h"
 #include "ops/patch_context.h"
@@ -49,9 +50,20 @@ class CrossAttention {
   int text_slot_;
 };
 
-// Softmax(q k^T / sqrt(head size)) v for q [batch, n, heads * size] and key_value
-// [batch, m, 2 * heads * size] (keys, then values); returns [batch, n, heads * size].
-at::Tensor attend(const at::Tensor& query, const at::Tensor& key_value, std::int64_t heads);
+// Keys and values of some tokens [batch, m, 2 * heads * size]: all keys of a token, then all
+// values.
+struct KeyValues {
+  at::Tensor rows;
+  // Added to the scores of all its keys: log m where every token stands for m.
+  float log_weight = 0;
+};
+
+// softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all
+// segments, which lie where they are: there is no concatenation. Returns [batch, n, heads * size].
+// float32 or bfloat16, sums in float32; only the last dimensions must be contiguous. There must be
+// at least one key. The result is the same for any number of threads, to the bit.
+at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
+                  std::int64_t heads);
 
 }  // namespace pcpp
 

@@ -1,14 +1,18 @@
 #include "ops/attention.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <stdexcept>
 #include <tuple>
+#include <vector>
 
 #include "support/random_weights.h"
 #include "support/run_patches.h"
@@ -220,6 +224,112 @@ TEST(SelfAttention, Bfloat16IsWithinItsRounding) {
   EXPECT_LT(relative_error(attention(tokens.to(at::kBFloat16), whole),
                            reference(weights, tokens, tokens)),
             2e-2);
+}
+
+// heads, size, type, relative bound.
+using AttendParam = std::tuple<std::int64_t, std::int64_t, at::ScalarType, double>;
+
+class Attend : public testing::TestWithParam<AttendParam> {
+ protected:
+  static std::int64_t heads() { return std::get<0>(GetParam()); }
+  static std::int64_t width() { return heads() * std::get<1>(GetParam()); }
+  static double bound() { return std::get<3>(GetParam()); }
+  static at::Tensor rows(std::uint64_t seed, std::int64_t count, std::int64_t elements) {
+    return random_tensor(seed, {2, count, elements}).to(std::get<2>(GetParam()));
+  }
+
+  static at::Tensor heads_of(const at::Tensor& tokens) {
+    return tokens.to(at::kDouble).unflatten(2, {heads(), -1}).transpose(1, 2);
+  }
+  // The definition, in float64, over the segments joined.
+  static at::Tensor expected(const at::Tensor& query, const std::vector<KeyValues>& segments) {
+    std::vector<at::Tensor> rows;
+    std::vector<at::Tensor> weights;
+    for (const KeyValues& segment : segments) {
+      rows.push_back(segment.rows);
+      weights.push_back(at::full({segment.rows.size(1)}, segment.log_weight, at::kDouble));
+    }
+    const std::vector<at::Tensor> parts = at::cat(rows, 1).chunk(2, 2);
+    const double size = static_cast<double>(std::get<1>(GetParam()));
+    const at::Tensor scores =
+        at::matmul(heads_of(query), heads_of(parts[0]).transpose(2, 3)) / std::sqrt(size) +
+        at::cat(weights);
+    return at::matmul(at::softmax(scores, -1), heads_of(parts[1])).transpose(1, 2).flatten(2);
+  }
+};
+
+TEST_P(Attend, SegmentsEqualTheirConcatenation) {
+  const at::Tensor query = rows(1, 150, width());
+  const at::Tensor all = rows(2, 300, 2 * width());
+  const std::vector<std::vector<std::int64_t>> cuts = {
+      {300}, {0, 300}, {77, 223}, {1, 298, 1}, {130, 0, 170}};
+  for (const std::vector<std::int64_t>& cut : cuts) {
+    std::vector<KeyValues> segments;
+    std::int64_t first = 0;
+    for (const std::int64_t count : cut) {
+      segments.push_back({all.narrow(1, first, count)});
+      first += count;
+    }
+    EXPECT_LT(relative_error(attend(query, segments, heads()), expected(query, {{all}})), bound());
+  }
+}
+
+TEST_P(Attend, ATokenWithLogWeightCountsForSeveral) {
+  const at::Tensor query = rows(3, 40, width());
+  const at::Tensor near = rows(4, 50, 2 * width());
+  const at::Tensor far = rows(5, 3, 2 * width());
+  const std::vector<KeyValues> weighted = {{near}, {far, std::log(7.0F)}};
+  const at::Tensor result = attend(query, weighted, heads());
+  EXPECT_LT(relative_error(result, expected(query, weighted)), bound());
+  EXPECT_LT(relative_error(result, expected(query, {{near}, {far.repeat({1, 7, 1})}})), bound());
+}
+
+TEST_P(Attend, IsTheSameForAnyNumberOfThreads) {
+  const at::Tensor query = rows(6, 300, width());
+  const std::vector<KeyValues> segments = {{rows(7, 200, 2 * width())}, {rows(8, 90, 2 * width())}};
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor one = attend(query, segments, heads());
+  for (const int threads : {2, 3}) {
+    at::set_num_threads(threads);
+    EXPECT_TRUE(at::equal(attend(query, segments, heads()), one)) << threads;
+  }
+  at::set_num_threads(before);
+}
+
+TEST_P(Attend, ABandIsTheSameWhereverItBegins) {
+  const at::Tensor query = rows(9, 300, width());
+  const std::vector<KeyValues> segments = {{rows(10, 100, 2 * width())}};
+  const at::Tensor whole = attend(query, segments, heads());
+  const at::Tensor band = attend(query.narrow(1, 77, 150), segments, heads());
+  EXPECT_TRUE(at::equal(band, whole.narrow(1, 77, 150)));
+}
+
+// Rows of a wider tensor, as a product of queries, keys and values together leaves them.
+TEST_P(Attend, ReadsRowsThatAreApart) {
+  const at::Tensor joined = rows(11, 70, 3 * width());
+  const at::Tensor query = joined.narrow(2, 0, width());
+  const std::vector<KeyValues> segments = {{joined.narrow(2, width(), 2 * width())}};
+  EXPECT_LT(relative_error(attend(query, segments, heads()), expected(query, segments)), bound());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, Attend,
+    testing::Values(AttendParam{8, 40, at::kFloat, 1e-6}, AttendParam{3, 64, at::kFloat, 1e-6},
+                    AttendParam{2, 80, at::kFloat, 1e-6}, AttendParam{1, 512, at::kFloat, 1e-6},
+                    AttendParam{5, 7, at::kFloat, 1e-6}, AttendParam{8, 40, at::kBFloat16, 4e-3},
+                    AttendParam{3, 64, at::kBFloat16, 4e-3},
+                    AttendParam{2, 160, at::kBFloat16, 4e-3}));
+
+TEST(AttendChecks, RefusesWhatItCannotRead) {
+  const at::Tensor query = random_tensor(1, {1, 4, 8});
+  const at::Tensor rows = random_tensor(2, {1, 4, 16});
+  EXPECT_THROW(attend(query, {}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows.narrow(1, 0, 0)}}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows.narrow(2, 0, 8)}}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows.to(at::kBFloat16)}}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows}}, 3), std::logic_error);
+  EXPECT_THROW(attend(query.to(at::kDouble), {{rows.to(at::kDouble)}}, 2), std::logic_error);
 }
 
 }  // namespace
