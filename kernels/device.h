@@ -113,6 +113,24 @@ struct Tiling {
   int width;
 };
 
+// Where a thread of such a block works in rows of `channels` elements: its first channel, and the
+// first of its rows in the block's share, which follow each other at a distance of `rows`.
+template <int kWidth>
+struct Place {
+  __device__ Place(int tile_width, int channels)
+      : tile_begin(static_cast<int>(blockIdx.y) * tile_width * kWidth),
+        tile_channels(min(tile_width * kWidth, channels - tile_begin)),
+        rows(kThreads / tile_width),
+        row(static_cast<int>(threadIdx.x) / tile_width),
+        channel(static_cast<int>(threadIdx.x) % tile_width * kWidth) {}
+  __device__ bool is_idle() const { return row >= rows || channel >= tile_channels; }
+  int tile_begin;
+  int tile_channels;
+  int rows;
+  int row;
+  int channel;  // within the tile
+};
+
 }  // namespace pcpp
 
 #endif  // PCPP_KERNELS_DEVICE_H_

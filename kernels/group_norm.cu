@@ -18,24 +18,6 @@ struct Slices {
   std::int64_t count;
 };
 
-// Where a thread works: its first channel and the first of its pixels in the block's slice, which
-// follow each other at a distance of `rows`.
-template <int kWidth>
-struct Place {
-  __device__ Place(int tile_width, int channels)
-      : tile_begin(static_cast<int>(blockIdx.y) * tile_width * kWidth),
-        tile_channels(min(tile_width * kWidth, channels - tile_begin)),
-        rows(kThreads / tile_width),
-        row(static_cast<int>(threadIdx.x) / tile_width),
-        channel(static_cast<int>(threadIdx.x) % tile_width * kWidth) {}
-  __device__ bool is_idle() const { return row >= rows || channel >= tile_channels; }
-  int tile_begin;
-  int tile_channels;
-  int rows;
-  int row;
-  int channel;  // within the tile
-};
-
 __device__ double sum_over_warp(double value) {
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
     value += __shfl_xor_sync(0xFFFFFFFFU, value, distance);
