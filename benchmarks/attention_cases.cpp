@@ -59,6 +59,7 @@ at::Tensor by_head(const at::Tensor& tokens, std::int64_t heads) {
 at::Tensor libtorch_attention(const at::Tensor& query, const std::vector<KeyValues>& segments,
                               std::int64_t heads) {
   std::vector<at::Tensor> rows;
+  rows.reserve(segments.size());
   for (const KeyValues& segment : segments) rows.push_back(segment.rows);
   const at::Tensor all = rows.size() == 1 ? rows.front() : at::cat(rows, 1);
   const std::vector<at::Tensor> parts = all.chunk(2, 2);

@@ -36,8 +36,16 @@ bool may_use_tiles() {
 
 VectorLevel find_vector_level() {
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("x86-64-v3")) return VectorLevel::baseline;
-  if (!__builtin_cpu_supports("x86-64-v4")) return VectorLevel::avx2;
+  // x86-64-v3 and v4, by features that tell machines apart.
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("bmi2")) {
+    return VectorLevel::baseline;
+  }
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512vl")) {
+    return VectorLevel::avx2;
+  }
   return may_use_tiles() ? VectorLevel::amx : VectorLevel::avx512;
 }
 #else

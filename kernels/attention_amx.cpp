@@ -4,8 +4,8 @@ namespace pcpp {
 
 namespace {
 
-constexpr int kTile = 16;       // rows and units of a tile
-constexpr int kTileBytes = 64;  // of its rows
+constexpr std::int64_t kTile = 16;        // rows and units of a tile
+constexpr std::uint16_t kTileBytes = 64;  // of its rows
 
 struct alignas(64) TileConfig {
   std::uint8_t palette = 0;
@@ -30,7 +30,7 @@ struct TileProduct {
       config.palette = 1;
       for (int tile = 0; tile < 8; ++tile) {
         config.row_bytes[tile] = kTileBytes;
-        config.rows[tile] = kTile;
+        config.rows[tile] = static_cast<std::uint8_t>(kTile);
       }
       _tile_loadconfig(&config);
     }

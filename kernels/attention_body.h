@@ -15,8 +15,8 @@
 namespace pcpp {
 namespace {
 
-constexpr std::int64_t kStrip = 2 * kLanes;  // queries of a product
-constexpr std::int64_t kMaxStrips = kAttentionQueries / kStrip;
+inline constexpr std::int64_t kStrip = 2 * kLanes;  // queries of a product
+inline constexpr std::int64_t kMaxStrips = kAttentionQueries / kStrip;
 
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -66,7 +66,7 @@ struct VectorProduct {
 template <typename Product>
 struct Layout {
   using Packed = typename Product::Packed;
-  static constexpr std::int64_t kPerUnit = sizeof(float) / sizeof(Packed);
+  static constexpr std::int64_t kPerUnit = std::is_same_v<Packed, float> ? 1 : 2;
   static constexpr std::int64_t kValueUnits = kAttentionKeys / kPerUnit;  // of a row of values
 
   explicit Layout(std::int64_t elements)
@@ -195,7 +195,7 @@ void finish(const Strip& strip, std::int64_t size, std::int64_t count, Source* o
 inline Floats largest(const float* scores, std::int64_t keys) {
   constexpr std::int64_t kChains = 4;
   Floats tops[kChains];
-  for (std::int64_t i = 0; i < kChains; ++i) tops[i] = load(scores);
+  for (Floats& top : tops) top = load(scores);
   std::int64_t key = 0;
   for (; key + kChains <= keys; key += kChains) {
     for (std::int64_t i = 0; i < kChains; ++i) {

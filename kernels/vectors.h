@@ -18,14 +18,14 @@ namespace pcpp {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr std::int64_t kLanes = 16;
+inline constexpr std::int64_t kLanes = 16;
 // GCC 12 warns of the variants without a mask that they read what is not initialised.
-constexpr __mmask16 kAllLanes = 0xFFFF;
-constexpr int kFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+inline constexpr __mmask16 kAllLanes = 0xFFFF;
+inline constexpr int kFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
 #elif defined(__AVX2__)
-constexpr std::int64_t kLanes = 8;
+inline constexpr std::int64_t kLanes = 8;
 #else
-constexpr std::int64_t kLanes = 4;
+inline constexpr std::int64_t kLanes = 4;
 #endif
 
 using Floats = float __attribute__((vector_size(4 * kLanes)));
@@ -45,7 +45,7 @@ inline void store(Floats value, float* target) { __builtin_memcpy(target, &value
 inline void store(Floats value, Bfloat16* target) {
   const Bits bits = reinterpret_cast<Bits>(value);
   const Bits rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
-  const Bits number = value == value ? rounded : Bits{} + 0x7FC0U;
+  const Bits number = (bits & 0x7FFFFFFFU) > 0x7F800000U ? Bits{} + 0x7FC0U : rounded;  // NaN
   const Halves halves = __builtin_convertvector(number, Halves);
   __builtin_memcpy(&target->bits, &halves, sizeof(halves));
 }
@@ -69,7 +69,7 @@ inline Floats load_elements(const float* source, std::int64_t count) {
 }
 
 inline Floats load_elements(const Bfloat16* source, std::int64_t count) {
-  const Halves halves = load_first<Halves>(source, count);
+  const auto halves = load_first<Halves>(source, count);
   return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16);
 }
 

@@ -87,14 +87,18 @@ class HeadGroups {
     return (query_.size(1) + kAttentionQueries - 1) / kAttentionQueries;
   }
 
-  // Rows of head `head` of all heads of the batch from row `row` on; `skipped` heads lie before
-  // them in each row.
+  // Bytes before row `row` of head `head` of all heads of the batch; `skipped` heads lie before
+  // those in each row.
+  std::int64_t offset(const at::Tensor& tensor, std::int64_t head, std::int64_t row,
+                      std::int64_t skipped) const {
+    const std::int64_t elements = head / heads_ * tensor.stride(0) + row * tensor.stride(1) +
+                                  (skipped + head % heads_) * size_;
+    return elements * static_cast<std::int64_t>(tensor.element_size());
+  }
   AttentionRows rows(const at::Tensor& tensor, std::int64_t head, std::int64_t row,
                      std::int64_t skipped) const {
-    const std::int64_t first = head / heads_ * tensor.stride(0) + row * tensor.stride(1) +
-                               (skipped + head % heads_) * size_;
     const auto* data = static_cast<const std::byte*>(tensor.const_data_ptr());
-    return {data + first * static_cast<std::int64_t>(tensor.element_size()), tensor.stride(1)};
+    return {data + offset(tensor, head, row, skipped), tensor.stride(1)};
   }
 
   void pack(std::int64_t first_head, std::int64_t index, std::byte* packed) const {
@@ -117,11 +121,9 @@ class HeadGroups {
 
   void attend(std::int64_t head, std::int64_t row, const std::vector<PackedKeys>& keys,
               std::byte* scratch) const {
-    const AttentionRows target = rows(output_, head, row, 0);
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): rows() serves both directions.
     kernel_.attend(rows(query_, head, row, 0), std::min(kAttentionQueries, query_.size(1) - row),
-                   size_, keys.data(), block_count(), const_cast<void*>(target.data), target.stride,
-                   scratch);
+                   size_, keys.data(), block_count(),
+                   data_of(output_) + offset(output_, head, row, 0), output_.stride(1), scratch);
   }
 
   AttentionKernel kernel_;
