@@ -146,17 +146,20 @@ class Positional(torch.nn.Module):
 
 @torch.inference_mode()
 def write_openvino(folder: Path, place: Path) -> None:
-    """Traced in float32; the weights are stored in float16, which holds them without loss."""
+    """The weights stay in float16, which holds them without loss; all is computed in float32."""
     import openvino
+    from openvino.frontend.pytorch import patch_model
 
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32).eval()
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float16).eval()
     width = unet.config.cross_attention_dim
     inputs = [torch.zeros(2, 4, 16, 16), torch.zeros(2, 320), torch.zeros(2, 77, width)]
     if unet.config.addition_embed_type == "text_time":
         inputs += [torch.zeros(2, 1280), torch.zeros(2, 6 * 256)]
     shapes = [list(tensor.shape) for tensor in inputs]
     shapes[0][2:] = [-1, -1]
-    traced = openvino.convert_model(Positional(unet), example_input=tuple(inputs), input=shapes)
+    model = Positional(unet)
+    getattr(patch_model, "__make_16bit_traceable")(model)
+    traced = openvino.convert_model(model, example_input=tuple(inputs), input=shapes)
     openvino.save_model(traced, place / "unet.xml", compress_to_fp16=True)
 
 
