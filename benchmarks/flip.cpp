@@ -79,11 +79,11 @@ Colour rgb_from_ycxcz(const Colour& colour) {
 
 // CIELAB with the Hunt effect: chroma counts less where it is dark.
 Colour hunt_lab(const Colour& rgb) {
-  constexpr double kDelta = 6.0 / 29;
+  constexpr double delta = 6.0 / 29;
   Colour f = relative_xyz(rgb);
   for (double& value : f) {
-    value = value > kDelta * kDelta * kDelta ? std::cbrt(value)
-                                             : value / (3 * kDelta * kDelta) + 4.0 / 29;
+    value =
+        value > delta * delta * delta ? std::cbrt(value) : value / (3 * delta * delta) + 4.0 / 29;
   }
   const double lightness = 116 * f[1] - 16;
   return {lightness, 0.01 * lightness * 500 * (f[0] - f[1]),
@@ -98,6 +98,13 @@ struct Plane {
   int width = 0;
   int height = 0;
   std::vector<double> values;
+
+  // The nearest pixel of the plane.
+  double at(int x, int y) const {
+    const auto row = static_cast<std::size_t>(std::clamp(y, 0, height - 1));
+    const auto column = static_cast<std::size_t>(std::clamp(x, 0, width - 1));
+    return values[row * static_cast<std::size_t>(width) + column];
+  }
 };
 
 // Weights at -r ... r.
@@ -112,18 +119,17 @@ Weights sample(int radius, const Function& value) {
 
 // Along rows where `step_x` is 1 and `step_y` 0, along columns the other way; the border repeats.
 Plane convolve(const Plane& plane, const Weights& weights, int step_x, int step_y) {
-  Plane result{plane.width, plane.height, std::vector<double>(plane.values.size())};
+  Plane result{plane.width, plane.height, {}};
   const int radius = static_cast<int>(weights.size()) / 2;
   for (int y = 0; y < plane.height; ++y) {
     for (int x = 0; x < plane.width; ++x) {
       double sum = 0;
-      for (int i = -radius; i <= radius; ++i) {
-        const int column = std::clamp(x + i * step_x, 0, plane.width - 1);
-        const int row = std::clamp(y + i * step_y, 0, plane.height - 1);
-        sum += weights[static_cast<std::size_t>(i + radius)] *
-               plane.values[static_cast<std::size_t>(row * plane.width + column)];
+      int i = -radius;
+      for (const double weight : weights) {
+        sum += weight * plane.at(x + i * step_x, y + i * step_y);
+        ++i;
       }
-      result.values[static_cast<std::size_t>(y * plane.width + x)] = sum;
+      result.values.push_back(sum);
     }
   }
   return result;
@@ -227,11 +233,11 @@ Appearance appearance(const Image& image) {
 double colour_difference(const Colour& a, const Colour& b) {
   static const double largest =
       std::pow(hyab(hunt_lab({0, 1, 0}), hunt_lab({0, 0, 1})), kColourExponent);
-  constexpr double kBelow = 0.95;  // p_t
+  constexpr double below = 0.95;  // p_t
   const double difference = std::pow(hyab(a, b), kColourExponent);
   const double knee = 0.4 * largest;  // p_c
-  return difference < knee ? kBelow / knee * difference
-                           : kBelow + (difference - knee) / (largest - knee) * (1 - kBelow);
+  return difference < knee ? below / knee * difference
+                           : below + (difference - knee) / (largest - knee) * (1 - below);
 }
 
 }  // namespace
