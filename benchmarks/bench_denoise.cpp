@@ -33,6 +33,7 @@ GenerationRequest make_request(const BenchOptions& options, const Combination& c
   request.seed = options.seed;
   request.scheduler = options.scheduler;
   request.parallel = combination.parallel(sync_steps);
+  request.parallel.group_norm = options.group_norm;
   request.decode = false;
   return request;
 }

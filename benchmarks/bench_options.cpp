@@ -83,6 +83,13 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  app.add_option("--pool", options.pools,
+                 "pcpp: unread tokens of other bands that one pooled token stands for; 0: none")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   add_list(app, "--size", options.sizes, parse_size, "pixels, WxH (default: the model's)")
       ->type_name("WxH ...");
   app.add_option("--guidance", options.guidances,
@@ -104,6 +111,11 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
                                                          {"bfloat16", DataType::bfloat16}};
   static const std::map<std::string, SchedulerKind> schedulers = {{"ddim", SchedulerKind::ddim},
                                                                   {"euler", SchedulerKind::euler}};
+  static const std::map<std::string, GroupNormMode> group_norms = {
+      {"corrected", GroupNormMode::corrected},
+      {"stale", GroupNormMode::stale},
+      {"local", GroupNormMode::local},
+      {"synchronous", GroupNormMode::synchronous}};
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
       ->capture_default_str();
   app.add_option("--prompt", options.prompt, "what to draw")->capture_default_str();
@@ -111,6 +123,11 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--group-norm",
+         [&](const std::string& word) { options.group_norm = group_norms.at(word); },
+         "statistics in steady steps (default: corrected)")
+      ->check(CLI::IsMember(group_norms));
   app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of the initial noise")->capture_default_str();
@@ -173,6 +190,7 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
   drop_repeated(options.methods);
   drop_repeated(options.ranks);
   drop_repeated(options.partials);
+  drop_repeated(options.pools);
   drop_repeated(options.guidances);
   drop_repeated(options.sizes);
   for (std::optional<Link>& link : options.links) {

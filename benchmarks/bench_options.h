@@ -26,12 +26,14 @@ struct BenchOptions {
   std::vector<std::string> methods = {"single", "distrifusion", "pcpp"};
   std::vector<int> ranks = {2};
   std::vector<double> partials = {0.3};
+  std::vector<int> pools = {0};
   std::vector<Size> sizes;  // empty: the model's own
   std::vector<std::string> guidances = {"batched"};
   std::vector<std::optional<Link>> links = {std::nullopt};
   bool shared_link = false;
   int steps = 25;
   int sync_steps = 4;
+  GroupNormMode group_norm = GroupNormMode::corrected;
   double guidance_scale = 3;
   std::uint64_t seed = 0;
   std::optional<SchedulerKind> scheduler;

@@ -33,6 +33,8 @@ def method_of(line: Line) -> str:
     name = str(line["method"])
     if line["partial"] is not None:
         name += f" {line['partial']}"
+    if line["pool"]:
+        name += f" pool {line['pool']}"
     if line["guidance"] == "split":
         name += ", split"
     return name
@@ -72,7 +74,9 @@ def draw_quality(axes: Axes, lines: list[Line], name: str, meaning: str) -> bool
     sizes = sizes_of(lines)
 
     def name_of(line: Line) -> str:
-        return label(line, sizes, f"{line['method']}, {line['ranks']} ranks, {line['guidance']}")
+        pool = f" pool {line['pool']}" if line["pool"] else ""
+        name = f"{line['method']}{pool}, {line['ranks']} ranks, {line['guidance']}"
+        return label(line, sizes, name)
 
     for series, points in series_by(lines, name_of).items():
         points.sort(key=lambda x: x["partial"] or 0)

@@ -43,10 +43,12 @@ std::string row(const Summary& summary) {
   const Combination& combination = summary.combination;
   const Quantiles& step = summary.step_ms;
   return fmt::format(
-      "| {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | {:.3f} "
+      "| {} | {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | "
+      "{:.3f} "
       "| {:.2f} | {:.0f} | {} | {} | {} | {} |\n",
       combination.method, combination.ranks,
-      combination.partial ? fmt::format("{}", *combination.partial) : "-", combination.size.width,
+      combination.partial ? fmt::format("{}", *combination.partial) : "-",
+      combination.pool ? fmt::format("{}", *combination.pool) : "-", combination.size.width,
       combination.size.height, combination.guidance,
       combination.link ? combination.link->name + " (emulated)" : "memory", step.median, step.p10,
       step.p90, summary.speedup, summary.wait_ms,
@@ -121,6 +123,7 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"method", combination.method},
       {"ranks", combination.ranks},
       {"partial", or_null(combination.partial)},
+      {"pool", combination.pool ? Json(*combination.pool) : Json()},
       {"size", fmt::format("{}x{}", combination.size.width, combination.size.height)},
       {"guidance", combination.guidance},
       {"sync_steps", summary.sync_steps},
@@ -157,11 +160,11 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
 
 std::string markdown_table(const std::vector<Summary>& summaries) {
   std::string table =
-      "| method | ranks | partial | size | guidance | link | step ms, median (p10 to p90) | "
+      "| method | ranks | partial | pool | size | guidance | link | step ms, median (p10 to p90) | "
       "speed-up "
       "| wait ms | MB a step | stale MB | peak MB | PSNR dB | SSIM | FLIP | seam |\n"
       "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- "
-      "| --- |\n";
+      "| --- | --- |\n";
   for (const Summary& summary : summaries) table += row(summary);
   return table;
 }

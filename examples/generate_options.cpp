@@ -102,6 +102,9 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--partial", options.partial,
                  "pcpp: the part of an adjacent band that attention reads, 0 to 1")
       ->capture_default_str();
+  app.add_option("--pool", options.pool,
+                 "pcpp: unread tokens of other bands that one pooled token stands for; 0: none")
+      ->capture_default_str();
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->capture_default_str();
   add_choice<Guidance>(app, "--guidance", kGuidances,
@@ -155,6 +158,7 @@ ParallelConfig GenerateOptions::parallel() const {
   if (method == Method::naive) config = ParallelConfig::naive();
   if (method == Method::distrifusion) config = ParallelConfig::distrifusion();
   config.partial = partial;
+  config.pool = pool;
   config.sync_steps = sync_steps;
   config.group_norm = group_norm;
   config.guidance = guidance;

@@ -31,6 +31,7 @@ struct GenerateOptions {
   int threads = 0;
   Method method = Method::pcpp;
   double partial = 0.3;
+  int pool = 0;
   int sync_steps = 4;
   Guidance guidance = Guidance::batched;
   GroupNormMode group_norm = GroupNormMode::corrected;

@@ -44,6 +44,7 @@ Json settings(const RunFacts& facts) {
           {"threads", facts.world.threads_per_rank()},
           {"method", name_of(options.method)},
           {"partial", options.partial},
+          {"pool", options.pool},
           {"sync_steps", options.sync_steps},
           {"guidance", name_of(options.guidance)},
           {"group_norm", name_of(options.group_norm)},

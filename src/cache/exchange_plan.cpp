@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "cache/partial.h"
 
 namespace pcpp {
 
@@ -39,6 +38,7 @@ std::vector<RowRange> adjacent_parts(const std::vector<RowRange>& bands, const P
 std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind) {
   switch (kind) {
     case SiteKind::attention:
+    case SiteKind::pooled:
       return bytes.attention;
     case SiteKind::halo:
       return bytes.halo;
@@ -67,6 +67,10 @@ ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology
   check<ConfigError>(
       config.sync_steps > 0 || config.reach == Reach::none || topology.patches() == 1,
       "0 synchronous steps: the first step has no earlier one to read from; use at least 1");
+  check<ConfigError>(config.pool >= 0,
+                     "{} tokens to a pooled one: at least 1, or 0 for none, are possible",
+                     config.pool);
+  if (config.reach == Reach::adjacent) pool_ = config.pool;
   for (const Site& site : sites) sites_.push_back(plan_site(site, config));
   make_bundles();
 }
@@ -81,6 +85,7 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
     const auto index = static_cast<std::int64_t>(patch);
     switch (site.kind) {
       case SiteKind::attention:
+      case SiteKind::pooled:
         plan.owned.push_back({band.begin * columns, band.end * columns});
         break;
       case SiteKind::halo:
@@ -91,6 +96,11 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
         break;
     }
   }
+  if (site.kind == SiteKind::pooled) {
+    plan.row_bytes = site.width * shape_.element_bytes;
+    plan_pooled(plan, partial);
+    return plan;
+  }
   const std::vector<RowRange> everything(plan.owned.size(),
                                          {plan.owned.front().begin, plan.owned.back().end});
   switch (site.kind) {
@@ -99,6 +109,8 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
       plan.synchronous_reads = everything;
       plan.steady_reads =
           config.reach == Reach::all ? everything : adjacent_parts(plan.owned, partial);
+      break;
+    case SiteKind::pooled:
       break;
     case SiteKind::halo:
       plan.row_bytes = columns * site.width * shape_.element_bytes;
@@ -120,6 +132,24 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
     plan.keeps_own = false;
   }
   return plan;
+}
+
+// From the patches' tokens in plan.owned to their pooled rows. Those are read by all who leave a
+// token unread, in synchronous steps for the steady one that follows.
+void ExchangePlan::plan_pooled(SitePlan& plan, const Partial& partial) const {
+  const RowRange image{plan.owned.front().begin, plan.owned.back().end};
+  const std::vector<RowRange> near = adjacent_parts(plan.owned, partial);
+  std::int64_t begin = 0;
+  for (RowRange& rows : plan.owned) {
+    const std::int64_t count = pool_ == 0 ? 0 : (rows.size() + pool_ - 1) / pool_;
+    rows = {begin, begin + count};
+    begin += count;
+  }
+  plan.steady_reads = plan.owned;
+  for (std::size_t patch = 0; patch < near.size(); ++patch) {
+    if (near[patch] != image) plan.steady_reads[patch] = {0, begin};
+  }
+  plan.synchronous_reads = plan.steady_reads;
 }
 
 void ExchangePlan::make_bundles() {

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "base/check.h"
@@ -152,15 +153,19 @@ SelfAttention::SelfAttention(const WeightScope& weights, std::int64_t width, std
       key_value_(weights.scope("to_k"), weights.scope("to_v"), width, width),
       out_(weights.scope("to_out").scope(0), width, width),
       heads_(heads),
+      pooled_site_(sites.add({weights.path(), SiteKind::pooled, level, 2 * width})),
       site_(sites.add({weights.path(), SiteKind::attention, level, 2 * width})) {}
 
 at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& context) const {
   const at::Tensor own = key_value_(tokens).contiguous();  // [batch, tokens, 2 width]
-  const Neighbours neighbours = context.exchange_tokens(site_, own);
+  const Neighbours neighbours = context.exchange_tokens(pooled_site_, site_, own);
   std::vector<KeyValues> segments;
   for (const at::Tensor& above : neighbours.above) segments.push_back({above});
   segments.push_back({own});
   for (const at::Tensor& below : neighbours.below) segments.push_back({below});
+  for (const PooledTokens& far : neighbours.pooled) {
+    segments.push_back({far.rows, std::log(static_cast<float>(far.tokens))});
+  }
   return out_(attend(query_(tokens), segments, heads_));
 }
 

@@ -15,10 +15,10 @@
 namespace pcpp {
 
 // Queries of the own band; keys and values of the own band and of what the context returns of the
-// others, in the image's order. Immutable.
+// others, each pooled token counted as often as it stands for one. Immutable.
 class SelfAttention {
  public:
-  // Takes to_q, to_k, to_v [width, width], to_out.0 with bias; registers its site at `level`.
+  // Takes to_q, to_k, to_v [width, width], to_out.0 with bias; registers its sites at `level`.
   SelfAttention(const WeightScope& weights, std::int64_t width, std::int64_t heads, int level,
                 SiteRegistry& sites);
   // [batch, tokens, width] to the same.
@@ -29,6 +29,7 @@ class SelfAttention {
   Linear key_value_;
   Linear out_;
   std::int64_t heads_;
+  SiteId pooled_site_;
   SiteId site_;
 };
 

@@ -70,11 +70,11 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
   }
   for (std::size_t i = 1; i < all.size(); ++i) {
     const json& line = all[i];
-    for (const char* name :
-         {"method",  "ranks",   "partial", "size",           "guidance",    "sync_steps",
-          "dtype",   "threads", "link",    "emulated",       "seconds",     "step_ms",
-          "samples", "speedup", "wait_ms", "bytes_per_step", "peak_bytes",  "stale_bytes",
-          "psnr_db", "ssim",    "flip",    "seam",           "seam_single", "picture"}) {
+    for (const char* name : {"method",         "ranks",      "partial",     "size",    "guidance",
+                             "sync_steps",     "dtype",      "threads",     "link",    "emulated",
+                             "seconds",        "step_ms",    "samples",     "speedup", "wait_ms",
+                             "bytes_per_step", "peak_bytes", "stale_bytes", "psnr_db", "ssim",
+                             "flip",           "seam",       "seam_single", "picture", "pool"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
@@ -225,8 +225,11 @@ TEST_F(BenchDenoiseTest, LinksAreCalledEmulatedAndChangeNoPicture) {
 
 TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
-      {"--nonsense"},       {"--methods", "magic"}, {"--partial", "1.5"},   {"--size", "64xfull"},
-      {"--link", "pigeon"}, {"--sync-steps", "3"},  {"--dtype", "float16"}, {"stray"},
+      {"--nonsense"},           {"--methods", "magic"},
+      {"--partial", "1.5"},     {"--pool", "-1"},
+      {"--group-norm", "none"}, {"--size", "64xfull"},
+      {"--link", "pigeon"},     {"--sync-steps", "3"},
+      {"--dtype", "float16"},   {"stray"},
   };
   for (const Words& words : wrong) {
     const Outcome outcome = bench(words);

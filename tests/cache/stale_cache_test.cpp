@@ -28,6 +28,7 @@ std::vector<Site> sites() {
   for (int i = 0; i < 9; ++i) {
     sites.push_back({"norm", SiteKind::group_norm, i % 3, 2, 0, 0});
     sites.push_back({"conv", SiteKind::halo, i % 3, 3, 1, 1});
+    sites.push_back({"attn", SiteKind::pooled, i % 3, 4, 0, 0});
     sites.push_back({"attn", SiteKind::attention, i % 3, 4, 0, 0});
     sites.push_back({"down", SiteKind::halo, i % 2, 3, 1, 0});
   }
@@ -151,6 +152,12 @@ ParallelConfig with_group_norm(GroupNormMode mode) {
   return config;
 }
 
+ParallelConfig with_pool(int pool) {
+  ParallelConfig config = ParallelConfig::pcpp();
+  config.pool = pool;
+  return config;
+}
+
 ParallelConfig split(ParallelConfig config) {
   config.guidance = Guidance::split;
   return config;
@@ -164,6 +171,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"pcpp_1", ParallelConfig::pcpp(1), 3}, Case{"naive_3", ParallelConfig::naive(), 3},
         Case{"distrifusion_4", ParallelConfig::distrifusion(), 4},
         Case{"distrifusion_6", ParallelConfig::distrifusion(), 6},
+        Case{"pooled_1", with_pool(1), 2}, Case{"pooled_4", with_pool(4), 4},
+        Case{"pooled_100", with_pool(100), 5},
         Case{"pcpp_split_6", split(ParallelConfig::pcpp()), 6},
         Case{"stale", with_group_norm(GroupNormMode::stale), 3},
         Case{"local", with_group_norm(GroupNormMode::local), 3},

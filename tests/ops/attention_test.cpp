@@ -6,9 +6,11 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mean.h>
 #include <ATen/ops/softmax.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <tuple>
@@ -123,7 +125,10 @@ class SplitAttention : public testing::TestWithParam<SplitParam> {
 };
 
 TEST_P(SplitAttention, SynchronousStepsEqualTheWhole) {
-  for (const ParallelConfig& config : {ParallelConfig::distrifusion(), ParallelConfig::pcpp()}) {
+  ParallelConfig pooled = ParallelConfig::pcpp();
+  pooled.pool = 3;
+  for (const ParallelConfig& config :
+       {ParallelConfig::distrifusion(), ParallelConfig::pcpp(), pooled}) {
     setup_.parallel = config;
     setup_.parallel.sync_steps = 2;
     const std::vector<at::Tensor> inputs = {tokens(1), tokens(2), tokens(2)};
@@ -167,6 +172,57 @@ TEST_P(SplitAttention, ReachAdjacentReadsThePartialInterval) {
   }
 }
 
+TEST_P(SplitAttention, APoolOfOneTokenIsThatToken) {
+  const at::Tensor before = tokens(2);
+  const at::Tensor now = tokens(3);
+  const RowRange everything{0, now.size(1)};
+  const at::Tensor expected = expected_steady(before, now, [&](std::size_t) { return everything; });
+  for (const double partial : {0.0, 0.3, 1.0}) {
+    setup_.parallel = ParallelConfig::pcpp(partial);
+    setup_.parallel.pool = 1;
+    setup_.parallel.sync_steps = 2;
+    EXPECT_LT(relative_error(run({tokens(1), before, now})[2], expected), kRounding) << partial;
+  }
+}
+
+// Keys and values are linear in the tokens, and a score that counts m times is that of m equal
+// tokens: so every unread token is as good as its pool's mean.
+TEST_P(SplitAttention, PooledTokensStandForTheUnread) {
+  constexpr std::int64_t kTenths = 3;
+  const at::Tensor before = tokens(2);
+  const at::Tensor now = tokens(3);
+  const std::vector<RowRange> all = bands();
+  for (const std::int64_t pool : {2, 7, 1000}) {
+    setup_.parallel = ParallelConfig::pcpp(kTenths / 10.0);
+    setup_.parallel.pool = static_cast<int>(pool);
+    setup_.parallel.sync_steps = 2;
+    const at::Tensor means = before.clone();
+    for (const RowRange& band : all) {
+      for (std::int64_t begin = band.begin; begin < band.end; begin += pool) {
+        const std::int64_t count = std::min(pool, band.end - begin);
+        means.narrow(1, begin, count).copy_(before.narrow(1, begin, count).mean(1, true));
+      }
+    }
+    std::vector<at::Tensor> parts;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      at::Tensor read = means.clone();
+      const auto give = [&](const at::Tensor& from, std::int64_t begin, std::int64_t end) {
+        read.slice(1, begin, end).copy_(from.slice(1, begin, end));
+      };
+      give(now, all[i].begin, all[i].end);
+      if (i > 0) {
+        give(before, (10 * all[i].begin - kTenths * all[i - 1].size()) / 10, all[i].begin);
+      }
+      if (i + 1 < all.size()) {
+        give(before, all[i].end, (10 * all[i].end + kTenths * all[i + 1].size()) / 10);
+      }
+      parts.push_back(reference(weights_, now.slice(1, all[i].begin, all[i].end), read));
+    }
+    EXPECT_LT(relative_error(run({tokens(1), before, now})[2], at::cat(parts, 1)), kRounding)
+        << pool;
+  }
+}
+
 TEST_P(SplitAttention, ReachNoneAttendsToTheOwnBandAlone) {
   setup_.parallel = ParallelConfig::naive();
   const at::Tensor now = tokens(3);
@@ -189,11 +245,14 @@ TEST(SelfAttention, WholeImageEqualsTheDefinition) {
   PatchContext whole;
   EXPECT_LT(relative_error(attention(tokens, whole), reference(weights, tokens, tokens)),
             kRounding);
-  ASSERT_EQ(sites.sites().size(), 1U);
-  EXPECT_EQ(sites.sites()[0].name, "attn");
-  EXPECT_EQ(sites.sites()[0].kind, SiteKind::attention);
-  EXPECT_EQ(sites.sites()[0].level, 2);
-  EXPECT_EQ(sites.sites()[0].width, 2 * kWidth);
+  ASSERT_EQ(sites.sites().size(), 2U);
+  EXPECT_EQ(sites.sites()[0].kind, SiteKind::pooled);
+  EXPECT_EQ(sites.sites()[1].kind, SiteKind::attention);
+  for (const Site& site : sites.sites()) {
+    EXPECT_EQ(site.name, "attn");
+    EXPECT_EQ(site.level, 2);
+    EXPECT_EQ(site.width, 2 * kWidth);
+  }
 }
 
 TEST(CrossAttention, ReadsTheTextThatTheRequestBeganWith) {
