@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,6 +23,12 @@ namespace pcpp::benchmarks {
 
 namespace {
 
+const std::map<std::string, GroupNormMode> kGroupNorms = {
+    {"corrected", GroupNormMode::corrected},
+    {"stale", GroupNormMode::stale},
+    {"local", GroupNormMode::local},
+    {"synchronous", GroupNormMode::synchronous}};
+
 GenerationRequest make_request(const BenchOptions& options, const Combination& combination,
                                int steps, int sync_steps) {
   GenerationRequest request;
@@ -33,7 +40,8 @@ GenerationRequest make_request(const BenchOptions& options, const Combination& c
   request.seed = options.seed;
   request.scheduler = options.scheduler;
   request.parallel = combination.parallel(sync_steps);
-  request.parallel.group_norm = options.group_norm;
+  request.parallel.group_norm = kGroupNorms.at(options.group_norm);
+  request.parallel.row_format = options.row_format == "int8" ? RowFormat::int8 : RowFormat::exact;
   request.decode = false;
   return request;
 }

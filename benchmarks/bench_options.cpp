@@ -111,11 +111,6 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
                                                          {"bfloat16", DataType::bfloat16}};
   static const std::map<std::string, SchedulerKind> schedulers = {{"ddim", SchedulerKind::ddim},
                                                                   {"euler", SchedulerKind::euler}};
-  static const std::map<std::string, GroupNormMode> group_norms = {
-      {"corrected", GroupNormMode::corrected},
-      {"stale", GroupNormMode::stale},
-      {"local", GroupNormMode::local},
-      {"synchronous", GroupNormMode::synchronous}};
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
       ->capture_default_str();
   app.add_option("--prompt", options.prompt, "what to draw")->capture_default_str();
@@ -123,11 +118,12 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option_function<std::string>(
-         "--group-norm",
-         [&](const std::string& word) { options.group_norm = group_norms.at(word); },
-         "statistics in steady steps (default: corrected)")
-      ->check(CLI::IsMember(group_norms));
+  app.add_option("--group-norm", options.group_norm, "statistics in steady steps")
+      ->check(CLI::IsMember({"corrected", "stale", "local", "synchronous"}))
+      ->capture_default_str();
+  app.add_option("--row-format", options.row_format, "how rows travel in steady steps")
+      ->check(CLI::IsMember({"exact", "int8"}))
+      ->capture_default_str();
   app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of the initial noise")->capture_default_str();

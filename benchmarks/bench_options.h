@@ -33,7 +33,8 @@ struct BenchOptions {
   bool shared_link = false;
   int steps = 25;
   int sync_steps = 4;
-  GroupNormMode group_norm = GroupNormMode::corrected;
+  std::string group_norm = "corrected";
+  std::string row_format = "exact";
   double guidance_scale = 3;
   std::uint64_t seed = 0;
   std::optional<SchedulerKind> scheduler;

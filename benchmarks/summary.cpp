@@ -111,6 +111,8 @@ std::string environment_line(const BenchOptions& options, const std::string& sch
                        {"scheduler", scheduler},
                        {"steps", options.steps},
                        {"guidance_scale", options.guidance_scale},
+                       {"group_norm", options.group_norm},
+                       {"row_format", options.row_format},
                        {"repeat", options.repeat}}}};
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

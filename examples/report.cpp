@@ -48,6 +48,7 @@ Json settings(const RunFacts& facts) {
           {"sync_steps", options.sync_steps},
           {"guidance", name_of(options.guidance)},
           {"group_norm", name_of(options.group_norm)},
+          {"row_format", name_of(options.row_format)},
           {"latents", or_null(options.latents)},
           {"prompt_embeds", or_null(options.prompt_embeds)},
           {"save_latents", or_null(options.save_latents)},

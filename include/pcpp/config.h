@@ -28,6 +28,12 @@ enum class GroupNormMode {
   synchronous,  // all bands' fresh moments, waited for in every step
 };
 
+// How rows of activations (attention, convolutions) travel in a steady step.
+enum class RowFormat {
+  exact,  // as they are
+  int8,   // a byte a value, with a float32 scale for each 128 of a row
+};
+
 // Where the two branches of classifier-free guidance run.
 enum class Guidance {
   batched,  // both on every rank: as many patches as ranks
@@ -48,6 +54,7 @@ struct PCPP_EXPORT ParallelConfig {
   // How many steps at the start wait for this step's data; at least 1 unless reach is none.
   int sync_steps = 4;
   GroupNormMode group_norm = GroupNormMode::corrected;
+  RowFormat row_format = RowFormat::exact;
   Guidance guidance = Guidance::batched;
 
   static ParallelConfig naive();

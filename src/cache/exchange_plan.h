@@ -50,13 +50,19 @@ struct PlanShape {
 struct SitePlan {
   SiteKind kind = SiteKind::halo;
   std::int64_t row_bytes = 0;
-  std::vector<RowRange> owned;              // by patch
-  std::vector<RowRange> steady_reads;       // by patch, its own rows included
+  std::int64_t steady_row_bytes = 0;   // as it travels in a steady step: fewer where it is encoded
+  std::vector<RowRange> owned;         // by patch
+  std::vector<RowRange> steady_reads;  // by patch, its own rows included
   std::vector<RowRange> synchronous_reads;  // likewise
   bool always_fresh = false;                // waits for this step's rows in steady steps too
   bool keeps_own = false;                   // its operator asks for its own rows of the step before
   int bundle = -1;  // the bundle that carries it in a steady step; -1: none does
 
+  // Its rows travel in eight bits a value in steady steps (kernels/encode_rows).
+  bool is_encoded() const { return steady_row_bytes != row_bytes; }
+  std::int64_t travelling_row_bytes(StepKind kind_of_step) const {
+    return kind_of_step == StepKind::steady ? steady_row_bytes : row_bytes;
+  }
   const std::vector<RowRange>& reads(StepKind kind_of_step) const;
   // What patch `from` sends to patch `to`; empty where `to` reads nothing of it.
   RowRange sent(int from, int to, StepKind kind_of_step) const;
@@ -91,6 +97,7 @@ class ExchangePlan {
 
  private:
   SitePlan plan_site(const Site& site, const ParallelConfig& config) const;
+  void plan_reads(SitePlan& plan, const Site& site, const ParallelConfig& config) const;
   void plan_pooled(SitePlan& plan, const Partial& partial) const;
   SiteBytes moved_bytes(int rank, StepKind kind, bool sent) const;
   void make_bundles();

@@ -124,6 +124,21 @@ TEST(ExchangePlan, CountsBytesByKind) {
   EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather));
 }
 
+TEST(ExchangePlan, EightBitsAValueTravelInSteadySteps) {
+  const std::vector<Site> sites = {kConvolution, kGroupNorm, kPooled, kAttention};
+  ParallelConfig config = ParallelConfig::pcpp(0.33);
+  config.pool = 8;
+  config.row_format = RowFormat::int8;
+  const ExchangePlan plan = plan_for(sites, config);
+  const SiteBytes steady = plan.sent_bytes(1, StepKind::steady);
+  EXPECT_EQ(steady.halo, 2 * 2 * (10 * 6 + 4));  // a scale for each row of 60 values
+  EXPECT_EQ(steady.attention, 2 * (6 + 7 + 2 * 3) * (12 + 4));
+  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 8));
+  EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).halo, 2 * 2 * (10 * 6 * 4));
+  const SiteBytes received = plan.received_bytes(1, StepKind::steady);
+  EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather));
+}
+
 TEST(ExchangePlan, EveryByteSentIsReceived) {
   const std::vector<Site> sites = {kConvolution, kGroupNorm, kAttention, kDownsampler};
   for (const ParallelConfig& config :
