@@ -71,7 +71,7 @@ ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology
   check<ConfigError>(config.pool >= 0,
                      "{} tokens to a pooled one: at least 1, or 0 for none, are possible",
                      config.pool);
-  if (config.reach == Reach::adjacent) pool_ = config.pool;
+  if (config.reach == Reach::adjacent && topology_.patches() > 1) pool_ = config.pool;
   for (const Site& site : sites) sites_.push_back(plan_site(site, config));
   make_bundles();
 }

@@ -67,6 +67,7 @@ TEST(ExchangePlan, NothingIsPooledThatNobodyReads) {
   // The band between two others reads both whole.
   EXPECT_EQ(plan_for({kPooled}, config).site(0).steady_reads,
             (std::vector<RowRange>{{0, 9}, {3, 6}, {0, 9}}));
+  EXPECT_EQ(plan_for({kPooled}, config, 1).pool(), 0);
   for (ParallelConfig none :
        {ParallelConfig::pcpp(), ParallelConfig::distrifusion(), ParallelConfig::naive()}) {
     if (none.reach != Reach::adjacent) none.pool = 8;
