@@ -10,14 +10,11 @@
 #include <stdexcept>
 
 #include "base/check.h"
+#include "kernels/moments.h"
 
 namespace pcpp {
 
 namespace {
-
-// How far below its bound a corrected variance may fall before it is taken for an artefact of the
-// others' age.
-constexpr double kVarianceBound = 0.5;
 
 at::Tensor tensor_over(const Piece& piece, at::IntArrayRef sizes, at::IntArrayRef strides,
                        const at::TensorOptions& options) {
@@ -57,46 +54,19 @@ void add_unread(std::vector<PooledTokens>& far, const at::Tensor& rows, RowRange
   }
 }
 
-// The moments that a band can read of the others, weighted by their rows at one level.
-class BandMoments {
- public:
-  BandMoments(const Reading& reading, const ExchangePlan& plan, int own_patch, int level,
-              std::int64_t item_values)
-      : pieces_(reading.pieces), item_values_(item_values) {
-    for (const RowRange& band : plan.topology().bands()) {
-      rows_.push_back(static_cast<double>(band_at_level(band, level).size()));
+// The moments of each band in the pieces, which hold those of `item_values` values an item.
+std::vector<BandMoments> band_moments(const Reading& reading, const std::vector<double>& rows,
+                                      std::int64_t item_values) {
+  std::vector<BandMoments> bands;
+  for (const Piece& piece : reading.pieces) {
+    const auto* data = reinterpret_cast<const double*>(piece.data);
+    for (std::int64_t patch = piece.rows.begin; patch < piece.rows.end; ++patch) {
+      bands.push_back({data + (patch - piece.rows.begin) * item_values,
+                       piece.rows.size() * item_values, rows[static_cast<std::size_t>(patch)]});
     }
-    own_rows_ = rows_[static_cast<std::size_t>(own_patch)];
-    all_rows_ = std::accumulate(rows_.begin(), rows_.end(), 0.0);
   }
-
-  double own_share() const { return own_rows_ / all_rows_; }
-
-  // The mean over the own band and those that can be read of value `index` of [batch, groups, 2],
-  // with `own` in the own band's place.
-  double mean(std::int64_t index, double own) const {
-    const std::int64_t item = index / item_values_;
-    double sum = own * own_rows_;
-    double rows = own_rows_;
-    for (const Piece& piece : pieces_) {
-      const auto* data = reinterpret_cast<const double*>(piece.data);
-      for (std::int64_t patch = piece.rows.begin; patch < piece.rows.end; ++patch) {
-        const std::int64_t row = item * piece.rows.size() + patch - piece.rows.begin;
-        const double weight = rows_[static_cast<std::size_t>(patch)];
-        sum += data[row * item_values_ + index % item_values_] * weight;
-        rows += weight;
-      }
-    }
-    return sum / rows;
-  }
-
- private:
-  const std::vector<Piece>& pieces_;
-  std::int64_t item_values_;
-  std::vector<double> rows_;  // by patch
-  double own_rows_ = 0;
-  double all_rows_ = 0;
-};
+  return bands;
+}
 
 }  // namespace
 
@@ -186,22 +156,18 @@ at::Tensor PatchContext::exchange_moments(SiteId site, int level, const at::Tens
                           "site {} was given moments that are not contiguous float64", site);
   const Reading reading = swap(site, own);
   if (reading.pieces.empty()) return own;
-  const BandMoments bands(reading, *plan_, patch_, level, own.size(1) * own.size(2));
+  std::vector<double> rows;  // by patch
+  for (const RowRange& band : plan_->topology().bands()) {
+    rows.push_back(static_cast<double>(band_at_level(band, level).size()));
+  }
+  const std::vector<BandMoments> others = band_moments(reading, rows, own.size(1) * own.size(2));
   at::Tensor result = at::empty_like(own);
-  const auto* fresh = own.const_data_ptr<double>();
-  const auto* stale = reinterpret_cast<const double*>(reading.own_previous);
-  auto* target = result.mutable_data_ptr<double>();
-  for (std::int64_t i = 0; i < own.numel(); ++i) {
-    target[i] = stale == nullptr ? bands.mean(i, fresh[i])
-                                 : fresh[i] + (bands.mean(i, stale[i]) - stale[i]);
-  }
-  if (stale == nullptr) return result;
-  for (std::int64_t i = 0; i < own.numel(); i += 2) {
-    const double own_variance = fresh[i + 1] - fresh[i] * fresh[i];
-    const double square_of_mean = target[i] * target[i];
-    const double bound = kVarianceBound * bands.own_share() * own_variance;
-    if (target[i + 1] - square_of_mean < bound) target[i + 1] = square_of_mean + own_variance;
-  }
+  combine_moments(
+      {own.const_data_ptr<double>(), reinterpret_cast<const double*>(reading.own_previous),
+       rows[static_cast<std::size_t>(patch_)]},
+      others.data(), static_cast<int>(others.size()),
+      std::accumulate(rows.begin(), rows.end(), 0.0), own.size(0), own.size(1),
+      result.mutable_data_ptr<double>());
   return result;
 }
 

@@ -58,13 +58,9 @@ class PatchContext {
   // GroupNorm's moments: `own` [batch, groups, 2] float64, mean and mean of squares, of the band's
   // rows at `level`. Returns the moments to normalise with, of the same shape:
   //  - own, where the site reads nobody's;
-  //  - else the mean over all bands, weighted by their rows: own fresh, the others' as they come;
-  //  - at sites that keep their own rows of the step that the others' are from (own stale), own
-  //    fresh + (that mean with own stale in place of own fresh - own stale), which is the former
-  //    in a synchronous step (DistriFusion, section 4).
-  // The true variance of all bands is never below (own rows / all rows) * own variance, by the law
-  // of total variance. A corrected one below half of that bound is replaced by own fresh variance,
-  // while the mean stays corrected.
+  //  - else own and the other bands' as they come, combined as in kernels/moments.h. Sites that
+  //    keep their own rows of the step that the others' are from correct by them, which changes
+  //    nothing in a synchronous step.
   at::Tensor exchange_moments(SiteId site, int level, const at::Tensor& own);
 
   // The keys and values of a cross-attention, kept from the first step of the request on.
