@@ -104,6 +104,12 @@ def make_network(folder: Path, model: str) -> None:
         set_alpha_to_one=False, steps_offset=1).save_pretrained(place))  # fmt: skip
 
 
+def write_links(folder: Path) -> None:
+    """For stable-diffusion.cpp, which mistakes a second text encoder in a folder of diffusers' layout."""
+    for part in ["unet", "vae", "text_encoder"]:
+        (folder / part).symlink_to(Path("..") / part)
+
+
 def make_surroundings(folder: Path, model: str) -> None:
     """What turns a prompt into embeddings and latents into a picture."""
     parts = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler",
@@ -117,6 +123,7 @@ def make_surroundings(folder: Path, model: str) -> None:
         make(folder / "text_encoder_2",
              lambda place: write_text_encoder(place, CLIPTextModelWithProjection, CLIP_G))  # fmt: skip
         make(folder / "tokenizer_2", write_tokenizer)
+    make(folder / "stable-diffusion.cpp", write_links)
     kind = "StableDiffusionXLPipeline" if model == "sdxl" else "StableDiffusionPipeline"
     index = {"_class_name": kind} | {
         part: ["transformers" if "t" == part[0] else "diffusers", name]

@@ -115,8 +115,10 @@ def run_stable_diffusion_cpp(options: argparse.Namespace) -> None:
     import stable_diffusion_cpp
 
     weights = {"float32": "f32", "bfloat16": "bf16"}[options.dtype]
+    second = options.model / "text_encoder_2" / "model.safetensors"
     model = stable_diffusion_cpp.StableDiffusion(
-        model_path=str(options.model), n_threads=options.threads, wtype=weights,
+        model_path=str(options.model / "stable-diffusion.cpp"), n_threads=options.threads,
+        clip_g_path=str(second) if second.exists() else "", wtype=weights,
         vae_decode_only=True)  # fmt: skip
     marks: list[float] = []
 
