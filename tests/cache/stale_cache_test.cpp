@@ -214,6 +214,7 @@ template <typename Element>
 void run_encoded_steps(const ExchangePlan& plan, Transport& transport) {
   StaleCache cache(plan, transport, kTimeout);
   NoiseGather gather(plan, transport, kTimeout);
+  const std::vector<std::byte> noise(static_cast<std::size_t>(plan.noise_bytes(transport.rank())));
   for (int step = 0; step + 1 < kSteps; ++step) {
     const int read_step = kind_of(step) == StepKind::steady ? step - 1 : step;
     cache.begin_step(kind_of(step), kind_of(step + 1));
@@ -236,7 +237,7 @@ void run_encoded_steps(const ExchangePlan& plan, Transport& transport) {
       }
     }
     cache.end_step();
-    gather.run();
+    gather.run(noise.data());
     SiteBytes planned = plan.sent_bytes(transport.rank(), kind_of(step));
     planned.gather = 0;
     EXPECT_EQ(cache.sent(), planned);
