@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/copy_rows.h"
-
 namespace pcpp {
 
 ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<const SiteId> sites,
@@ -54,6 +52,7 @@ std::size_t ExchangeMemory::receive_bytes() const {
 }
 
 void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* receive) {
+  transport_ = &transport;
   send_ = send;
   receive_ = receive;
   for (int buffer = 0; buffer < buffers_; ++buffer) {
@@ -82,9 +81,9 @@ std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
       const std::int64_t bytes = part.rows.size() * plan.row_bytes;
-      copy_rows(send_ + message.offset + part.offset, bytes,
-                own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride, plan_.batch(),
-                bytes);
+      transport_->copy_rows(send_ + message.offset + part.offset, bytes,
+                            own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
+                            plan_.batch(), bytes);
       travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
     }
   }

@@ -32,11 +32,12 @@ class ExchangeMemory {
   std::size_t receive_bytes() const;  // of memory, all buffers
 
   // Takes the memory (of send_bytes() and receive_bytes()) and prepares the exchanges. Exchanges
-  // that are never under way together may share memory.
+  // that are never under way together may share memory. `transport` must outlive the object.
   void prepare(Transport& transport, std::byte* send, std::byte* receive);
 
-  // Copies the rows that peers read of `site` out of its owned rows (see StaleCache::swap); returns
-  // the bytes that travel, counted once for each peer.
+  // After prepare(): copies the rows that peers read of `site` out of its owned rows (see
+  // StaleCache::swap) on the rank's stream; returns the bytes that travel, counted once for each
+  // peer.
   std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
 
   // What is received of `site` in `buffer`, in the image's order.
@@ -68,6 +69,7 @@ class ExchangeMemory {
   std::vector<Message> receives_;
   std::size_t send_bytes_ = 0;
   std::size_t buffer_bytes_ = 0;
+  Transport* transport_ = nullptr;
   std::byte* send_ = nullptr;
   std::byte* receive_ = nullptr;
   std::vector<ExchangeId> exchanges_;

@@ -18,15 +18,13 @@ class NoiseGather {
   // `plan` and `transport` must outlive the object.
   NoiseGather(const ExchangePlan& plan, Transport& transport, std::chrono::milliseconds timeout);
 
-  // Where this rank writes its band before it calls run(): plan.noise_bytes(rank).
-  std::byte* own() const { return bands_[static_cast<std::size_t>(rank_)]; }
-  // Throws TransportError past the deadline.
-  void run();
-  // After run(): the band of `rank`, until this rank's next run().
+  // `own` is this rank's band, plan.noise_bytes(rank); it is read on the rank's stream (see
+  // Transport). Throws TransportError past the deadline.
+  void run(const std::byte* own);
+  // What follows run() on the rank's stream reads the band of `rank` here, until the next run().
   const std::byte* band(int rank) const { return bands_.at(static_cast<std::size_t>(rank)); }
 
-  // Of the last run().
-  double wait_ms() const { return wait_ms_; }
+  // Of one run().
   std::int64_t sent_bytes() const { return sent_bytes_; }
 
  private:
@@ -34,9 +32,9 @@ class NoiseGather {
   const std::chrono::milliseconds timeout_;
   const int rank_;
   std::vector<std::byte*> bands_;  // by rank
+  std::int64_t own_bytes_ = 0;
   ExchangeId exchange_ = -1;
   std::int64_t sent_bytes_ = 0;
-  double wait_ms_ = 0;
 };
 
 }  // namespace pcpp

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/copy_rows.h"
 
 namespace pcpp {
 
@@ -64,7 +63,6 @@ void StaleCache::begin_step(StepKind kind, std::optional<StepKind> next) {
   in_step_ = true;
   next_site_ = 0;
   sent_ = {};
-  wait_ms_ = 0;
 }
 
 void StaleCache::end_step() {
@@ -100,7 +98,7 @@ Reading StaleCache::read_fresh(SiteId site, const std::byte* own, std::int64_t b
   const ExchangeMemory& memory = fresh_[static_cast<std::size_t>(site)];
   bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, batch_stride);
   transport_.start(memory.exchange(0));
-  wait(memory.exchange(0));
+  transport_.wait(memory.exchange(0), deadline_in(timeout_));
   return {memory.pieces(site, 0)};
 }
 
@@ -109,7 +107,7 @@ Reading StaleCache::read_stale(SiteId site) {
   if (plan.bundle < 0) return {};
   Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
   if (bundle.under_way) {
-    wait(bundle.memory.exchange(1 - filled_));
+    transport_.wait(bundle.memory.exchange(1 - filled_), deadline_in(timeout_));
     bundle.under_way = false;
   }
   return {bundle.memory.pieces(site, 1 - filled_)};
@@ -131,10 +129,11 @@ void StaleCache::retain(SiteId site, const Reading& fresh) {
     for (const Piece& whole : fresh.pieces) {
       const RowRange rows = intersect(kept.rows, whole.rows);
       if (rows.empty()) continue;
-      copy_rows(kept.data + (rows.begin - kept.rows.begin) * plan.row_bytes,
-                kept.rows.size() * plan.row_bytes,
-                whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
-                whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size() * plan.row_bytes);
+      transport_.copy_rows(kept.data + (rows.begin - kept.rows.begin) * plan.row_bytes,
+                           kept.rows.size() * plan.row_bytes,
+                           whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
+                           whole.rows.size() * plan.row_bytes, plan_.batch(),
+                           rows.size() * plan.row_bytes);
     }
   }
 }
@@ -143,13 +142,7 @@ void StaleCache::keep_own(SiteId site, const std::byte* own, std::int64_t batch_
   const SitePlan& plan = plan_.site(site);
   const std::int64_t bytes = plan.owned[patch_].size() * plan.row_bytes;
   std::byte* kept = own_[static_cast<std::size_t>(site)].rows[static_cast<std::size_t>(filled_)];
-  copy_rows(kept, bytes, own, batch_stride, plan_.batch(), bytes);
-}
-
-void StaleCache::wait(ExchangeId exchange) {
-  const Clock::time_point begin = Clock::now();
-  transport_.wait(exchange, begin + timeout_);
-  wait_ms_ += milliseconds_since(begin);
+  transport_.copy_rows(kept, bytes, own, batch_stride, plan_.batch(), bytes);
 }
 
 }  // namespace pcpp

@@ -39,15 +39,14 @@ class StaleCache {
   void begin_step(StepKind kind, std::optional<StepKind> next);
 
   // Every site, in order, once a step. `own` holds the site's owned rows, item i of the batch at
-  // own + i * batch_stride bytes, each item's rows contiguous; it is read before the call returns.
-  // What is returned may be read until the next call.
+  // own + i * batch_stride bytes, each item's rows contiguous. It is read, and what is returned may
+  // be read, on the rank's stream (see Transport) between this call and the next.
   Reading swap(SiteId site, const std::byte* own, std::int64_t batch_stride);
 
   void end_step();
 
-  // Bytes handed to the transport, and time spent in waits, in the present or last step.
+  // Bytes handed to the transport in the present or last step.
   const SiteBytes& sent() const { return sent_; }
-  double wait_ms() const { return wait_ms_; }
 
  private:
   struct Bundle {
@@ -63,7 +62,6 @@ class StaleCache {
   void retain(SiteId site, const Reading& fresh);
   void contribute(SiteId site, const std::byte* own, std::int64_t batch_stride);
   void keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride);
-  void wait(ExchangeId exchange);
 
   const ExchangePlan& plan_;
   Transport& transport_;
@@ -80,7 +78,6 @@ class StaleCache {
   int filled_ = 0;  // the buffer that this step fills; a steady step reads the other one
   SiteId next_site_ = 0;
   SiteBytes sent_;
-  double wait_ms_ = 0;
 };
 
 }  // namespace pcpp

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/copy_rows.h"
 
 namespace pcpp {
 
@@ -13,62 +14,50 @@ namespace {
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 }  // namespace
 
-// One rank's end of the hub. A prepared exchange holds its channels and how often it was started.
 class LocalTransport final : public Transport {
  public:
   LocalTransport(LocalHub& hub, int rank) : hub_(hub), rank_(rank) {}
 
   int rank() const override { return rank_; }
   int world_size() const override { return hub_.world_size(); }
+  CUstream_st* stream() const override { return nullptr; }
   std::byte* allocate(std::size_t bytes) override { return hub_.allocate(bytes); }
 
+  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
+                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override {
+    pcpp::copy_rows(target, target_stride, source, source_stride, batch, bytes);
+  }
+
   ExchangeId prepare(std::int64_t tag, Lane /*lane*/, Exchange exchange) override {
-    Prepared prepared;
-    for (const SendPiece& piece : exchange.sends) {
-      prepared.sends.push_back({&hub_.add_send(tag, rank_, piece), piece.peer});
-    }
-    for (const ReceivePiece& piece : exchange.receives) {
-      prepared.receives.push_back({&hub_.add_receive(tag, rank_, piece), piece.peer});
-    }
-    exchanges_.push_back(std::move(prepared));
+    exchanges_.push_back(hub_.switchboard_.connect(tag, rank_, exchange));
     return static_cast<ExchangeId>(exchanges_.size()) - 1;
   }
 
   void start(ExchangeId exchange) override {
-    Prepared& prepared = exchanges_.at(static_cast<std::size_t>(exchange));
-    ++prepared.generation;
-    for (const End& end : prepared.receives) {
-      hub_.start(*end.channel, &LocalHub::Channel::receives_started);
-    }
-    for (const End& end : prepared.sends) {
-      hub_.start(*end.channel, &LocalHub::Channel::sends_started);
-    }
+    hub_.start(exchanges_.at(static_cast<std::size_t>(exchange)));
   }
 
   void wait(ExchangeId exchange, Deadline deadline) override {
-    const Prepared& prepared = exchanges_.at(static_cast<std::size_t>(exchange));
-    for (const End& end : prepared.receives) {
-      hub_.wait(*end.channel, prepared.generation, deadline, rank_, end.peer);
-    }
-    for (const End& end : prepared.sends) {
-      hub_.wait(*end.channel, prepared.generation, deadline, rank_, end.peer);
-    }
+    const Clock::time_point begin = Clock::now();
+    hub_.wait(exchanges_.at(static_cast<std::size_t>(exchange)), deadline);
+    wait_ms_.back() += milliseconds_since(begin);
+  }
+
+  void drain(Deadline /*deadline*/) override {}
+
+  int begin_interval() override {
+    wait_ms_.push_back(0);
+    return static_cast<int>(wait_ms_.size()) - 1;
+  }
+  double wait_ms(int interval) const override {
+    return wait_ms_.at(static_cast<std::size_t>(interval));
   }
 
  private:
-  struct End {
-    LocalHub::Channel* channel;
-    int peer;
-  };
-  struct Prepared {
-    std::vector<End> sends;
-    std::vector<End> receives;
-    std::int64_t generation = 0;
-  };
-
   LocalHub& hub_;
   const int rank_;
-  std::vector<Prepared> exchanges_;
+  std::vector<Switchboard::Ends> exchanges_;
+  std::vector<double> wait_ms_ = {0};
 };
 
 Courier::~Courier() = default;
@@ -99,75 +88,32 @@ std::byte* LocalHub::allocate(std::size_t bytes) {
   return memory_.back().get();
 }
 
-void LocalHub::abort(const std::string& reason) {
-  const std::lock_guard lock(mutex_);
-  if (abort_reason_.empty()) abort_reason_ = reason.empty() ? "a rank failed" : reason;
-  changed_.notify_all();
-}
+void LocalHub::abort(const std::string& reason) { switchboard_.abort(reason); }
 
-LocalHub::Channel& LocalHub::add_send(std::int64_t tag, int from, const SendPiece& piece) {
-  const std::lock_guard lock(mutex_);
-  Channel& channel = channels_[{tag, from, piece.peer}];
-  check<TransportError>(!channel.has_send, "rank {} prepared tag {} to rank {} twice", from, tag,
-                        piece.peer);
-  channel.has_send = true;
-  channel.send = piece;
-  return channel;
-}
-
-LocalHub::Channel& LocalHub::add_receive(std::int64_t tag, int to, const ReceivePiece& piece) {
-  const std::lock_guard lock(mutex_);
-  Channel& channel = channels_[{tag, piece.peer, to}];
-  check<TransportError>(!channel.has_receive, "rank {} prepared tag {} from rank {} twice", to, tag,
-                        piece.peer);
-  channel.has_receive = true;
-  channel.receive = piece;
-  return channel;
-}
-
-void LocalHub::start(Channel& channel, std::int64_t Channel::*started) {
-  {
-    const std::lock_guard lock(mutex_);
-    ++(channel.*started);
-    if (channel.sends_started != channel.receives_started) return;
-    check<TransportError>(channel.send.bytes == channel.receive.bytes,
-                          "rank {} sends {} bytes where rank {} expects {}", channel.receive.peer,
-                          channel.send.bytes, channel.send.peer, channel.receive.bytes);
-  }
-  if (courier_ != nullptr) {
+void LocalHub::start(Switchboard::Ends& ends) {
+  switchboard_.start(ends, [this](Switchboard::Channel& channel) {
+    // Both ends leave the memory alone until delivered() says so: no lock is needed for the copy.
+    const auto deliver = [this, &channel] {
+      if (channel.send.bytes > 0) {
+        std::memcpy(channel.receive.address, channel.send.address, channel.send.bytes);
+      }
+      switchboard_.delivered(channel);
+    };
+    if (courier_ == nullptr) return deliver();
     courier_->carry({&channel, channel.receive.peer, channel.send.peer, channel.send.bytes},
-                    [this, &channel] { deliver(channel); });
-  } else {
-    deliver(channel);
-  }
+                    deliver);
+  });
 }
 
-void LocalHub::deliver(Channel& channel) {
-  // Both ends leave the memory alone until `delivered` says so: no lock is needed for the copy.
-  if (channel.send.bytes > 0) {
-    std::memcpy(channel.receive.address, channel.send.address, channel.send.bytes);
+void LocalHub::wait(const Switchboard::Ends& ends, Deadline deadline) {
+  if (courier_ != nullptr) {
+    for (const auto* channels : {&ends.receives, &ends.sends}) {
+      for (const Switchboard::Channel* channel : *channels) {
+        if (!switchboard_.is_delivered(*channel, ends.generation)) courier_->awaited(channel);
+      }
+    }
   }
-  const std::lock_guard lock(mutex_);
-  ++channel.delivered;
-  changed_.notify_all();
-}
-
-void LocalHub::wait(const Channel& channel, std::int64_t generation, Deadline deadline, int rank,
-                    int peer) {
-  std::unique_lock lock(mutex_);
-  if (courier_ != nullptr && channel.delivered < generation) {
-    lock.unlock();
-    courier_->awaited(&channel);
-    lock.lock();
-  }
-  const auto settled = [&] { return channel.delivered >= generation || !abort_reason_.empty(); };
-  const bool in_time = changed_.wait_until(lock, deadline, settled);
-  if (channel.delivered >= generation) return;
-  check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
-  check<TransportError>(in_time,
-                        "rank {} waited for rank {} until its deadline; the peer is stuck "
-                        "or too slow: raise the peer timeout",
-                        rank, peer);
+  switchboard_.wait(ends, deadline);
 }
 
 }  // namespace pcpp

@@ -2,15 +2,13 @@
 #ifndef PCPP_PARALLEL_LOCAL_TRANSPORT_H_
 #define PCPP_PARALLEL_LOCAL_TRANSPORT_H_
 
-#include <condition_variable>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <tuple>
 #include <vector>
 
+#include "parallel/switchboard.h"
 #include "parallel/transport.h"
 
 namespace pcpp {
@@ -40,54 +38,33 @@ class Courier {
   virtual void drop() = 0;
 };
 
-// Where the ranks' pieces meet: a piece whose two ends have both started is delivered. Thread-safe.
-// Create one for each request; it outlives the endpoints.
-class LocalHub {
+// A piece whose two ends have both started is copied within the process's memory. A rank's stream
+// is its thread.
+class LocalHub final : public Hub {
  public:
   // Without a courier, pieces are delivered at once by the thread that starts the later end. A
   // courier must outlive the hub and serve no other hub at the same time.
   explicit LocalHub(int world_size, Courier* courier = nullptr);
-  ~LocalHub();
-  LocalHub(const LocalHub&) = delete;
-  LocalHub& operator=(const LocalHub&) = delete;
+  ~LocalHub() override;
 
-  int world_size() const { return world_size_; }
-  std::unique_ptr<Transport> endpoint(int rank);
+  int world_size() const override { return world_size_; }
+  std::unique_ptr<Transport> endpoint(int rank) override;
+  void abort(const std::string& reason) override;
 
   // Memory that lives as long as the hub.
   std::byte* allocate(std::size_t bytes);
 
-  // Makes every present and later wait throw TransportError with this text. The first call counts.
-  void abort(const std::string& reason);
-
  private:
   friend class LocalTransport;
 
-  // One direction between two ranks under one tag.
-  struct Channel {
-    SendPiece send;
-    ReceivePiece receive;
-    bool has_send = false;
-    bool has_receive = false;
-    std::int64_t sends_started = 0;
-    std::int64_t receives_started = 0;
-    std::int64_t delivered = 0;
-  };
-  using ChannelKey = std::tuple<std::int64_t, int, int>;  // tag, from, to
-
-  Channel& add_send(std::int64_t tag, int from, const SendPiece& piece);
-  Channel& add_receive(std::int64_t tag, int to, const ReceivePiece& piece);
-  void start(Channel& channel, std::int64_t Channel::*started);
-  void wait(const Channel& channel, std::int64_t generation, Deadline deadline, int rank, int peer);
-  void deliver(Channel& channel);
+  void start(Switchboard::Ends& ends);
+  void wait(const Switchboard::Ends& ends, Deadline deadline);
 
   const int world_size_;
   Courier* const courier_;
+  Switchboard switchboard_;
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<ChannelKey, Channel> channels_;
   std::vector<std::unique_ptr<std::byte, void (*)(void*)>> memory_;
-  std::string abort_reason_;
 };
 
 }  // namespace pcpp

@@ -33,7 +33,7 @@ std::exception_ptr with_rank(int rank, const std::exception_ptr& error) {
 
 }  // namespace
 
-void run_ranks(LocalHub& hub, const std::function<void(Transport&)>& function) {
+void run_ranks(Hub& hub, const std::function<void(Transport&)>& function) {
   std::mutex mutex;
   std::exception_ptr first;
   const auto run = [&](int rank) {

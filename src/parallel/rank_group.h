@@ -4,14 +4,14 @@
 
 #include <functional>
 
-#include "parallel/local_transport.h"
+#include "parallel/transport.h"
 
 namespace pcpp {
 
 // Calls function(transport) once for each rank of `hub` and returns when all have ended. If one
 // throws, the hub is aborted, so that the others end at their next wait, and the first exception
 // is thrown again here; a library error keeps its kind and gains the rank's number in its text.
-void run_ranks(LocalHub& hub, const std::function<void(Transport&)>& function);
+void run_ranks(Hub& hub, const std::function<void(Transport&)>& function);
 
 }  // namespace pcpp
 

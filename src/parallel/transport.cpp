@@ -9,5 +9,6 @@ std::size_t Exchange::sent_bytes() const {
 }
 
 Transport::~Transport() = default;
+Hub::~Hub() = default;
 
 }  // namespace pcpp

@@ -4,9 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "base/deadline.h"
+
+struct CUstream_st;
 
 namespace pcpp {
 
@@ -40,10 +44,15 @@ using ExchangeId = int;
 
 // One rank's endpoint. Used by that rank's thread alone.
 //
+// A rank computes on its stream: on a CPU that is the rank's thread itself, on a GPU a CUDA stream
+// that the thread feeds and runs ahead of. Copies, exchanges and waits take their place in the
+// order of that stream, so the same calls serve both.
+//
 // prepare() is collective in meaning: where rank a prepares tag t with a send of n bytes to rank b,
 // rank b prepares tag t with a receive of n bytes from rank a. A piece is delivered once both
-// ranks have started the tag: never before, so a receive address may be read until its rank
-// starts the exchange, and a send address be written until its own does.
+// ranks' streams have started the tag: never before, so a receive address may be read until its
+// rank starts the exchange, and a send address be written until its own does. All ranks start the
+// exchanges of a lane in the same order.
 class Transport {
  public:
   virtual ~Transport();
@@ -53,19 +62,54 @@ class Transport {
 
   virtual int rank() const = 0;
   virtual int world_size() const = 0;
+  // The CUDA stream that the rank computes on; null on a CPU.
+  virtual CUstream_st* stream() const = 0;
 
-  // Zero-filled memory to send from and receive into. It lives until every rank of the world has
-  // ended, so that a peer still under way cannot write to memory that a failed rank gave back.
+  // Zero-filled memory of the rank's device to send from and receive into. It lives until every
+  // rank of the world has ended, so that a peer still under way cannot write to memory that a
+  // failed rank gave back.
   virtual std::byte* allocate(std::size_t bytes) = 0;
+
+  // kernels/copy_rows.h on the rank's stream, within the rank's device.
+  virtual void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
+                         std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) = 0;
 
   virtual ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) = 0;
 
   // Begins the exchange and returns without waiting. It must not be under way already.
   virtual void start(ExchangeId exchange) = 0;
 
-  // Returns when every piece of the exchange has been delivered, those sent included. Throws
-  // TransportError past the deadline, or once any rank of the world has failed.
+  // What follows on the rank's stream finds every piece of the exchange delivered, those sent
+  // included. On a GPU the host waits only for peers that have not yet given their part to their
+  // devices, and for its own stream where that has not passed the same exchange's last wait: so a
+  // stuck peer is noticed, and the host is never further ahead. Throws TransportError past the
+  // deadline, or once any rank of the world has failed.
   virtual void wait(ExchangeId exchange, Deadline deadline) = 0;
+
+  // The host waits until the rank's stream has done all that it was given. Throws as wait() does.
+  virtual void drain(Deadline deadline) = 0;
+
+  // Begins an interval of the rank's stream and returns its number, for wait_ms().
+  virtual int begin_interval() = 0;
+  // The time in which the stream stood still in this interval's waits: whole once the interval is
+  // over, on a GPU only after drain().
+  virtual double wait_ms(int interval) const = 0;
+};
+
+// Where the ranks that are threads of one process come together. Thread-safe. Create one for each
+// request; it outlives the endpoints.
+class Hub {
+ public:
+  virtual ~Hub();
+  Hub() = default;
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
+
+  virtual int world_size() const = 0;
+  // Called once for each rank, by its thread.
+  virtual std::unique_ptr<Transport> endpoint(int rank) = 0;
+  // Makes every present and later wait throw TransportError with this text. The first call counts.
+  virtual void abort(const std::string& reason) = 0;
 };
 
 }  // namespace pcpp

@@ -7,7 +7,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -48,17 +47,16 @@ class Rank {
                                         text_, added_, context_);
     cache_.end_step();
     const at::Tensor dense = noise.to(at::kFloat).contiguous();
-    std::memcpy(gather_.own(), dense.const_data_ptr(), static_cast<std::size_t>(dense.nbytes()));
-    gather_.run();
+    gather_.run(static_cast<const std::byte*>(dense.const_data_ptr()));
     if (task_.branches() == 1) return whole_noise(0);
     return guided(whole_noise(0), whole_noise(1), task_.guidance_scale);
   }
 
-  StepRecord record(int step, StepKind kind, double step_ms) const {
+  StepRecord record(int step, StepKind kind, double step_ms, double wait_ms) const {
     StepRecord record;
     record.step = step;
     record.kind = kind;
-    record.wait_ms = cache_.wait_ms() + gather_.wait_ms();
+    record.wait_ms = wait_ms;
     record.compute_ms = std::max(0.0, step_ms - record.wait_ms);
     record.sent = cache_.sent();
     record.sent.gather = gather_.sent_bytes();
@@ -145,13 +143,14 @@ DenoiseResult denoise(const DenoiseTask& task, Transport& transport, at::Tensor 
   const int steps = static_cast<int>(task.scheduler.timesteps().size());
   for (int step = 0; step < steps; ++step) {
     const Clock::time_point begin = Clock::now();
+    const int interval = transport.begin_interval();
     const StepKind kind = kind_of(task.parallel, step);
     const bool last = step + 1 == steps;
     const at::Tensor noise = rank.predict(
         latents, step, kind, last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)));
     latents = task.scheduler.step(noise, step, latents);
     const double step_ms = milliseconds_since(begin);
-    result.records.push_back(rank.record(step, kind, step_ms));
+    result.records.push_back(rank.record(step, kind, step_ms, transport.wait_ms(interval)));
     if (keep_steps) result.step_latents.push_back(latents.clone());
     if (transport.rank() == 0 && task.on_step) {
       task.on_step({.step = step + 1, .steps = steps, .kind = kind, .step_ms = step_ms});

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
+#include <vector>
 
+#include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
 
@@ -25,8 +28,9 @@ TEST(NoiseGather, BringsEveryBandToEveryRank) {
     NoiseGather gather(plan, transport, kTimeout);
     const int rank = transport.rank();
     for (int step = 0; step < 3; ++step) {
-      std::fill_n(gather.own(), plan.noise_bytes(rank), static_cast<std::byte>(10 * step + rank));
-      gather.run();
+      const std::vector<std::byte> own(static_cast<std::size_t>(plan.noise_bytes(rank)),
+                                       static_cast<std::byte>(10 * step + rank));
+      gather.run(own.data());
       for (int other = 0; other < 4; ++other) {
         const std::byte* band = gather.band(other);
         EXPECT_TRUE(std::all_of(band, band + plan.noise_bytes(other), [&](std::byte value) {
@@ -43,7 +47,8 @@ TEST(NoiseGather, GivesUpAtItsDeadline) {
   LocalHub hub(2);
   const std::unique_ptr<Transport> transport = hub.endpoint(0);
   NoiseGather gather(plan, *transport, std::chrono::milliseconds(1));
-  EXPECT_THROW(gather.run(), TransportError);
+  const std::vector<std::byte> own(static_cast<std::size_t>(plan.noise_bytes(0)));
+  EXPECT_THROW(gather.run(own.data()), TransportError);
 }
 
 }  // namespace

@@ -104,7 +104,9 @@ void run_steps(const ExchangePlan& plan, Transport& transport) {
       }
     }
     cache.end_step();
-    gather.run();
+    const std::vector<std::byte> noise(
+        static_cast<std::size_t>(plan.noise_bytes(transport.rank())));
+    gather.run(noise.data());
     SiteBytes planned = plan.sent_bytes(transport.rank(), kind);
     planned.gather = 0;
     if (last) continue;

@@ -1,0 +1,96 @@
+#include "parallel/switchboard.h"
+
+#include "base/check.h"
+
+namespace pcpp {
+
+Switchboard::Ends Switchboard::connect(std::int64_t tag, int rank, const Exchange& exchange) {
+  Ends ends;
+  ends.rank = rank;
+  const std::lock_guard lock(mutex_);
+  for (const SendPiece& piece : exchange.sends) {
+    Channel& channel = channels_[{tag, rank, piece.peer}];
+    check<TransportError>(!channel.has_send, "rank {} prepared tag {} to rank {} twice", rank, tag,
+                          piece.peer);
+    channel.tag = tag;
+    channel.has_send = true;
+    channel.send = piece;
+    ends.sends.push_back(&channel);
+  }
+  for (const ReceivePiece& piece : exchange.receives) {
+    Channel& channel = channels_[{tag, piece.peer, rank}];
+    check<TransportError>(!channel.has_receive, "rank {} prepared tag {} from rank {} twice", rank,
+                          tag, piece.peer);
+    channel.tag = tag;
+    channel.has_receive = true;
+    channel.receive = piece;
+    ends.receives.push_back(&channel);
+  }
+  return ends;
+}
+
+void Switchboard::start(Ends& ends, const std::function<void(Channel&)>& matched) {
+  ++ends.generation;
+  for (Channel* channel : ends.receives) {
+    if (start(*channel, &Channel::receives_started)) matched(*channel);
+  }
+  for (Channel* channel : ends.sends) {
+    if (start(*channel, &Channel::sends_started)) matched(*channel);
+  }
+}
+
+bool Switchboard::start(Channel& channel, std::int64_t Channel::*started) {
+  const std::lock_guard lock(mutex_);
+  ++(channel.*started);
+  if (channel.sends_started != channel.receives_started) return false;
+  check<TransportError>(channel.send.bytes == channel.receive.bytes,
+                        "rank {} sends {} bytes where rank {} expects {}", channel.receive.peer,
+                        channel.send.bytes, channel.send.peer, channel.receive.bytes);
+  return true;
+}
+
+void Switchboard::delivered(Channel& channel) {
+  const std::lock_guard lock(mutex_);
+  ++channel.delivered;
+  changed_.notify_all();
+}
+
+bool Switchboard::is_delivered(const Channel& channel, std::int64_t generation) {
+  const std::lock_guard lock(mutex_);
+  return channel.delivered >= generation;
+}
+
+void Switchboard::wait(const Ends& ends, Deadline deadline) {
+  for (const Channel* channel : ends.receives) {
+    wait(*channel, ends.generation, deadline, ends.rank, channel->receive.peer);
+  }
+  for (const Channel* channel : ends.sends) {
+    wait(*channel, ends.generation, deadline, ends.rank, channel->send.peer);
+  }
+}
+
+void Switchboard::wait(const Channel& channel, std::int64_t generation, Deadline deadline, int rank,
+                       int peer) {
+  std::unique_lock lock(mutex_);
+  const auto settled = [&] { return channel.delivered >= generation || !abort_reason_.empty(); };
+  const bool in_time = changed_.wait_until(lock, deadline, settled);
+  if (channel.delivered >= generation) return;
+  check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+  check<TransportError>(in_time,
+                        "rank {} waited for rank {} until its deadline; the peer is stuck "
+                        "or too slow: raise the peer timeout",
+                        rank, peer);
+}
+
+void Switchboard::abort(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (abort_reason_.empty()) abort_reason_ = reason.empty() ? "a rank failed" : reason;
+  changed_.notify_all();
+}
+
+void Switchboard::check_running() {
+  const std::lock_guard lock(mutex_);
+  check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+}
+
+}  // namespace pcpp

@@ -1,0 +1,74 @@
+// Where the ends of the ranks' pieces meet, for ranks that are threads of one process.
+#ifndef PCPP_PARALLEL_SWITCHBOARD_H_
+#define PCPP_PARALLEL_SWITCHBOARD_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "parallel/transport.h"
+
+namespace pcpp {
+
+// Knows which ends belong together, which have started and what has been delivered; moves nothing
+// itself. Thread-safe.
+class Switchboard {
+ public:
+  // One direction between two ranks under one tag. What it says of the pieces stays as it is once
+  // both ends are connected; the rest belongs to the switchboard.
+  struct Channel {
+    std::int64_t tag = 0;
+    SendPiece send;        // send.peer receives
+    ReceivePiece receive;  // receive.peer sends
+    bool has_send = false;
+    bool has_receive = false;
+    std::int64_t sends_started = 0;
+    std::int64_t receives_started = 0;
+    std::int64_t delivered = 0;
+  };
+  // One rank's ends of an exchange, and how often it has started them.
+  struct Ends {
+    int rank = 0;
+    std::vector<Channel*> sends;
+    std::vector<Channel*> receives;
+    std::int64_t generation = 0;
+  };
+
+  Ends connect(std::int64_t tag, int rank, const Exchange& exchange);
+
+  // Calls `matched` for each channel whose other end has started too: the callee, or whom it
+  // charges, delivers the piece and calls delivered(). Throws TransportError where the two ends
+  // disagree on the bytes.
+  void start(Ends& ends, const std::function<void(Channel&)>& matched);
+  void delivered(Channel& channel);
+
+  bool is_delivered(const Channel& channel, std::int64_t generation);
+  // Returns when all that was started of `ends` has been delivered. Throws TransportError past the
+  // deadline, or after abort().
+  void wait(const Ends& ends, Deadline deadline);
+
+  // Makes every present and later wait throw TransportError with this text. The first call counts.
+  void abort(const std::string& reason);
+  // Throws TransportError after abort().
+  void check_running();
+
+ private:
+  using ChannelKey = std::tuple<std::int64_t, int, int>;  // tag, from, to
+
+  bool start(Channel& channel, std::int64_t Channel::*started);
+  void wait(const Channel& channel, std::int64_t generation, Deadline deadline, int rank, int peer);
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<ChannelKey, Channel> channels_;
+  std::string abort_reason_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_PARALLEL_SWITCHBOARD_H_
