@@ -1,4 +1,3 @@
-#include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +5,7 @@
 #include <array>
 #include <atomic>
 
+#include "parallel/local_transport.h"
 #include "pcpp/error.h"
 
 namespace pcpp {
