@@ -2,6 +2,8 @@
 // whatever order, it reads what it reads over the local transport.
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "cache/cache_steps.h"
 #include "support/fake_worlds.h"
 
@@ -10,11 +12,20 @@ namespace {
 
 class StaleCacheCudaTest : public ::testing::TestWithParam<testing::MethodCase> {};
 
-TEST_P(StaleCacheCudaTest, ReadsWhatItReadsOverTheLocalTransport) {
-  for (const testing::TransportCase& transport : testing::peer_cases()) {
+void run_over(const testing::MethodCase& method,
+              const std::vector<testing::TransportCase>& transports) {
+  for (const testing::TransportCase& transport : transports) {
     SCOPED_TRACE(transport.name);
-    testing::run_steps(GetParam(), *transport.make(GetParam().ranks));
+    testing::run_steps(method, *transport.make(method.ranks));
   }
+}
+
+TEST_P(StaleCacheCudaTest, ReadsOverPeersWhatItReadsOverTheLocalTransport) {
+  run_over(GetParam(), testing::peer_cases());
+}
+
+TEST_P(StaleCacheCudaTest, ReadsOverNcclWhatItReadsOverTheLocalTransport) {
+  run_over(GetParam(), testing::nccl_cases());
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, StaleCacheCudaTest, ::testing::ValuesIn(testing::method_cases()),

@@ -14,6 +14,7 @@
 namespace pcpp {
 namespace {
 
+using testing::exchange_all;
 using testing::FakeCuda;
 
 constexpr auto kTimeout = std::chrono::minutes(1);
@@ -21,24 +22,7 @@ constexpr auto kTimeout = std::chrono::minutes(1);
 INSTANTIATE_TEST_SUITE_P(Peer, TransportTest, ::testing::ValuesIn(testing::peer_cases()),
                          name_of_case);
 
-// Every rank sends to every other, `rounds` times.
-void exchange_all(Transport& transport, int rounds) {
-  Exchange exchange;
-  std::byte* memory = transport.allocate(8 * 8);
-  for (int peer = 0; peer < transport.world_size(); ++peer) {
-    if (peer == transport.rank()) continue;
-    exchange.sends.push_back({peer, memory, 8});
-    exchange.receives.push_back({peer, memory + 8 * (peer + 1), 8});
-  }
-  const ExchangeId id = transport.prepare(0, Lane::stale, exchange);
-  for (int round = 0; round < rounds; ++round) {
-    transport.start(id);
-    transport.wait(id, deadline_in(kTimeout));
-  }
-  transport.drain(deadline_in(kTimeout));
-}
-
-std::string device_error(FakeCuda& /*cuda*/, const std::vector<int>& devices) {
+std::string device_error(const std::vector<int>& devices) {
   try {
     PeerHub hub(devices);
     run_ranks(hub, [](Transport& transport) { exchange_all(transport, 4); });
@@ -95,11 +79,11 @@ TEST(PeerTransport, AWaitIsTheTimeInWhichTheStreamStoodStill) {
 TEST(PeerTransport, OutOfMemoryNamesRankAndDeviceAndTheNextRequestWorks) {
   FakeCuda cuda({.devices = 2});
   cuda.fail("cudaMalloc", cudaErrorMemoryAllocation);
-  const std::string error = device_error(cuda, {1, 1});
+  const std::string error = device_error({1, 1});
   EXPECT_NE(error.find("cudaMalloc on device 1 failed"), std::string::npos) << error;
   EXPECT_NE(error.find("smaller picture"), std::string::npos) << error;
   EXPECT_EQ(error.find("rank "), 0) << error;
-  EXPECT_EQ(device_error(cuda, {1, 1}), "no error");
+  EXPECT_EQ(device_error({1, 1}), "no error");
 }
 
 TEST(PeerTransport, ALostDeviceEndsAllRanksAndSaysWhatIsToBeDone) {
@@ -108,7 +92,7 @@ TEST(PeerTransport, ALostDeviceEndsAllRanksAndSaysWhatIsToBeDone) {
     FakeCuda cuda({.schedule = testing::Schedule::random, .devices = 2});
     cuda.fail(function, cudaErrorECCUncorrectable, 1, true);
     for (int request = 0; request < 2; ++request) {
-      const std::string error = device_error(cuda, {0, 1});
+      const std::string error = device_error({0, 1});
       EXPECT_NE(error.find("cudaErrorECCUncorrectable"), std::string::npos) << error;
       EXPECT_NE(error.find("start it again"), std::string::npos) << error;
     }

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "base/cuda.h"
+#include "parallel/nccl_transport.h"
 #include "parallel/peer_transport.h"
 #include "support/fake_cuda.h"
+#include "support/fake_nccl.h"
 #include "support/transport_worlds.h"
 
 namespace pcpp::testing {
@@ -46,6 +48,24 @@ class PeerWorld final : public TransportWorld {
   PeerHub hub_;
 };
 
+class NcclTestWorld final : public TransportWorld {
+ public:
+  NcclTestWorld(int ranks, const FakeCudaOptions& options)
+      : cuda_(options),
+        world_(nccl_.api(), devices_of_ranks(ranks, options.devices), std::chrono::minutes(1)),
+        hub_(world_) {}
+  Hub& hub() override { return hub_; }
+  void compute(Transport& transport, std::function<void()> function) override {
+    launch(transport, std::move(function));
+  }
+
+ private:
+  FakeCuda cuda_;
+  FakeNccl nccl_;
+  NcclWorld world_;
+  NcclHub hub_;
+};
+
 inline std::vector<std::pair<std::string, FakeCudaOptions>> fake_schedules(int devices) {
   std::vector<std::pair<std::string, FakeCudaOptions>> result = {
       {"eager", {.schedule = Schedule::eager, .devices = devices}},
@@ -59,19 +79,30 @@ inline std::vector<std::pair<std::string, FakeCudaOptions>> fake_schedules(int d
   return result;
 }
 
+template <typename World>
+TransportCase fake_case(const std::string& name, const FakeCudaOptions& options) {
+  return {name, [options](int ranks) { return std::make_unique<World>(ranks, options); }};
+}
+
 // All ranks on one device, one each, and devices without peer access.
 inline std::vector<TransportCase> peer_cases() {
   std::vector<TransportCase> cases;
-  const auto add = [&](const std::string& name, const FakeCudaOptions& options) {
-    cases.push_back(
-        {name, [options](int ranks) { return std::make_unique<PeerWorld>(ranks, options); }});
-  };
   for (const int devices : {1, 8}) {
     for (const auto& [name, options] : fake_schedules(devices)) {
-      add("peer_" + std::to_string(devices) + "_" + name, options);
+      cases.push_back(
+          fake_case<PeerWorld>("peer_" + std::to_string(devices) + "_" + name, options));
     }
   }
-  add("peer_staged", {.schedule = Schedule::lazy, .devices = 2, .peer_access = false});
+  cases.push_back(fake_case<PeerWorld>(
+      "peer_staged", {.schedule = Schedule::lazy, .devices = 2, .peer_access = false}));
+  return cases;
+}
+
+inline std::vector<TransportCase> nccl_cases() {
+  std::vector<TransportCase> cases;
+  for (const auto& [name, options] : fake_schedules(8)) {
+    cases.push_back(fake_case<NcclTestWorld>("nccl_" + name, options));
+  }
   return cases;
 }
 

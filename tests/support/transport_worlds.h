@@ -2,6 +2,8 @@
 #ifndef PCPP_TESTS_SUPPORT_TRANSPORT_WORLDS_H_
 #define PCPP_TESTS_SUPPORT_TRANSPORT_WORLDS_H_
 
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <ostream>
@@ -41,6 +43,24 @@ class LocalWorld final : public TransportWorld {
   std::unique_ptr<Courier> courier_;
   LocalHub hub_;
 };
+
+// One rank's part: it sends to every other, `rounds` times.
+inline void exchange_all(Transport& transport, int rounds) {
+  Exchange exchange;
+  std::byte* memory = transport.allocate(8 * static_cast<std::size_t>(transport.world_size() + 1));
+  for (int peer = 0; peer < transport.world_size(); ++peer) {
+    if (peer == transport.rank()) continue;
+    exchange.sends.push_back({peer, memory, 8});
+    exchange.receives.push_back({peer, memory + 8 * (peer + 1), 8});
+  }
+  const auto timeout = std::chrono::minutes(1);
+  const ExchangeId id = transport.prepare(0, Lane::stale, exchange);
+  for (int round = 0; round < rounds; ++round) {
+    transport.start(id);
+    transport.wait(id, deadline_in(timeout));
+  }
+  transport.drain(deadline_in(timeout));
+}
 
 // At once, when awaited, and at random times.
 inline std::vector<TransportCase> local_cases() {
