@@ -5,16 +5,6 @@
 
 namespace pcpp {
 
-namespace {
-
-void log_failure(cudaError_t status, const char* call) {
-  if (status != cudaSuccess) {
-    log().error("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
-  }
-}
-
-}  // namespace
-
 const char* remedy_for(cudaError_t status) {
   switch (status) {
     case cudaErrorMemoryAllocation:
@@ -43,12 +33,17 @@ void check_cuda(cudaError_t status, const char* call) {
                     cudaGetErrorName(status), remedy_for(status));
 }
 
+void log_cuda(cudaError_t status, const char* call) noexcept {
+  if (status == cudaSuccess) return;
+  log().error("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
 DeviceGuard::DeviceGuard(int device) {
   check_cuda(cudaGetDevice(&previous_), "cudaGetDevice");
   check_cuda(cudaSetDevice(device), "cudaSetDevice");
 }
 
-DeviceGuard::~DeviceGuard() { log_failure(cudaSetDevice(previous_), "cudaSetDevice"); }
+DeviceGuard::~DeviceGuard() { log_cuda(cudaSetDevice(previous_), "cudaSetDevice"); }
 
 Stream::Stream(StreamPriority priority) {
   int least = 0;
@@ -63,7 +58,7 @@ Stream::Stream(StreamPriority priority) {
 }
 
 void Stream::destroy(cudaStream_t stream) {
-  log_failure(cudaStreamDestroy(stream), "cudaStreamDestroy");
+  log_cuda(cudaStreamDestroy(stream), "cudaStreamDestroy");
 }
 
 void Stream::wait(const Event& event) const {
@@ -82,7 +77,7 @@ Event::Event(Timing timing) {
   event_ = Owned<cudaEvent_t, destroy>(event);
 }
 
-void Event::destroy(cudaEvent_t event) { log_failure(cudaEventDestroy(event), "cudaEventDestroy"); }
+void Event::destroy(cudaEvent_t event) { log_cuda(cudaEventDestroy(event), "cudaEventDestroy"); }
 
 void Event::record(const Stream& stream) const {
   check_cuda(cudaEventRecord(get(), stream.get()), "cudaEventRecord");

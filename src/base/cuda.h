@@ -15,6 +15,12 @@ namespace pcpp {
 // cudaSuccess. `call` is the function that returned it.
 void check_cuda(cudaError_t status, const char* call);
 
+// Writes to the log unless `status` is cudaSuccess: for what must not throw.
+void log_cuda(cudaError_t status, const char* call) noexcept;
+
+// The remedy for an error of the runtime, as the end of a sentence.
+const char* remedy_for(cudaError_t status);
+
 // A resource that is freed once, by `Free`, where it is not zero.
 template <typename Handle, void (*Free)(Handle)>
 class Owned {
@@ -84,9 +90,6 @@ class Event {
   static void destroy(cudaEvent_t event);
   Owned<cudaEvent_t, destroy> event_;
 };
-
-// The remedy for an error of the runtime, as the end of a sentence.
-const char* remedy_for(cudaError_t status);
 
 }  // namespace pcpp
 

@@ -20,8 +20,6 @@ DeviceRank::DeviceRank(int rank, int device, StreamPriority stale_priority, Make
       gather_(StreamPriority::high),
       make_block_(std::move(make_block)) {}
 
-DeviceRank::~DeviceRank() { finish(); }
-
 std::byte* DeviceRank::allocate(std::size_t bytes) {
   const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (rounded == 0) return nullptr;

@@ -13,7 +13,8 @@
 namespace pcpp {
 
 // A device, the stream that the rank computes on, a stream for each lane and memory. Made by the
-// rank's thread with `device` present; its hub keeps it until all ranks have ended.
+// rank's thread with `device` present; its hub keeps it until all ranks have ended and every rank's
+// streams are finished: peers write to its memory.
 class DeviceRank {
  public:
   using Block = std::unique_ptr<std::byte, std::function<void(std::byte*)>>;
@@ -21,7 +22,6 @@ class DeviceRank {
   using MakeBlock = std::function<Block(std::size_t bytes)>;
 
   DeviceRank(int rank, int device, StreamPriority stale_priority, MakeBlock make_block);
-  ~DeviceRank();
   DeviceRank(const DeviceRank&) = delete;
   DeviceRank& operator=(const DeviceRank&) = delete;
 

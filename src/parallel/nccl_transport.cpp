@@ -22,8 +22,10 @@ DeviceRank::MakeBlock block_maker(const NcclApi& api) {
     const ncclResult_t status = api.mem_alloc(&memory, bytes);
     check<DeviceError>(status == ncclSuccess, "ncclMemAlloc of {} bytes failed: {}: {}", bytes,
                        api.get_error_string(status), remedy_for(cudaErrorMemoryAllocation));
-    return DeviceRank::Block(static_cast<std::byte*>(memory),
-                             [&api](std::byte* data) { api.mem_free(data); });
+    return DeviceRank::Block(static_cast<std::byte*>(memory), [&api](std::byte* data) {
+      const ncclResult_t freed = api.mem_free(data);
+      if (freed != ncclSuccess) log().error("ncclMemFree failed: {}", api.get_error_string(freed));
+    });
   };
 }
 

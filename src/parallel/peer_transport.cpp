@@ -11,7 +11,8 @@ namespace {
 DeviceRank::Block make_block(std::size_t bytes) {
   void* memory = nullptr;
   check_cuda(cudaMalloc(&memory, bytes), "cudaMalloc");
-  return {static_cast<std::byte*>(memory), [](std::byte* data) { cudaFree(data); }};
+  return {static_cast<std::byte*>(memory),
+          [](std::byte* data) { log_cuda(cudaFree(data), "cudaFree"); }};
 }
 
 // The copies of one exchange: in one call, but for those that the driver stages.

@@ -132,6 +132,21 @@ TEST_F(NcclTransportTest, OutOfMemoryIsTheDevicesError) {
                DeviceError);
 }
 
+TEST_F(NcclTransportTest, ALostDeviceEndsAllRanksAndSaysWhatIsToBeDone) {
+  NcclWorld world(nccl_.api(), devices_, kTimeout);
+  cuda_.fail("cudaEventRecord", cudaErrorECCUncorrectable, 5, true);
+  for (int lost = 0; lost < 2; ++lost) {
+    try {
+      request(world);
+      FAIL() << "no error";
+    } catch (const DeviceError& error) {
+      const std::string text = error.what();
+      EXPECT_EQ(text.find("rank "), 0) << text;
+      EXPECT_NE(text.find("start it again"), std::string::npos) << text;
+    }
+  }
+}
+
 TEST_F(NcclTransportTest, RefusesRanksThatShareADevice) {
   EXPECT_THROW(NcclWorld(nccl_.api(), {0, 1, 0}, kTimeout), ConfigError);
   EXPECT_THROW(NcclWorld(nccl_.api(), {}, kTimeout), ConfigError);

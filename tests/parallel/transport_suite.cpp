@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "base/check.h"
@@ -176,15 +177,21 @@ TEST_P(TransportTest, WaitsAreTimedByInterval) {
 }
 
 TEST_P(TransportTest, ARankThatFailsEndsTheOthers) {
-  const auto body = [](Transport& transport, const Compute& /*compute*/) {
+  std::string end_of_the_other;
+  const auto body = [&](Transport& transport, const Compute& /*compute*/) {
     const int peer = 1 - transport.rank();
     std::byte* memory = transport.allocate(16);
     const ExchangeId id =
         transport.prepare(0, Lane::gather, {{{peer, memory, 8}}, {{peer, memory + 8, 8}}});
-    for (int round = 0;; ++round) {
-      if (transport.rank() == 1 && round == 3) fail<DeviceError>("out of memory");
-      transport.start(id);
-      transport.wait(id, deadline_in(kTimeout));
+    try {
+      for (int round = 0;; ++round) {
+        if (transport.rank() == 1 && round == 3) fail<DeviceError>("out of memory");
+        transport.start(id);
+        transport.wait(id, deadline_in(kTimeout));
+      }
+    } catch (const TransportError& error) {
+      end_of_the_other = error.what();
+      throw;
     }
   };
   try {
@@ -193,6 +200,7 @@ TEST_P(TransportTest, ARankThatFailsEndsTheOthers) {
   } catch (const DeviceError& error) {
     EXPECT_STREQ(error.what(), "rank 1: out of memory");
   }
+  EXPECT_EQ(end_of_the_other, "rank 1 failed");
 }
 
 TEST_P(TransportTest, AWaitEndsAtItsDeadline) {

@@ -79,7 +79,6 @@ struct Operation {
 std::unique_lock<std::mutex> lock();
 // Returns the operation's marker.
 MarkerPtr enqueue(cudaStream_t stream, Operation operation);
-bool is_passed(const MarkerPtr& marker);
 // Whether nothing stands before the operation in its stream.
 bool is_reached(const MarkerPtr& marker);
 // Runs what stands before the operation in its stream, as far as it may; `through`: and itself.
