@@ -65,15 +65,18 @@ TEST(PeerTransport, AWaitIsTheTimeInWhichTheStreamStoodStill) {
   std::byte* memory = a->allocate(16);
   const ExchangeId receive = a->prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
   const ExchangeId send = b->prepare(0, Lane::stale, {{{0, memory + 8, 8}}, {}});
-  for (int i = 0; i < 5; ++i) testing::launch(*b, [] {});
-  b->start(send);
-  testing::launch(*a, [] {});
-  a->start(receive);
   const int interval = a->begin_interval();
-  a->wait(receive, deadline_in(kTimeout));
-  testing::launch(*a, [] {});
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 5; ++i) testing::launch(*b, [] {});
+    b->start(send);
+    testing::launch(*a, [] {});
+    a->start(receive);
+    a->wait(receive, deadline_in(kTimeout));
+    testing::launch(*a, [] {});
+    b->wait(send, deadline_in(kTimeout));
+  }
   a->drain(deadline_in(kTimeout));
-  EXPECT_EQ(a->wait_ms(interval), 5 + 1);
+  EXPECT_EQ(a->wait_ms(interval), 2 * (5 + 1));
 }
 
 TEST(PeerTransport, OutOfMemoryNamesRankAndDeviceAndTheNextRequestWorks) {

@@ -151,6 +151,30 @@ TEST_P(TransportTest, CopiesBlocksOfRowsInOrder) {
   });
 }
 
+TEST_P(TransportTest, APieceMayBeEmpty) {
+  run(2, [](Transport& transport, const Compute& compute) {
+    const int peer = 1 - transport.rank();
+    std::byte* memory = transport.allocate(8);
+    const bool sends = transport.rank() == 0;
+    const ExchangeId id = transport.prepare(
+        0, Lane::stale,
+        {{{peer, memory, sends ? 8u : 0u}}, {{peer, sends ? nullptr : memory, sends ? 0u : 8u}}});
+    compute([=] { write(memory, sends ? 42 : 7); });
+    transport.start(id);
+    transport.wait(id, deadline_in(kTimeout));
+    compute([=] { EXPECT_EQ(read(memory), 42); });
+  });
+}
+
+TEST_P(TransportTest, ADrainedStreamHasDoneAll) {
+  run(1, [](Transport& transport, const Compute& compute) {
+    bool done = false;
+    compute([&] { done = true; });
+    transport.drain(deadline_in(kTimeout));
+    EXPECT_TRUE(done);
+  });
+}
+
 TEST_P(TransportTest, WaitsAreTimedByInterval) {
   run(2, [](Transport& transport, const Compute& compute) {
     const int peer = 1 - transport.rank();
