@@ -83,6 +83,13 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  app.add_option("--pool", options.pools,
+                 "pcpp: unread tokens of other bands that one pooled token stands for; 0: none")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   add_list(app, "--size", options.sizes, parse_size, "pixels, WxH (default: the model's)")
       ->type_name("WxH ...");
   app.add_option("--guidance", options.guidances,
@@ -111,6 +118,12 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--group-norm", options.group_norm, "statistics in steady steps")
+      ->check(CLI::IsMember({"corrected", "stale", "local", "synchronous"}))
+      ->capture_default_str();
+  app.add_option("--row-format", options.row_format, "how rows travel in steady steps")
+      ->check(CLI::IsMember({"exact", "int8"}))
+      ->capture_default_str();
   app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of the initial noise")->capture_default_str();
@@ -129,6 +142,7 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");
+  app.add_option("--pictures", options.pictures, "write each combination's picture to this folder");
 }
 
 int usage_error(const std::string& text) {
@@ -172,6 +186,7 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
   drop_repeated(options.methods);
   drop_repeated(options.ranks);
   drop_repeated(options.partials);
+  drop_repeated(options.pools);
   drop_repeated(options.guidances);
   drop_repeated(options.sizes);
   for (std::optional<Link>& link : options.links) {

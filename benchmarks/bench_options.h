@@ -26,12 +26,15 @@ struct BenchOptions {
   std::vector<std::string> methods = {"single", "distrifusion", "pcpp"};
   std::vector<int> ranks = {2};
   std::vector<double> partials = {0.3};
+  std::vector<int> pools = {0};
   std::vector<Size> sizes;  // empty: the model's own
   std::vector<std::string> guidances = {"batched"};
   std::vector<std::optional<Link>> links = {std::nullopt};
   bool shared_link = false;
   int steps = 25;
   int sync_steps = 4;
+  std::string group_norm = "corrected";
+  std::string row_format = "exact";
   double guidance_scale = 3;
   std::uint64_t seed = 0;
   std::optional<SchedulerKind> scheduler;
@@ -39,6 +42,7 @@ struct BenchOptions {
   int threads = 0;  // 0: the cores shared by the largest number of ranks
   int repeat = 3;
   std::string json;
+  std::filesystem::path pictures;  // empty: none are written
 };
 
 // The options, or the exit status of a run that ends here: help was asked for (0, printed on the

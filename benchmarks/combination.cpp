@@ -19,17 +19,36 @@ std::string obstacle(const Combination& combination, const ModelInfo& model) {
   return "";
 }
 
-// Of one size, method and guidance: by ranks, partial and link.
+// "pcpp 0.3 pool 16"
+std::string method_name(const Combination& combination) {
+  std::string name = combination.method;
+  if (combination.partial) name += fmt::format(" {}", *combination.partial);
+  if (combination.pool.value_or(0) > 0) name += fmt::format(" pool {}", *combination.pool);
+  return name;
+}
+
+// Of one size, method and guidance, as pcpp has them: partial and pool.
+std::vector<Combination> with_settings(const BenchOptions& options, const Combination& common) {
+  if (common.method != "pcpp") return {common};
+  std::vector<Combination> result;
+  for (const double partial : options.partials) {
+    for (const int pool : options.pools) {
+      result.push_back(common);
+      result.back().partial = partial;
+      result.back().pool = pool;
+    }
+  }
+  return result;
+}
+
+// Of one size, method and guidance: by ranks, settings and link.
 void add_combinations(const BenchOptions& options, const Combination& common,
                       const ModelInfo& model, std::vector<Combination>& combinations) {
-  std::vector<std::optional<double>> partials = {std::nullopt};
-  if (common.method == "pcpp") partials.assign(options.partials.begin(), options.partials.end());
   for (const int ranks : options.ranks) {
-    for (const std::optional<double>& partial : partials) {
+    for (const Combination& settings : with_settings(options, common)) {
       for (const std::optional<Link>& link : options.links) {
-        Combination combination = common;
+        Combination combination = settings;
         combination.ranks = ranks;
-        combination.partial = partial;
         combination.link = link;
         const std::string reason = obstacle(combination, model);
         if (reason.empty()) {
@@ -48,6 +67,7 @@ ParallelConfig Combination::parallel(int sync_steps) const {
   ParallelConfig config = ParallelConfig::pcpp(partial.value_or(0.3));
   if (method == "naive") config = ParallelConfig::naive();
   if (method == "distrifusion") config = ParallelConfig::distrifusion();
+  config.pool = pool.value_or(0);
   config.sync_steps = sync_steps;
   config.guidance = guidance == "split" ? Guidance::split : Guidance::batched;
   return config;
@@ -55,13 +75,18 @@ ParallelConfig Combination::parallel(int sync_steps) const {
 
 bool Combination::draws_like(const Combination& other) const {
   return method == other.method && ranks == other.ranks && partial == other.partial &&
-         size == other.size && guidance == other.guidance;
+         pool == other.pool && size == other.size && guidance == other.guidance;
 }
 
 std::string Combination::text() const {
-  const std::string name = partial ? fmt::format("{} {}", method, *partial) : method;
-  return fmt::format("{}, {} ranks, {}x{}, {}{}", name, ranks, size.width, size.height, guidance,
-                     link ? ", " + link->name : "");
+  return fmt::format("{}, {} ranks, {}x{}, {}{}", method_name(*this), ranks, size.width,
+                     size.height, guidance, link ? ", " + link->name : "");
+}
+
+std::string Combination::picture_name() const {
+  std::string name = method_name(*this);
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return fmt::format("{}-{}ranks-{}x{}-{}.png", name, ranks, size.width, size.height, guidance);
 }
 
 std::vector<Combination> make_combinations(const BenchOptions& options, const ModelInfo& model) {

@@ -15,6 +15,7 @@ struct Combination {
   std::string method = "single";
   int ranks = 1;
   std::optional<double> partial;  // of pcpp alone
+  std::optional<int> pool;        // likewise
   Size size;
   std::string guidance = "batched";
   std::optional<Link> link;
@@ -25,7 +26,9 @@ struct Combination {
   ParallelConfig parallel(int sync_steps) const;
   // The same in all but the link.
   bool draws_like(const Combination& other) const;
-  std::string text() const;  // "pcpp 0.3, 4 ranks, 256x256, batched, ethernet10g"
+  std::string text() const;  // "pcpp 0.3 pool 16, 4 ranks, 256x256, batched, ethernet10g"
+  // "pcpp-0.3-4ranks-256x256-batched.png"; the same over all links, which change no picture.
+  std::string picture_name() const;
 };
 
 // Every combination of the options, size by size, each size's `single` first: what the others are

@@ -1,9 +1,10 @@
 """Figures from the JSON lines of bench_denoise, as PNG and SVG.
 
-    python3 benchmarks/plots.py --output figures results.jsonl [more.jsonl ...]
+    python3 benchmarks/plots.py --output figures [--pictures DIR] results.jsonl [more.jsonl ...]
 
 Needs matplotlib (PyPI). Draws each figure that the lines have data for: speedup (speed-up by ranks),
-quality (PSNR against bytes a step, by partial), links (step time against an emulated link's bandwidth).
+quality (PSNR and FLIP against bytes a step, by partial), links (step time against an emulated link's
+bandwidth), and with the pictures that bench_denoise saved a grid of them by method and ranks.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 Line = dict[str, object]
 
@@ -31,6 +33,8 @@ def method_of(line: Line) -> str:
     name = str(line["method"])
     if line["partial"] is not None:
         name += f" {line['partial']}"
+    if line["pool"]:
+        name += f" pool {line['pool']}"
     if line["guidance"] == "split":
         name += ", split"
     return name
@@ -65,23 +69,25 @@ def draw_speedup(axes: Axes, lines: list[Line]) -> bool:
     return bool(lines)
 
 
-def draw_quality(axes: Axes, lines: list[Line]) -> bool:
-    lines = [line for line in lines if line["link"] is None and line["psnr_db"] is not None]
+def draw_quality(axes: Axes, lines: list[Line], name: str, meaning: str) -> bool:
+    lines = [line for line in lines if line["link"] is None and line["method"] != "single"]
     sizes = sizes_of(lines)
 
     def name_of(line: Line) -> str:
-        return label(line, sizes, f"{line['method']}, {line['ranks']} ranks, {line['guidance']}")
+        pool = f" pool {line['pool']}" if line["pool"] else ""
+        name = f"{line['method']}{pool}, {line['ranks']} ranks, {line['guidance']}"
+        return label(line, sizes, name)
 
-    for name, points in series_by(lines, name_of).items():
+    for series, points in series_by(lines, name_of).items():
         points.sort(key=lambda x: x["partial"] or 0)
         megabytes = [sum(x["bytes_per_step"].values()) / 1e6 for x in points]
         marker = "o-" if points[0]["method"] == "pcpp" else "D"
-        axes.plot(megabytes, [x["psnr_db"] for x in points], marker, fillstyle="none", label=name)
+        axes.plot(megabytes, [x[name] for x in points], marker, fillstyle="none", label=series)
         for x, place in zip(points, megabytes):
             if x["partial"] is not None:
-                axes.annotate(str(x["partial"]), (place, x["psnr_db"]), fontsize="small")
+                axes.annotate(str(x["partial"]), (place, x[name]), fontsize="small")
     axes.set_xlabel("MB sent a step, all ranks")
-    axes.set_ylabel("PSNR against one device, dB")
+    axes.set_ylabel(f"{meaning} against one device")
     return bool(lines)
 
 
@@ -98,6 +104,8 @@ def draw_links(axes: Axes, lines: list[Line]) -> bool:
         axes.plot([x["link_bytes_per_second"] / 1e9 for x in points],
                   [x["step_ms"]["median"] for x in points], "o-", label=name)  # fmt: skip
     for place, name in {(x["link_bytes_per_second"] / 1e9, x["link"]) for x in lines}:
+        if name.endswith("GB/s"):
+            continue  # the axis says it
         axes.annotate(name, (place, 0), xycoords=("data", "axes fraction"), rotation=90,
                       fontsize="x-small", va="bottom")  # fmt: skip
     axes.set_xscale("log")
@@ -107,25 +115,63 @@ def draw_links(axes: Axes, lines: list[Line]) -> bool:
     return bool(lines)
 
 
-FIGURES = {"speedup": draw_speedup, "quality": draw_quality, "links": draw_links}
+def draw_pictures(lines: list[Line], folder: Path) -> Figure | None:
+    """A row for each number of ranks, a column for each method, the first that of one device."""
+    lines = [line for line in lines if line["picture"] is not None]
+    lines = [line for line in lines if line["size"] == lines[0]["size"]]
+    singles = [line for line in lines if line["method"] == "single"]
+    others = [line for line in lines if line["method"] != "single"]
+    columns = list(dict.fromkeys(method_of(line) for line in others))
+    rows = sorted({line["ranks"] for line in others})
+    if not singles or not rows:
+        return None
+    figure, grid = plt.subplots(
+        len(rows), 1 + len(columns), squeeze=False, layout="constrained",
+        figsize=(1.8 * (1 + len(columns)), 2.1 * len(rows)))  # fmt: skip
+    for axes in grid.flat:
+        axes.set_axis_off()
+    grid[0][0].imshow(plt.imread(folder / singles[0]["picture"]), interpolation="none")
+    grid[0][0].set_title("one device", fontsize="small")
+    for line in others:
+        axes = grid[rows.index(line["ranks"])][1 + columns.index(method_of(line))]
+        axes.imshow(plt.imread(folder / line["picture"]), interpolation="none")
+        axes.set_title(f"{method_of(line)}, {line['ranks']} ranks\nFLIP {line['flip']:.3f}",
+                       fontsize="small")  # fmt: skip
+    return figure
+
+
+DRAW = {
+    "speedup": draw_speedup,
+    "quality-psnr": lambda axes, lines: draw_quality(axes, lines, "psnr_db", "PSNR in dB"),
+    "quality-flip": lambda axes, lines: draw_quality(axes, lines, "flip", "FLIP"),
+    "links": draw_links,
+}
+
+
+def draw_one(draw: Callable[[Axes, list[Line]], bool], lines: list[Line]) -> Figure | None:
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    if not draw(axes, lines):
+        return None
+    axes.legend(fontsize="small")
+    return figure
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Figures from bench_denoise's JSON lines.")
     parser.add_argument("files", type=Path, nargs="+", help="JSON lines")
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
+    parser.add_argument("--pictures", type=Path, help="the folder that bench_denoise was given")
     options = parser.parse_args()
     lines = read_lines(options.files)
+    figures = {name: draw_one(draw, lines) for name, draw in DRAW.items()}
+    if options.pictures:
+        figures["pictures"] = draw_pictures(lines, options.pictures)
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, draw in FIGURES.items():
-        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-        if draw(axes, lines):
-            axes.legend(fontsize="small")
-            for kind in ["png", "svg"]:
-                place = options.output / f"{name}.{kind}"
-                figure.savefig(place, dpi=160)
-                print(place)
-        plt.close(figure)
+    for name, figure in figures.items():
+        for kind in ["png", "svg"] if figure else []:
+            place = options.output / f"{name}.{kind}"
+            figure.savefig(place, dpi=160)
+            print(place)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ std::array<double, kWindow> gaussian() {
   std::array<double, kWindow> weights{};
   double sum = 0;
   for (int i = 0; i < kWindow; ++i) {
-    const double distance = i - kWindow / 2;
+    const int distance = i - kWindow / 2;
     weights[static_cast<std::size_t>(i)] = std::exp(-distance * distance / (2 * 1.5 * 1.5));
     sum += weights[static_cast<std::size_t>(i)];
   }
@@ -102,7 +102,7 @@ double psnr_db(const Image& picture, const Image& reference) {
   check_sizes(picture, reference);
   double sum = 0;
   for (std::size_t i = 0; i < picture.rgb.size(); ++i) {
-    const double difference = static_cast<double>(picture.rgb[i] - reference.rgb[i]);
+    const auto difference = static_cast<double>(picture.rgb[i] - reference.rgb[i]);
     sum += difference * difference;
   }
   if (sum == 0) return std::numeric_limits<double>::infinity();

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "flip.h"
 #include "quality.h"
 
 namespace pcpp::benchmarks {
@@ -42,17 +43,19 @@ std::string row(const Summary& summary) {
   const Combination& combination = summary.combination;
   const Quantiles& step = summary.step_ms;
   return fmt::format(
-      "| {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | {:.3f} "
-      "| {:.2f} | {:.0f} | {} | {} | {} |\n",
+      "| {} | {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | "
+      "{:.3f} "
+      "| {:.2f} | {:.0f} | {} | {} | {} | {} |\n",
       combination.method, combination.ranks,
-      combination.partial ? fmt::format("{}", *combination.partial) : "-", combination.size.width,
+      combination.partial ? fmt::format("{}", *combination.partial) : "-",
+      combination.pool ? fmt::format("{}", *combination.pool) : "-", combination.size.width,
       combination.size.height, combination.guidance,
       combination.link ? combination.link->name + " (emulated)" : "memory", step.median, step.p10,
       step.p90, summary.speedup, summary.wait_ms,
       static_cast<double>(summary.bytes_per_step.total()) / 1e6,
       static_cast<double>(summary.stale_bytes) / 1e6, static_cast<double>(summary.peak_bytes) / 1e6,
       combination.is_single() ? "-" : cell(summary.psnr_db, 1), cell(summary.ssim, 4),
-      cell(summary.seam, 2));
+      cell(summary.flip, 4), cell(summary.seam, 2));
 }
 
 }  // namespace
@@ -90,6 +93,7 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
   summary.stale_bytes = first.stale_bytes;
   summary.psnr_db = psnr_db(first.image, single.image);
   summary.ssim = ssim(first.image, single.image);
+  summary.flip = flip(first.image, single.image);
   summary.seam = seam(first.image, first.borders);
   summary.seam_single = seam(single.image, first.borders);
   return summary;
@@ -107,6 +111,8 @@ std::string environment_line(const BenchOptions& options, const std::string& sch
                        {"scheduler", scheduler},
                        {"steps", options.steps},
                        {"guidance_scale", options.guidance_scale},
+                       {"group_norm", options.group_norm},
+                       {"row_format", options.row_format},
                        {"repeat", options.repeat}}}};
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -119,6 +125,7 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"method", combination.method},
       {"ranks", combination.ranks},
       {"partial", or_null(combination.partial)},
+      {"pool", combination.pool ? Json(*combination.pool) : Json()},
       {"size", fmt::format("{}x{}", combination.size.width, combination.size.height)},
       {"guidance", combination.guidance},
       {"sync_steps", summary.sync_steps},
@@ -146,18 +153,20 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"stale_bytes", summary.stale_bytes},
       {"psnr_db", or_null(summary.psnr_db)},
       {"ssim", summary.ssim},
+      {"flip", summary.flip},
       {"seam", or_null(summary.seam)},
-      {"seam_single", or_null(summary.seam_single)}};
+      {"seam_single", or_null(summary.seam_single)},
+      {"picture", options.pictures.empty() ? Json() : Json(combination.picture_name())}};
   return line.dump() + "\n";
 }
 
 std::string markdown_table(const std::vector<Summary>& summaries) {
   std::string table =
-      "| method | ranks | partial | size | guidance | link | step ms, median (p10 to p90) | "
+      "| method | ranks | partial | pool | size | guidance | link | step ms, median (p10 to p90) | "
       "speed-up "
-      "| wait ms | MB a step | stale MB | peak MB | PSNR dB | SSIM | seam |\n"
+      "| wait ms | MB a step | stale MB | peak MB | PSNR dB | SSIM | FLIP | seam |\n"
       "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- "
-      "|\n";
+      "| --- | --- |\n";
   for (const Summary& summary : summaries) table += row(summary);
   return table;
 }

@@ -37,6 +37,7 @@ struct Summary {
   std::int64_t stale_bytes = 0;
   double psnr_db = 0;
   double ssim = 0;
+  double flip = 0;
   double seam = 0;
   double seam_single = 0;
 };

@@ -30,11 +30,16 @@ function(pcpp_add_layer name)
   if(ARG_TORCH)
     target_link_libraries(pcpp_${name} PUBLIC LibTorch::cpu)
   endif()
-  foreach(layer IN LISTS ARG_DEPENDS)
+  pcpp_register_layer(${name} ${ARG_DEPENDS})
+endfunction()
+
+# Makes target pcpp_NAME a layer above the named ones.
+function(pcpp_register_layer name)
+  foreach(layer IN LISTS ARGN)
     target_link_libraries(pcpp_${name} PUBLIC pcpp_${layer})
   endforeach()
   set_property(GLOBAL APPEND PROPERTY PCPP_LAYERS pcpp_${name})
-  set_property(TARGET pcpp_${name} PROPERTY PCPP_DEPENDS ${ARG_DEPENDS})
+  set_property(TARGET pcpp_${name} PROPERTY PCPP_DEPENDS ${ARGN})
 endfunction()
 
 # pcpp_add_library(): the shared library pcpp out of all layers. Its interface is include/pcpp, which

@@ -27,6 +27,7 @@ const Words<GroupNormMode> kGroupNorms = {{"corrected", GroupNormMode::corrected
                                           {"stale", GroupNormMode::stale},
                                           {"local", GroupNormMode::local},
                                           {"synchronous", GroupNormMode::synchronous}};
+const Words<RowFormat> kRowFormats = {{"exact", RowFormat::exact}, {"int8", RowFormat::int8}};
 const Words<SchedulerKind> kSchedulers = {{"ddim", SchedulerKind::ddim},
                                           {"euler", SchedulerKind::euler}};
 
@@ -102,11 +103,17 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--partial", options.partial,
                  "pcpp: the part of an adjacent band that attention reads, 0 to 1")
       ->capture_default_str();
+  app.add_option("--pool", options.pool,
+                 "pcpp: unread tokens of other bands that one pooled token stands for; 0: none")
+      ->capture_default_str();
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->capture_default_str();
   add_choice<Guidance>(app, "--guidance", kGuidances,
                        "both branches on every rank, or one half of the ranks each",
                        [&](Guidance guidance) { options.guidance = guidance; });
+  add_choice<RowFormat>(app, "--row-format", kRowFormats,
+                        "how rows travel in steady steps (default: exact)",
+                        [&](RowFormat format) { options.row_format = format; });
   add_choice<GroupNormMode>(app, "--group-norm", kGroupNorms,
                             "statistics in steady steps (default: corrected)",
                             [&](GroupNormMode mode) { options.group_norm = mode; });
@@ -155,8 +162,10 @@ ParallelConfig GenerateOptions::parallel() const {
   if (method == Method::naive) config = ParallelConfig::naive();
   if (method == Method::distrifusion) config = ParallelConfig::distrifusion();
   config.partial = partial;
+  config.pool = pool;
   config.sync_steps = sync_steps;
   config.group_norm = group_norm;
+  config.row_format = row_format;
   config.guidance = guidance;
   return config;
 }
@@ -188,6 +197,7 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
 std::string name_of(Method method) { return word_for(kMethods, method); }
 std::string name_of(DataType dtype) { return word_for(kDataTypes, dtype); }
 std::string name_of(Guidance guidance) { return word_for(kGuidances, guidance); }
+std::string name_of(RowFormat format) { return word_for(kRowFormats, format); }
 std::string name_of(GroupNormMode mode) { return word_for(kGroupNorms, mode); }
 
 }  // namespace pcpp::examples

@@ -31,9 +31,11 @@ struct GenerateOptions {
   int threads = 0;
   Method method = Method::pcpp;
   double partial = 0.3;
+  int pool = 0;
   int sync_steps = 4;
   Guidance guidance = Guidance::batched;
   GroupNormMode group_norm = GroupNormMode::corrected;
+  RowFormat row_format = RowFormat::exact;
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;
@@ -53,6 +55,7 @@ std::string name_of(Method method);
 std::string name_of(DataType dtype);
 std::string name_of(Guidance guidance);
 std::string name_of(GroupNormMode mode);
+std::string name_of(RowFormat format);
 
 }  // namespace pcpp::examples
 

@@ -1,9 +1,12 @@
-// Copies a block of rows between two strided arrays.
+// Copies blocks of rows between strided arrays: on the CPU, and on a GPU many in one launch (the
+// function with a stream, which PCPP_CUDA builds).
 #ifndef PCPP_KERNELS_COPY_ROWS_H_
 #define PCPP_KERNELS_COPY_ROWS_H_
 
 #include <cstddef>
 #include <cstdint>
+
+struct CUstream_st;  // what a cudaStream_t points to
 
 namespace pcpp {
 
@@ -11,6 +14,26 @@ namespace pcpp {
 // target + i * target_stride (strides in bytes). The two must not overlap.
 void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
                std::int64_t source_stride, std::int64_t batch, std::int64_t bytes);
+
+// The arguments of one such copy.
+struct RowCopy {
+  std::byte* target = nullptr;
+  std::int64_t target_stride = 0;
+  const std::byte* source = nullptr;
+  std::int64_t source_stride = 0;
+  std::int64_t batch = 0;
+  std::int64_t bytes = 0;
+};
+
+// The most copies of one launch.
+inline constexpr int kMostRowCopies = 64;
+
+// Queues `count` copies within the memory of the current device on `stream`, in as few launches as
+// kMostRowCopies allows; `copies` itself is read before the call returns. No two of them may write
+// to the same place or read what another writes. Moves 16 bytes at a time where the addresses,
+// strides and bytes of a copy are multiples of 16, else single ones. Throws DeviceError where a
+// kernel cannot be launched.
+void copy_rows(const RowCopy* copies, int count, CUstream_st* stream);
 
 }  // namespace pcpp
 

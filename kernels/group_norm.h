@@ -1,15 +1,17 @@
-// GroupNorm over channels-last data [pixels, channels], in two passes: sums, then normalisation.
+// GroupNorm over channels-last data [pixels, channels], in two passes: sums, then normalisation. On
+// the CPU, and for a batch on a GPU (the functions with a stream, which PCPP_CUDA builds).
 #ifndef PCPP_KERNELS_GROUP_NORM_H_
 #define PCPP_KERNELS_GROUP_NORM_H_
 
+#include <cstddef>
 #include <cstdint>
 
-namespace pcpp {
+#include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 
-// The upper half of a float32; arithmetic is done in float32 and rounded to nearest, ties to even.
-struct Bfloat16 {
-  std::uint16_t bits = 0;
-};
+struct CUstream_st;  // what a cudaStream_t points to
+
+namespace pcpp {
 
 // The pixels that one call of group_sums is meant for. A caller that cuts an image at multiples of
 // it and adds the sums in order gets the same bits with any number of threads.
@@ -46,6 +48,52 @@ void group_norm_apply(const float* input, float* output, std::int64_t pixels, st
                       const ChannelCoefficients& coefficients, bool silu);
 void group_norm_apply(const Bfloat16* input, Bfloat16* output, std::int64_t pixels,
                       std::int64_t channels, const ChannelCoefficients& coefficients, bool silu);
+
+// On a GPU: T is float, Float16 or Bfloat16, pointers are to device memory, and the work is queued
+// on `stream`, which is of the current device. Where the rows of `channels` elements can be moved
+// 16 bytes at a time (pointers and rows at multiples of 16 bytes) they are, else by the element.
+// Throws DeviceError where a kernel cannot be launched.
+
+// The device memory that group_moments needs for its own use, at least 16 bytes aligned.
+std::size_t group_moments_workspace_bytes(std::int64_t batch, std::int64_t pixels,
+                                          std::int64_t channels, std::int64_t groups);
+
+// moments [batch, groups, 2] become each group's mean and mean of squares over the `pixels` >= 1
+// pixels of an item of `input` [batch, pixels, channels]. Sums are of differences from an element
+// of the same channel, some dozens at a time in float32, and beyond that in float64: exact to about
+// 1e-6 of the variance, whatever the mean. Always in the same order, so that the same input gives
+// the same bits.
+template <typename T>
+void group_moments(const T* input, std::int64_t batch, std::int64_t pixels, std::int64_t channels,
+                   std::int64_t groups, std::byte* workspace, double* moments, CUstream_st* stream);
+
+// What a batch is normalised with, in device memory: y = (x - mean) / sqrt(variance + epsilon) *
+// weight + bias as by group_norm_coefficients, then y / (1 + exp(-y)) with `silu`.
+struct Normalisation {
+  const double* moments = nullptr;  // [batch, groups, 2]
+  const float* weight = nullptr;    // [channels]
+  const float* bias = nullptr;      // [channels]
+  std::int64_t groups = 0;
+  double epsilon = 0;
+  bool silu = false;
+};
+
+// The pixels that lie around an item's own in a buffer [batch, above + pixels + below, channels]:
+// the neighbours' rows that a convolution reads, normalised already. Null stands for zeros.
+template <typename T>
+struct Halo {
+  std::int64_t pixels_above = 0;
+  std::int64_t pixels_below = 0;
+  const T* above = nullptr;  // [batch, pixels_above, channels]
+  const T* below = nullptr;  // [batch, pixels_below, channels]
+};
+
+// Normalises `input` [batch, pixels, channels] into the middle of `output` [batch, above + pixels +
+// below, channels] and fills what is around it. `output` overlaps nothing else.
+template <typename T>
+void group_norm_apply(const T* input, T* output, std::int64_t batch, std::int64_t pixels,
+                      std::int64_t channels, const Normalisation& normalisation,
+                      const Halo<T>& halo, CUstream_st* stream);
 
 }  // namespace pcpp
 

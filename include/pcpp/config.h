@@ -28,6 +28,12 @@ enum class GroupNormMode {
   synchronous,  // all bands' fresh moments, waited for in every step
 };
 
+// How rows of activations (attention, convolutions) travel in a steady step.
+enum class RowFormat {
+  exact,  // as they are
+  int8,   // a byte a value, with a float32 scale for each 128 of a row
+};
+
 // Where the two branches of classifier-free guidance run.
 enum class Guidance {
   batched,  // both on every rank: as many patches as ranks
@@ -41,9 +47,14 @@ struct PCPP_EXPORT ParallelConfig {
   // reads at reach `adjacent`; in [0, 1]. PCPP (arXiv 2412.02962) uses 0.3. The decimal that the
   // number prints as (up to 15 places) is meant: 0.3 is exactly 3/10.
   double partial = 0.3;
+  // Far context at reach `adjacent`: what `partial` leaves unread of the other bands is read as
+  // means, of `pool` neighbouring tokens' keys and values each, whose scores count for as many
+  // tokens. 0: it is not read, as in PCPP; 1: every token for itself. At most as old as the rest.
+  int pool = 0;
   // How many steps at the start wait for this step's data; at least 1 unless reach is none.
   int sync_steps = 4;
   GroupNormMode group_norm = GroupNormMode::corrected;
+  RowFormat row_format = RowFormat::exact;
   Guidance guidance = Guidance::batched;
 
   static ParallelConfig naive();

@@ -2,17 +2,59 @@
 
 #include <algorithm>
 
+#include "kernels/encode_rows.h"
+
 namespace pcpp {
+
+namespace {
+
+// Calls function(a null pointer to the type of the elements).
+template <typename Function>
+void with_element(std::int64_t element_bytes, const Function& function) {
+  if (element_bytes == sizeof(float)) {
+    function(static_cast<float*>(nullptr));
+  } else {
+    function(static_cast<Bfloat16*>(nullptr));
+  }
+}
+
+}  // namespace
+
+void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
+                std::int64_t element_bytes, std::byte* target, std::int64_t target_stride,
+                const std::byte* source, std::int64_t source_stride, std::int64_t batch,
+                std::int64_t rows) {
+  if (kind == StepKind::synchronous || !site.is_encoded()) {
+    transport.copy_rows(target, target_stride, source, source_stride, batch, rows * site.row_bytes);
+    return;
+  }
+  with_element(element_bytes, [&]<typename Element>(Element*) {
+    for (std::int64_t item = 0; item < batch; ++item) {
+      encode_rows(target + item * target_stride,
+                  reinterpret_cast<const Element*>(source + item * source_stride), rows,
+                  site.row_bytes / element_bytes);
+    }
+  });
+}
+
+void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* target,
+                  const Piece& piece, std::int64_t batch) {
+  with_element(element_bytes, [&]<typename Element>(Element*) {
+    decode_rows(reinterpret_cast<Element*>(target), piece.data, batch * piece.rows.size(),
+                site.row_bytes / element_bytes);
+  });
+}
 
 ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<const SiteId> sites,
                                StepKind kind, std::int64_t tag, int buffers)
     : plan_(plan),
       rank_(rank),
       patch_(plan.topology().patch_of(rank)),
+      kind_(kind),
       tag_(tag),
       buffers_(buffers) {
   for (int peer = 0; peer < plan.topology().patches(); ++peer) {
-    Message send = message(patch_, peer, kind, sites);
+    Message send = message(patch_, peer, sites);
     const auto same = std::find_if(sends_.begin(), sends_.end(),
                                    [&](const Message& other) { return other.parts == send.parts; });
     if (same != sends_.end()) {
@@ -22,7 +64,7 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
       send_bytes_ += send.bytes;
       sends_.push_back(std::move(send));
     }
-    Message receive = message(peer, patch_, kind, sites);
+    Message receive = message(peer, patch_, sites);
     if (receive.parts.empty()) continue;
     receive.peers = {peer};
     receive.offset = buffer_bytes_;
@@ -31,16 +73,16 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
   }
 }
 
-ExchangeMemory::Message ExchangeMemory::message(int from, int to, StepKind kind,
+ExchangeMemory::Message ExchangeMemory::message(int from, int to,
                                                 std::span<const SiteId> sites) const {
   Message message;
   message.peers = {to};
   for (const SiteId site : sites) {
-    const RowRange rows = plan_.site(site).sent(from, to, kind);
+    const RowRange rows = plan_.site(site).sent(from, to, kind_);
     if (rows.empty()) continue;
     message.parts.push_back({site, rows, message.bytes});
-    message.bytes +=
-        static_cast<std::size_t>(plan_.batch() * rows.size() * plan_.site(site).row_bytes);
+    message.bytes += static_cast<std::size_t>(plan_.batch() * rows.size() *
+                                              plan_.site(site).travelling_row_bytes(kind_));
   }
   return message;
 }
@@ -80,10 +122,11 @@ std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
   for (const Message& message : sends_) {
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
-      const std::int64_t bytes = part.rows.size() * plan.row_bytes;
-      transport_->copy_rows(send_ + message.offset + part.offset, bytes,
-                            own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
-                            plan_.batch(), bytes);
+      const std::int64_t bytes = part.rows.size() * plan.travelling_row_bytes(kind_);
+      write_rows(*transport_, plan, kind_, plan_.shape().element_bytes,
+                 send_ + message.offset + part.offset, bytes,
+                 own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride, plan_.batch(),
+                 part.rows.size());
       travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
     }
   }

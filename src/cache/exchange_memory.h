@@ -18,9 +18,18 @@ struct Piece {
   std::byte* data = nullptr;
 };
 
+// Writes `rows` rows of each of `batch` items as they travel in a step of this kind; strides in
+// bytes. decode_piece() brings back what is encoded, [batch, rows.size(), row_bytes].
+void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
+                std::int64_t element_bytes, std::byte* target, std::int64_t target_stride,
+                const std::byte* source, std::int64_t source_stride, std::int64_t batch,
+                std::int64_t rows);
+void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* target,
+                  const Piece& piece, std::int64_t batch);
+
 // One rank's part of the exchange of some sites. A message holds its sites' rows in order, each
-// [batch, rows, row_bytes]; peers that read the same rows share one packed message. Not
-// thread-safe.
+// [batch, rows, bytes of a travelling row]; peers that read the same rows share one packed message.
+// Not thread-safe.
 class ExchangeMemory {
  public:
   // `sites` in order, `kind` the kind of step whose reads are exchanged. With `buffers` 2 there are
@@ -35,12 +44,12 @@ class ExchangeMemory {
   // that are never under way together may share memory. `transport` must outlive the object.
   void prepare(Transport& transport, std::byte* send, std::byte* receive);
 
-  // After prepare(): copies the rows that peers read of `site` out of its owned rows (see
-  // StaleCache::swap) on the rank's stream; returns the bytes that travel, counted once for each
-  // peer.
+  // After prepare(): copies, or encodes, the rows that peers read of `site` out of its owned rows
+  // (see StaleCache::swap) on the rank's stream; returns the bytes that travel, counted once for
+  // each peer.
   std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
 
-  // What is received of `site` in `buffer`, in the image's order.
+  // What is received of `site` in `buffer`, in the image's order, as it travelled.
   std::vector<Piece> pieces(SiteId site, int buffer) const;
 
   ExchangeId exchange(int buffer) const { return exchanges_.at(static_cast<std::size_t>(buffer)); }
@@ -58,11 +67,12 @@ class ExchangeMemory {
     std::size_t bytes = 0;
     std::size_t offset = 0;  // in the send memory, or in one buffer of the receive memory
   };
-  Message message(int from, int to, StepKind kind, std::span<const SiteId> sites) const;
+  Message message(int from, int to, std::span<const SiteId> sites) const;
 
   const ExchangePlan& plan_;
   int rank_;
   int patch_;
+  StepKind kind_;
   std::int64_t tag_;
   int buffers_;
   std::vector<Message> sends_;

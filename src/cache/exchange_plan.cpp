@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "cache/partial.h"
+#include "kernels/encode_rows.h"
 
 namespace pcpp {
 
@@ -39,6 +39,7 @@ std::vector<RowRange> adjacent_parts(const std::vector<RowRange>& bands, const P
 std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind) {
   switch (kind) {
     case SiteKind::attention:
+    case SiteKind::pooled:
       return bytes.attention;
     case SiteKind::halo:
       return bytes.halo;
@@ -67,12 +68,15 @@ ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology
   check<ConfigError>(
       config.sync_steps > 0 || config.reach == Reach::none || topology.patches() == 1,
       "0 synchronous steps: the first step has no earlier one to read from; use at least 1");
+  check<ConfigError>(config.pool >= 0,
+                     "{} tokens to a pooled one: at least 1, or 0 for none, are possible",
+                     config.pool);
+  if (config.reach == Reach::adjacent && topology_.patches() > 1) pool_ = config.pool;
   for (const Site& site : sites) sites_.push_back(plan_site(site, config));
   make_bundles();
 }
 
 SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config) const {
-  const Partial partial(config.partial);
   SitePlan plan;
   plan.kind = site.kind;
   const std::int64_t columns = rows_at_level(shape_.latent_columns, site.level);
@@ -81,6 +85,7 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
     const auto index = static_cast<std::int64_t>(patch);
     switch (site.kind) {
       case SiteKind::attention:
+      case SiteKind::pooled:
         plan.owned.push_back({band.begin * columns, band.end * columns});
         break;
       case SiteKind::halo:
@@ -91,22 +96,45 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
         break;
     }
   }
+  switch (site.kind) {
+    case SiteKind::attention:
+    case SiteKind::pooled:
+      plan.row_bytes = site.width * shape_.element_bytes;
+      break;
+    case SiteKind::halo:
+      plan.row_bytes = columns * site.width * shape_.element_bytes;
+      break;
+    case SiteKind::group_norm:
+      plan.row_bytes = site.width * 2 * static_cast<std::int64_t>(sizeof(double));
+      break;
+  }
+  plan.steady_row_bytes = plan.row_bytes;
+  if (config.row_format == RowFormat::int8 && site.kind != SiteKind::group_norm) {
+    plan.steady_row_bytes = encoded_bytes(plan.row_bytes / shape_.element_bytes);
+  }
+  plan_reads(plan, site, config);
+  return plan;
+}
+
+void ExchangePlan::plan_reads(SitePlan& plan, const Site& site,
+                              const ParallelConfig& config) const {
+  const Partial partial(config.partial);
   const std::vector<RowRange> everything(plan.owned.size(),
                                          {plan.owned.front().begin, plan.owned.back().end});
   switch (site.kind) {
     case SiteKind::attention:
-      plan.row_bytes = site.width * shape_.element_bytes;
       plan.synchronous_reads = everything;
       plan.steady_reads =
           config.reach == Reach::all ? everything : adjacent_parts(plan.owned, partial);
       break;
+    case SiteKind::pooled:
+      plan_pooled(plan, partial);
+      break;
     case SiteKind::halo:
-      plan.row_bytes = columns * site.width * shape_.element_bytes;
       plan.synchronous_reads = widened(plan.owned, site.rows_above, site.rows_below);
       plan.steady_reads = plan.synchronous_reads;
       break;
     case SiteKind::group_norm:
-      plan.row_bytes = site.width * 2 * static_cast<std::int64_t>(sizeof(double));
       plan.synchronous_reads = everything;
       plan.steady_reads = config.group_norm == GroupNormMode::local ? plan.owned : everything;
       plan.always_fresh = config.group_norm == GroupNormMode::synchronous;
@@ -119,7 +147,24 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
     plan.always_fresh = false;
     plan.keeps_own = false;
   }
-  return plan;
+}
+
+// From the patches' tokens in plan.owned to their pooled rows. Those are read by all who leave a
+// token unread, in synchronous steps for the steady one that follows.
+void ExchangePlan::plan_pooled(SitePlan& plan, const Partial& partial) const {
+  const RowRange image{plan.owned.front().begin, plan.owned.back().end};
+  const std::vector<RowRange> near = adjacent_parts(plan.owned, partial);
+  std::int64_t begin = 0;
+  for (RowRange& rows : plan.owned) {
+    const std::int64_t count = pool_ == 0 ? 0 : (rows.size() + pool_ - 1) / pool_;
+    rows = {begin, begin + count};
+    begin += count;
+  }
+  plan.steady_reads = plan.owned;
+  for (std::size_t patch = 0; patch < near.size(); ++patch) {
+    if (near[patch] != image) plan.steady_reads[patch] = {0, begin};
+  }
+  plan.synchronous_reads = plan.steady_reads;
 }
 
 void ExchangePlan::make_bundles() {
@@ -138,7 +183,7 @@ SiteBytes ExchangePlan::moved_bytes(int rank, StepKind kind, bool sent) const {
   for (const SitePlan& site : sites_) {
     for (int peer = 0; peer < topology_.patches(); ++peer) {
       const RowRange rows = sent ? site.sent(own, peer, kind) : site.sent(peer, own, kind);
-      bytes_of(bytes, site.kind) += batch() * rows.size() * site.row_bytes;
+      bytes_of(bytes, site.kind) += batch() * rows.size() * site.travelling_row_bytes(kind);
     }
   }
   for (int peer = 0; peer < topology_.world_size(); ++peer) {
@@ -161,7 +206,7 @@ std::int64_t ExchangePlan::stale_bytes(int rank) const {
   for (const SitePlan& site : sites_) {
     if (site.bundle < 0) continue;
     for (int peer = 0; peer < topology_.patches(); ++peer) {
-      bytes += 2 * batch() * site.sent(peer, own, StepKind::steady).size() * site.row_bytes;
+      bytes += 2 * batch() * site.sent(peer, own, StepKind::steady).size() * site.steady_row_bytes;
     }
   }
   return bytes;

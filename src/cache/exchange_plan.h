@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "cache/partial.h"
 #include "parallel/topology.h"
 #include "pcpp/config.h"
 #include "pcpp/trace.h"
 
 namespace pcpp {
 
-enum class SiteKind { attention, halo, group_norm };
+enum class SiteKind { attention, pooled, halo, group_norm };
 
 // The entry of `bytes` for sites of this kind.
 std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind);
@@ -25,7 +26,7 @@ struct Site {
   std::string name;  // the operator's scope in the checkpoint
   SiteKind kind = SiteKind::halo;
   int level = 0;  // the rows' level: latent rows / 2^level, rounded up
-  // attention: elements of one token's row (keys and values); halo: channels of one pixel;
+  // attention, pooled: elements of one token's row (keys and values); halo: channels of one pixel;
   // group_norm: groups.
   std::int64_t width = 0;
   int rows_above = 0;  // halo: rows of the neighbours that the convolution reads
@@ -43,18 +44,25 @@ struct PlanShape {
 };
 
 // A site's rows at this size. A site's data is [batch, rows, row_bytes], cut between the patches
-// along its rows: image rows for a convolution, tokens for attention, and one row of moments a
+// along its rows: image rows for a convolution, tokens for attention, means of up to
+// ParallelConfig::pool consecutive tokens of a patch for its far context, and one row of moments a
 // patch for GroupNorm.
 struct SitePlan {
   SiteKind kind = SiteKind::halo;
   std::int64_t row_bytes = 0;
-  std::vector<RowRange> owned;              // by patch
-  std::vector<RowRange> steady_reads;       // by patch, its own rows included
+  std::int64_t steady_row_bytes = 0;   // as it travels in a steady step: fewer where it is encoded
+  std::vector<RowRange> owned;         // by patch
+  std::vector<RowRange> steady_reads;  // by patch, its own rows included
   std::vector<RowRange> synchronous_reads;  // likewise
   bool always_fresh = false;                // waits for this step's rows in steady steps too
   bool keeps_own = false;                   // its operator asks for its own rows of the step before
   int bundle = -1;  // the bundle that carries it in a steady step; -1: none does
 
+  // Its rows travel in eight bits a value in steady steps (kernels/encode_rows).
+  bool is_encoded() const { return steady_row_bytes != row_bytes; }
+  std::int64_t travelling_row_bytes(StepKind kind_of_step) const {
+    return kind_of_step == StepKind::steady ? steady_row_bytes : row_bytes;
+  }
   const std::vector<RowRange>& reads(StepKind kind_of_step) const;
   // What patch `from` sends to patch `to`; empty where `to` reads nothing of it.
   RowRange sent(int from, int to, StepKind kind_of_step) const;
@@ -71,6 +79,9 @@ class ExchangePlan {
   const PlanShape& shape() const { return shape_; }
   // Items of one rank's batch: its branches times the images.
   std::int64_t batch() const { return topology_.branches_of_rank() * shape_.images; }
+  // The tokens of a patch that each of its pooled rows is the mean of, in order and the last row
+  // perhaps of fewer; 0: no rows are pooled.
+  std::int64_t pool() const { return pool_; }
   const std::vector<SitePlan>& sites() const { return sites_; }
   const SitePlan& site(SiteId id) const { return sites_.at(static_cast<std::size_t>(id)); }
   // The sites of each bundle, in order.
@@ -86,11 +97,14 @@ class ExchangePlan {
 
  private:
   SitePlan plan_site(const Site& site, const ParallelConfig& config) const;
+  void plan_reads(SitePlan& plan, const Site& site, const ParallelConfig& config) const;
+  void plan_pooled(SitePlan& plan, const Partial& partial) const;
   SiteBytes moved_bytes(int rank, StepKind kind, bool sent) const;
   void make_bundles();
 
   Topology topology_;
   PlanShape shape_;
+  std::int64_t pool_ = 0;
   std::vector<SitePlan> sites_;
   std::vector<std::vector<SiteId>> bundles_;
 };

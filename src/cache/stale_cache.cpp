@@ -42,6 +42,7 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
   }
   std::byte* send = transport.allocate(send_bytes);
   std::byte* receive = transport.allocate(receive_bytes);
+  decoded_ = transport.allocate(receive_bytes);
   for (ExchangeMemory& memory : fresh_) memory.prepare(transport, send, receive);
 
   std::int64_t tag = sites;
@@ -110,7 +111,19 @@ Reading StaleCache::read_stale(SiteId site) {
     transport_.wait(bundle.memory.exchange(1 - filled_), deadline_in(timeout_));
     bundle.under_way = false;
   }
-  return {bundle.memory.pieces(site, 1 - filled_)};
+  return {decoded(site, bundle.memory.pieces(site, 1 - filled_))};
+}
+
+std::vector<Piece> StaleCache::decoded(SiteId site, std::vector<Piece> pieces) {
+  const SitePlan& plan = plan_.site(site);
+  if (!plan.is_encoded()) return pieces;
+  std::byte* target = decoded_;
+  for (Piece& piece : pieces) {
+    decode_piece(plan, plan_.shape().element_bytes, target, piece, plan_.batch());
+    piece.data = target;
+    target += plan_.batch() * piece.rows.size() * plan.row_bytes;
+  }
+  return pieces;
 }
 
 void StaleCache::contribute(SiteId site, const std::byte* own, std::int64_t batch_stride) {
@@ -129,11 +142,11 @@ void StaleCache::retain(SiteId site, const Reading& fresh) {
     for (const Piece& whole : fresh.pieces) {
       const RowRange rows = intersect(kept.rows, whole.rows);
       if (rows.empty()) continue;
-      transport_.copy_rows(kept.data + (rows.begin - kept.rows.begin) * plan.row_bytes,
-                           kept.rows.size() * plan.row_bytes,
-                           whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
-                           whole.rows.size() * plan.row_bytes, plan_.batch(),
-                           rows.size() * plan.row_bytes);
+      write_rows(transport_, plan, StepKind::steady, plan_.shape().element_bytes,
+                 kept.data + (rows.begin - kept.rows.begin) * plan.steady_row_bytes,
+                 kept.rows.size() * plan.steady_row_bytes,
+                 whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
+                 whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size());
     }
   }
 }

@@ -59,6 +59,7 @@ class StaleCache {
 
   Reading read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride);
   Reading read_stale(SiteId site);
+  std::vector<Piece> decoded(SiteId site, std::vector<Piece> pieces);
   void retain(SiteId site, const Reading& fresh);
   void contribute(SiteId site, const std::byte* own, std::int64_t batch_stride);
   void keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride);
@@ -71,6 +72,7 @@ class StaleCache {
   std::vector<Bundle> bundles_;
   std::vector<ExchangeMemory> fresh_;  // by site; all share one memory
   std::vector<OwnRows> own_;           // by site
+  std::byte* decoded_ = nullptr;       // of the site that was read last
 
   StepKind kind_ = StepKind::synchronous;
   std::optional<StepKind> next_;

@@ -183,6 +183,10 @@ Weights Weights::open(const fs::path& folder, const std::optional<std::string>& 
   return result;
 }
 
+void Weights::release(const TensorView& tensor) const {
+  for (const SafetensorsFile& file : files_) file.release(tensor);
+}
+
 Component::Component(fs::path folder, std::optional<std::string> variant)
     : folder_(std::move(folder)), variant_(std::move(variant)) {}
 

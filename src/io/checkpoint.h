@@ -32,6 +32,9 @@ class Weights {
   // The file or the index that was read, for errors.
   const std::filesystem::path& path() const { return path_; }
 
+  // Gives back the memory of one of them; it keeps its values.
+  void release(const TensorView& tensor) const;
+
  private:
   std::filesystem::path path_;
   std::vector<SafetensorsFile> files_;

@@ -229,6 +229,8 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   return result;
 }
 
+void SafetensorsFile::release(const TensorView& tensor) const { file_->release(tensor.bytes); }
+
 void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata) {

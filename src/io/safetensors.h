@@ -54,6 +54,10 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::filesystem::path& path() const { return path_; }
 
+  // Gives back the memory of a tensor that will hardly be read again; it keeps its values. Does
+  // nothing for a tensor of another file.
+  void release(const TensorView& tensor) const;
+
  private:
   SafetensorsFile() = default;
 

@@ -37,10 +37,13 @@ ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64
 
 at::Tensor ResnetBlock::operator()(const at::Tensor& image, const at::Tensor& time,
                                    PatchContext& context) const {
-  at::Tensor hidden = conv1_(norm1_(image, context), context);
-  if (time_projection_) hidden.add_((*time_projection_)(time).unsqueeze(2).unsqueeze(3));
-  hidden = conv2_(norm2_(hidden, context), context);
-  return hidden.add_(shortcut_ ? as_image((*shortcut_)(as_tokens(image)), image.size(2)) : image);
+  const at::Tensor shift = time_projection_ ? (*time_projection_)(time) : at::Tensor();
+  const at::Tensor hidden = conv1_(norm1_(image, context), context, shift);
+  const at::Tensor normal = norm2_(hidden, context);
+  if (!shortcut_) return conv2_(normal, context).add_(image);
+  at::Tensor sum = as_image((*shortcut_)(as_tokens(image)), image.size(2));
+  conv2_.add_to(sum, normal, context);
+  return sum;
 }
 
 Upsampler::Upsampler(const WeightScope& weights, std::int64_t channels, int level,

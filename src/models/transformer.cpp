@@ -1,7 +1,5 @@
 #include "models/transformer.h"
 
-#include <ATen/ops/gelu.h>
-
 #include "models/layers.h"
 
 namespace pcpp {
@@ -26,19 +24,14 @@ TransformerBlock::TransformerBlock(const WeightScope& weights, std::int64_t widt
       norm2_(weights.scope("norm2"), width, kLayerNormEpsilon),
       cross_attention_(weights.scope("attn2"), width, text_width, heads, sites),
       norm3_(weights.scope("norm3"), width, kLayerNormEpsilon),
-      expand_(weights.scope("ff").scope("net").scope(0).scope("proj"), width, 8 * width),
+      expand_(weights.scope("ff").scope("net").scope(0).scope("proj"), width, 4 * width),
       contract_(weights.scope("ff").scope("net").scope(2), 4 * width, width) {}
 
 at::Tensor TransformerBlock::operator()(const at::Tensor& tokens, const at::Tensor& text,
                                         PatchContext& context) const {
   at::Tensor hidden = self_attention_(norm1_(tokens), context).add_(tokens);
   hidden = cross_attention_(norm2_(hidden), text, context).add_(hidden);
-  return feed_forward(norm3_(hidden)).add_(hidden);
-}
-
-at::Tensor TransformerBlock::feed_forward(const at::Tensor& tokens) const {
-  const std::vector<at::Tensor> halves = expand_(tokens).chunk(2, -1);
-  return contract_(at::gelu(halves[1]).mul_(halves[0]));
+  return contract_(expand_(norm3_(hidden))).add_(hidden);
 }
 
 Transformer::Transformer(const WeightScope& weights, const TransformerOptions& options, int level,

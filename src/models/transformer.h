@@ -27,14 +27,12 @@ class TransformerBlock {
                         PatchContext& context) const;
 
  private:
-  at::Tensor feed_forward(const at::Tensor& tokens) const;
-
   LayerNorm norm1_;
   SelfAttention self_attention_;
   LayerNorm norm2_;
   CrossAttention cross_attention_;
   LayerNorm norm3_;
-  Linear expand_;
+  Geglu expand_;
   Linear contract_;
 };
 

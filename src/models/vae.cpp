@@ -100,7 +100,7 @@ class ImageAttention {
   at::Tensor operator()(const at::Tensor& image, PatchContext& context) const {
     const at::Tensor tokens = as_tokens(norm_(image, context));
     const at::Tensor key_value = at::linear(tokens, key_value_weight_, key_value_bias_);
-    return as_image(out_(attend(query_(tokens), key_value, 1)), image.size(2)).add_(image);
+    return as_image(out_(attend(query_(tokens), {{key_value}}, 1)), image.size(2)).add_(image);
   }
 
   at::ScalarType dtype() const { return key_value_weight_.scalar_type(); }

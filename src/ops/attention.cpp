@@ -1,29 +1,148 @@
 #include "ops/attention.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "base/check.h"
+#include "kernels/attention.h"
 
 namespace pcpp {
 
 namespace {
 
-// libtorch fills its list of attention implementations at the first call, without a lock. This
-// makes that call once, however many ranks come at the same time.
-void prepare_attention() {
-  static const at::Tensor result = [] {
-    const at::Tensor zero = at::zeros({1, 1, 1, 1});
-    return at::scaled_dot_product_attention(zero, zero, zero);
-  }();
+AttentionElement element_of(const at::Tensor& tensor) {
+  if (tensor.scalar_type() == at::kFloat) return AttentionElement::float32;
+  check<std::logic_error>(tensor.scalar_type() == at::kBFloat16,
+                          "attention computes in float32 or bfloat16");
+  return AttentionElement::bfloat16;
 }
 
-// Tokens in the image's order: [batch, above + own + below, width].
-at::Tensor joined(const at::Tensor& own, const Neighbours& neighbours) {
-  if (neighbours.above.empty() && neighbours.below.empty()) return own;
-  std::vector<at::Tensor> parts = neighbours.above;
-  parts.push_back(own);
-  parts.insert(parts.end(), neighbours.below.begin(), neighbours.below.end());
-  return at::cat(parts, 1);
+// A block of a segment's keys.
+struct Block {
+  const KeyValues* segment;
+  std::int64_t first;
+  std::int64_t keys;
+};
+
+std::vector<Block> blocks_of(const std::vector<KeyValues>& segments) {
+  std::vector<Block> blocks;
+  for (const KeyValues& segment : segments) {
+    const std::int64_t rows = segment.rows.size(1);
+    for (std::int64_t first = 0; first < rows; first += kAttentionKeys) {
+      blocks.push_back({&segment, first, std::min(kAttentionKeys, rows - first)});
+    }
+  }
+  return blocks;
+}
+
+at::Tensor bytes(std::int64_t count) { return at::empty({count}, at::kByte); }
+
+std::byte* data_of(const at::Tensor& buffer) {
+  return static_cast<std::byte*>(buffer.mutable_data_ptr());
+}
+
+// Attention of one call, for some heads at a time: as many as there are threads, so that what is
+// packed stays near the cores.
+class HeadGroups {
+ public:
+  HeadGroups(const at::Tensor& query, const std::vector<KeyValues>& segments, std::int64_t heads)
+      : kernel_(attention_kernel(element_of(query), vector_level())),
+        query_(query),
+        output_(at::empty(query.sizes(), query.options())),
+        blocks_(blocks_of(segments)),
+        heads_(heads),
+        size_(query.size(2) / heads),
+        packed_bytes_(kernel_.packed_bytes(size_)) {
+    check<std::logic_error>(!blocks_.empty(), "attention was given no keys");
+  }
+
+  at::Tensor run() const {
+    const std::int64_t all = query_.size(0) * heads_;
+    const std::int64_t group = std::min<std::int64_t>(at::get_num_threads(), all);
+    const at::Tensor packed = bytes(group * block_count() * packed_bytes_);
+    const std::int64_t scratch_bytes = kernel_.scratch_bytes(size_);
+    const at::Tensor scratch = bytes(at::get_num_threads() * scratch_bytes);
+    for (std::int64_t first = 0; first < all; first += group) {
+      const std::int64_t count = std::min(group, all - first);
+      at::parallel_for(0, count * block_count(), 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) pack(first, i, data_of(packed));
+      });
+      at::parallel_for(0, count * query_blocks(), 1, [&](std::int64_t begin, std::int64_t end) {
+        std::byte* own_scratch = data_of(scratch) + at::get_thread_num() * scratch_bytes;
+        for (std::int64_t i = begin; i < end; ++i) {
+          attend(first + i / query_blocks(), i % query_blocks() * kAttentionQueries,
+                 packed_keys(data_of(packed), i / query_blocks()), own_scratch);
+        }
+      });
+    }
+    return output_;
+  }
+
+ private:
+  std::int64_t block_count() const { return static_cast<std::int64_t>(blocks_.size()); }
+  std::int64_t query_blocks() const {
+    return (query_.size(1) + kAttentionQueries - 1) / kAttentionQueries;
+  }
+
+  // Bytes before row `row` of head `head` of all heads of the batch; `skipped` heads lie before
+  // those in each row.
+  std::int64_t offset(const at::Tensor& tensor, std::int64_t head, std::int64_t row,
+                      std::int64_t skipped) const {
+    const std::int64_t elements = head / heads_ * tensor.stride(0) + row * tensor.stride(1) +
+                                  (skipped + head % heads_) * size_;
+    return elements * static_cast<std::int64_t>(tensor.element_size());
+  }
+  AttentionRows rows(const at::Tensor& tensor, std::int64_t head, std::int64_t row,
+                     std::int64_t skipped) const {
+    const auto* data = static_cast<const std::byte*>(tensor.const_data_ptr());
+    return {data + offset(tensor, head, row, skipped), tensor.stride(1)};
+  }
+
+  void pack(std::int64_t first_head, std::int64_t index, std::byte* packed) const {
+    const Block& block = blocks_[static_cast<std::size_t>(index % block_count())];
+    const std::int64_t head = first_head + index / block_count();
+    kernel_.pack(rows(block.segment->rows, head, block.first, 0),
+                 rows(block.segment->rows, head, block.first, heads_), block.keys, size_,
+                 packed + index * packed_bytes_);
+  }
+
+  std::vector<PackedKeys> packed_keys(const std::byte* packed, std::int64_t index) const {
+    std::vector<PackedKeys> result;
+    const std::byte* data = packed + index * block_count() * packed_bytes_;
+    for (const Block& block : blocks_) {
+      result.push_back({data, block.keys, block.segment->log_weight});
+      data += packed_bytes_;
+    }
+    return result;
+  }
+
+  void attend(std::int64_t head, std::int64_t row, const std::vector<PackedKeys>& keys,
+              std::byte* scratch) const {
+    kernel_.attend(rows(query_, head, row, 0), std::min(kAttentionQueries, query_.size(1) - row),
+                   size_, keys.data(), block_count(),
+                   data_of(output_) + offset(output_, head, row, 0), output_.stride(1), scratch);
+  }
+
+  AttentionKernel kernel_;
+  const at::Tensor& query_;
+  at::Tensor output_;
+  std::vector<Block> blocks_;
+  std::int64_t heads_;
+  std::int64_t size_;
+  std::int64_t packed_bytes_;
+};
+
+void check_rows(const at::Tensor& rows, const at::Tensor& query, std::int64_t width) {
+  check<std::logic_error>(
+      rows.dim() == 3 && rows.size(0) == query.size(0) && rows.size(2) == width &&
+          rows.stride(2) == 1 && rows.scalar_type() == query.scalar_type(),
+      "attention was given tokens that are not [{}, n, {}] of the queries' type with contiguous "
+      "rows",
+      query.size(0), width);
 }
 
 }  // namespace
@@ -34,13 +153,20 @@ SelfAttention::SelfAttention(const WeightScope& weights, std::int64_t width, std
       key_value_(weights.scope("to_k"), weights.scope("to_v"), width, width),
       out_(weights.scope("to_out").scope(0), width, width),
       heads_(heads),
+      pooled_site_(sites.add({weights.path(), SiteKind::pooled, level, 2 * width})),
       site_(sites.add({weights.path(), SiteKind::attention, level, 2 * width})) {}
 
 at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& context) const {
-  const at::Tensor key_value = key_value_(tokens).contiguous();  // [batch, tokens, 2 width]
-  const Neighbours neighbours = context.exchange_tokens(site_, key_value);
-  const at::Tensor all = joined(key_value, neighbours);
-  return out_(attend(query_(tokens), all, heads_));
+  const at::Tensor own = key_value_(tokens).contiguous();  // [batch, tokens, 2 width]
+  const Neighbours neighbours = context.exchange_tokens(pooled_site_, site_, own);
+  std::vector<KeyValues> segments;
+  for (const at::Tensor& above : neighbours.above) segments.push_back({above});
+  segments.push_back({own});
+  for (const at::Tensor& below : neighbours.below) segments.push_back({below});
+  for (const PooledTokens& far : neighbours.pooled) {
+    segments.push_back({far.rows, std::log(static_cast<float>(far.tokens))});
+  }
+  return out_(attend(query_(tokens), segments, heads_));
 }
 
 CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
@@ -55,18 +181,18 @@ at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const at::Tensor
                                       PatchContext& context) const {
   at::Tensor& key_value = context.text_slot(text_slot_);
   if (!key_value.defined()) key_value = key_value_(text);  // [batch, text tokens, 2 width]
-  return out_(attend(query_(tokens), key_value, heads_));
+  return out_(attend(query_(tokens), {{key_value}}, heads_));
 }
 
-at::Tensor attend(const at::Tensor& query, const at::Tensor& key_value, std::int64_t heads) {
-  prepare_attention();
-  const std::int64_t batch = query.size(0);
-  const std::int64_t size = query.size(2) / heads;
-  const at::Tensor split = key_value.view({batch, key_value.size(1), 2, heads, size});
-  const at::Tensor output = at::scaled_dot_product_attention(
-      query.view({batch, query.size(1), heads, size}).transpose(1, 2),  // [batch, heads, n, size]
-      split.select(2, 0).transpose(1, 2), split.select(2, 1).transpose(1, 2));
-  return output.transpose(1, 2).reshape(query.sizes());
+at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
+                  std::int64_t heads) {
+  check<std::logic_error>(heads > 0 && query.size(-1) % heads == 0,
+                          "attention was given queries of {} elements, which are not {} heads",
+                          query.size(-1), heads);
+  check_rows(query, query, query.size(-1));
+  for (const KeyValues& segment : segments) check_rows(segment.rows, query, 2 * query.size(2));
+  const HeadGroups groups(query, segments, heads);
+  return groups.run();
 }
 
 }  // namespace pcpp

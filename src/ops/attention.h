@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "ops/linear.h"
 #include "ops/patch_context.h"
@@ -14,10 +15,10 @@
 namespace pcpp {
 
 // Queries of the own band; keys and values of the own band and of what the context returns of the
-// others, in the image's order. Immutable.
+// others, each pooled token counted as often as it stands for one. Immutable.
 class SelfAttention {
  public:
-  // Takes to_q, to_k, to_v [width, width], to_out.0 with bias; registers its site at `level`.
+  // Takes to_q, to_k, to_v [width, width], to_out.0 with bias; registers its sites at `level`.
   SelfAttention(const WeightScope& weights, std::int64_t width, std::int64_t heads, int level,
                 SiteRegistry& sites);
   // [batch, tokens, width] to the same.
@@ -28,6 +29,7 @@ class SelfAttention {
   Linear key_value_;
   Linear out_;
   std::int64_t heads_;
+  SiteId pooled_site_;
   SiteId site_;
 };
 
@@ -49,9 +51,20 @@ class CrossAttention {
   int text_slot_;
 };
 
-// Softmax(q k^T / sqrt(head size)) v for q [batch, n, heads * size] and key_value
-// [batch, m, 2 * heads * size] (keys, then values); returns [batch, n, heads * size].
-at::Tensor attend(const at::Tensor& query, const at::Tensor& key_value, std::int64_t heads);
+// Keys and values of some tokens [batch, m, 2 * heads * size]: all keys of a token, then all
+// values.
+struct KeyValues {
+  at::Tensor rows;
+  // Added to the scores of all its keys: log m where every token stands for m.
+  float log_weight = 0;
+};
+
+// softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all
+// segments, which lie where they are: there is no concatenation. Returns [batch, n, heads * size].
+// float32 or bfloat16, sums in float32; only the last dimensions must be contiguous. There must be
+// at least one key. The result is the same for any number of threads, to the bit.
+at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
+                  std::int64_t heads);
 
 }  // namespace pcpp
 

@@ -1,57 +1,17 @@
 #include "ops/conv2d.h"
 
-#include <ATen/Context.h>
-#include <ATen/core/List.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/mkldnn_reorder_conv2d_weight.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <optional>
-#include <string_view>
 #include <utility>
+
+#include "ops/onednn.h"
 
 namespace pcpp {
 
 namespace {
-
-// oneDNN's convolution behind libtorch's dispatcher, which its C++ headers do not declare.
-at::Tensor convolve_packed(const at::Tensor& input, const at::Tensor& weight,
-                           const at::Tensor& bias, at::IntArrayRef padding,
-                           at::IntArrayRef stride) {
-  using Signature =
-      at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                 at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, std::int64_t, std::string_view,
-                 c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
-  static const auto convolution = c10::Dispatcher::singleton()
-                                      .findSchemaOrThrow("mkldnn::_convolution_pointwise", "")
-                                      .typed<Signature>();
-  return convolution.call(input, weight, bias, padding, stride, {1, 1}, 1, "none",
-                          c10::List<std::optional<at::Scalar>>(), "");
-}
-
-// Two weights lie alike where oneDNN describes them by the same bytes.
-at::Tensor descriptor_of(const at::Tensor& packed) {
-  static const auto descriptor = c10::Dispatcher::singleton()
-                                     .findSchemaOrThrow("mkldnn::_get_mkldnn_serialized_md", "")
-                                     .typed<at::Tensor(const at::Tensor&)>();
-  return descriptor.call(packed);
-}
-
-bool can_pack(at::ScalarType dtype) {
-  c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
-  if (!at::globalContext().userEnabledMkldnn() ||
-      !dispatcher.findSchema({"mkldnn::_convolution_pointwise", ""}) ||
-      !dispatcher.findSchema({"mkldnn::_get_mkldnn_serialized_md", ""})) {
-    return false;
-  }
-  if (dtype == at::kFloat) return true;
-  const auto supports_bfloat16 = dispatcher.findSchema({"mkldnn::_is_mkldnn_bf16_supported", ""});
-  return dtype == at::kBFloat16 && supports_bfloat16 && supports_bfloat16->typed<bool()>().call();
-}
 
 // `input` between the neighbours' rows, with zeros for a row that is asked for and not there.
 at::Tensor between_rows(const at::Tensor& input, const Neighbours& halo, std::int64_t rows_above,
@@ -80,7 +40,7 @@ Kernel3x3::Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t o
                      std::int64_t stride)
     : bias_(weights.take("bias", {out})), stride_(stride) {
   at::Tensor weight = weights.take("weight", {out, in, 3, 3});
-  if (can_pack(weight.scalar_type())) {
+  if (onednn_serves(weight)) {
     packed_ = std::make_unique<Packed>();
     packed_->dense = std::move(weight);
   } else {
@@ -94,12 +54,11 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
   const auto known = packed_->layout_of.find(size);
   if (known != packed_->layout_of.end()) return packed_->layouts[known->second].weight;
 
-  const c10::InferenceMode ordinary_tensors(false);
   std::vector<Layout>& layouts = packed_->layouts;
   const at::Tensor dense = layouts.empty() ? packed_->dense : layouts.front().weight.to_dense();
-  const at::Tensor weight = at::mkldnn_reorder_conv2d_weight(
-      dense.to_mkldnn(), {vertical_padding, 1}, {stride_, stride_}, {1, 1}, 1, input.sizes());
-  const at::Tensor descriptor = descriptor_of(weight);
+  const at::Tensor weight =
+      pack_convolution(dense, {vertical_padding, 1}, {stride_, stride_}, input.sizes());
+  const at::Tensor descriptor = layout_of(weight);
   const auto same = std::find_if(layouts.begin(), layouts.end(), [&](const Layout& layout) {
     return at::equal(layout.descriptor, descriptor);
   });
@@ -110,13 +69,30 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
   return weight;
 }
 
-at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding) const {
+at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding,
+                                 const at::Tensor& shift) const {
   const std::int64_t padding[] = {vertical_padding, 1};
   const std::int64_t stride[] = {stride_, stride_};
-  const at::Tensor output = packed_ ? convolve_packed(input, packed_weight(input, vertical_padding),
-                                                      bias_, padding, stride)
-                                    : at::conv2d(input, weight_, bias_, stride, padding);
-  return output.contiguous(at::MemoryFormat::ChannelsLast);
+  const bool one_shift = shift.defined() && shift.size(0) == 1;
+  const at::Tensor bias = one_shift ? bias_.add(shift.select(0, 0)) : bias_;
+  at::Tensor output = packed_ ? convolve_packed(input, packed_weight(input, vertical_padding), bias,
+                                                padding, stride)
+                              : at::conv2d(input, weight_, bias, stride, padding);
+  output = output.contiguous(at::MemoryFormat::ChannelsLast);
+  if (shift.defined() && !one_shift) output.add_(shift.unsqueeze(2).unsqueeze(3));
+  return output;
+}
+
+void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input,
+                       std::int64_t vertical_padding) const {
+  const std::int64_t padding[] = {vertical_padding, 1};
+  const std::int64_t stride[] = {stride_, stride_};
+  if (packed_) {
+    add_convolved_packed(sum, input, packed_weight(input, vertical_padding), bias_, padding,
+                         stride);
+  } else {
+    sum.add_(at::conv2d(input, weight_, bias_, stride, padding));
+  }
 }
 
 Conv3x3::Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int stride,
@@ -126,11 +102,23 @@ Conv3x3::Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, 
       // that a stride of 2 reads is its own.
       site_(sites.add({weights.path(), SiteKind::halo, level, in, 1, stride == 1 ? 1 : 0})) {}
 
-at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context) const {
+std::pair<at::Tensor, std::int64_t> Conv3x3::with_halo(const at::Tensor& input,
+                                                       PatchContext& context) const {
   const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
   const Neighbours halo = context.exchange_halo(site_, dense);
-  if (halo.above.empty() && halo.below.empty()) return kernel_(dense, 1);
-  return kernel_(between_rows(dense, halo, 1, 1), 0);
+  if (halo.above.empty() && halo.below.empty()) return {dense, 1};
+  return {between_rows(dense, halo, 1, 1), 0};
+}
+
+at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context,
+                               const at::Tensor& shift) const {
+  const auto [rows, vertical_padding] = with_halo(input, context);
+  return kernel_(rows, vertical_padding, shift);
+}
+
+void Conv3x3::add_to(at::Tensor& sum, const at::Tensor& input, PatchContext& context) const {
+  const auto [rows, vertical_padding] = with_halo(input, context);
+  kernel_.add_to(sum, rows, vertical_padding);
 }
 
 ConvIn::ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out)

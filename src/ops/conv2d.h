@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "ops/patch_context.h"
@@ -26,8 +27,12 @@ class Kernel3x3 {
   Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, std::int64_t stride);
 
   // The convolution of a channels-last input with zeros to the left and right and, where
-  // `vertical_padding` is 1, above and below. Channels-last.
-  at::Tensor operator()(const at::Tensor& input, std::int64_t vertical_padding) const;
+  // `vertical_padding` is 1, above and below. Channels-last. `shift` [1 or batch, out], where it is
+  // defined, is added to every pixel.
+  at::Tensor operator()(const at::Tensor& input, std::int64_t vertical_padding,
+                        const at::Tensor& shift = {}) const;
+  // Adds the convolution to `sum`, channels-last, which nothing else may look into.
+  void add_to(at::Tensor& sum, const at::Tensor& input, std::int64_t vertical_padding) const;
 
  private:
   using InputSize = std::array<std::int64_t, 4>;  // batch, rows, columns, vertical padding
@@ -59,10 +64,17 @@ class Conv3x3 {
           SiteRegistry& sites);
 
   // [batch, in, rows, columns] channels-last -> [batch, out, rows / stride, columns / stride],
-  // rounded up.
-  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
+  // rounded up; with `shift` [1 or batch, out], where it is defined, added to every pixel.
+  at::Tensor operator()(const at::Tensor& input, PatchContext& context,
+                        const at::Tensor& shift = {}) const;
+  // Adds the same to `sum`, channels-last, which nothing else may look into.
+  void add_to(at::Tensor& sum, const at::Tensor& input, PatchContext& context) const;
 
  private:
+  // What the kernel reads, and its vertical padding.
+  std::pair<at::Tensor, std::int64_t> with_halo(const at::Tensor& input,
+                                                PatchContext& context) const;
+
   Kernel3x3 kernel_;
   SiteId site_;
 };

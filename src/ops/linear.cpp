@@ -1,24 +1,87 @@
 #include "ops/linear.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 
+#include <algorithm>
+#include <stdexcept>
+
+#include "base/check.h"
+#include "kernels/geglu.h"
+#include "ops/onednn.h"
+
 namespace pcpp {
+
+namespace {
+
+// Of a product of Geglu: below the size from which malloc takes fresh pages for every tensor.
+constexpr std::int64_t kProductBytes = std::int64_t{1} << 24;
+
+// Elements that are worth handing to another thread.
+constexpr std::int64_t kGrainElements = std::int64_t{1} << 15;
+
+template <typename T>
+void gate_rows(const at::Tensor& product, const at::Tensor& output) {
+  const std::int64_t width = output.size(1);
+  const auto* source = static_cast<const T*>(product.const_data_ptr());
+  auto* target = static_cast<T*>(output.mutable_data_ptr());
+  at::parallel_for(0, output.size(0), kGrainElements / width + 1,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     geglu(source + 2 * begin * width, target + begin * width, end - begin, width);
+                   });
+}
+
+}  // namespace
 
 Linear::Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bias bias, Kind kind)
     : weight_(kind == Kind::linear ? weights.take("weight", {out, in})
                                    : weights.take("weight", {out, in, 1, 1}).reshape({out, in})) {
   if (bias == Bias::yes) bias_ = weights.take("bias", {out});
+  pack();
 }
 
 Linear::Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
                std::int64_t out_each)
     : weight_(at::cat({first.take("weight", {out_each, in}), second.take("weight", {out_each, in})},
-                      0)) {}
+                      0)) {
+  pack();
+}
+
+void Linear::pack() {
+  packed_ = onednn_serves(weight_);
+  if (packed_) weight_ = pack_linear(weight_);
+}
 
 at::Tensor Linear::operator()(const at::Tensor& input) const {
-  return at::linear(input, weight_, bias_);
+  return packed_ ? linear_packed(input, weight_, bias_) : at::linear(input, weight_, bias_);
+}
+
+Geglu::Geglu(const WeightScope& weights, std::int64_t in, std::int64_t out)
+    : product_(weights, in, 2 * out), out_(out) {}
+
+at::Tensor Geglu::operator()(const at::Tensor& input) const {
+  at::Tensor output = at::empty({input.size(0), input.size(1), out_}, input.options());
+  if (output.is_meta()) return output;
+  const at::Tensor source = input.flatten(0, 1);
+  const at::Tensor target = output.flatten(0, 1);
+  const auto row_bytes =
+      static_cast<std::int64_t>(2 * out_ * c10::elementSize(output.scalar_type()));
+  const std::int64_t block = std::max<std::int64_t>(1, kProductBytes / row_bytes);
+  for (std::int64_t row = 0; row < source.size(0); row += block) {
+    const std::int64_t rows = std::min(block, source.size(0) - row);
+    const at::Tensor product = product_(source.narrow(0, row, rows)).contiguous();
+    if (product.scalar_type() == at::kFloat) {
+      gate_rows<float>(product, target.narrow(0, row, rows));
+    } else {
+      check<std::logic_error>(product.scalar_type() == at::kBFloat16,
+                              "GEGLU computes in float32 or bfloat16");
+      gate_rows<Bfloat16>(product, target.narrow(0, row, rows));
+    }
+  }
+  return output;
 }
 
 LayerNorm::LayerNorm(const WeightScope& weights, std::int64_t width, double epsilon)

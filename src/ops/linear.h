@@ -10,8 +10,8 @@
 
 namespace pcpp {
 
-// y = x W^T + b over the last dimension. A 1x1 convolution's weight [out, in, 1, 1] is read as
-// [out, in].
+// y = x W^T + b over the last dimension, with W in the layout that the library computes with. A 1x1
+// convolution's weight [out, in, 1, 1] is read as [out, in].
 class Linear {
  public:
   enum class Bias { yes, no };
@@ -25,8 +25,26 @@ class Linear {
   at::Tensor operator()(const at::Tensor& input) const;
 
  private:
-  at::Tensor weight_;
+  void pack();
+
+  at::Tensor weight_;  // as oneDNN lays it out where `packed_`
   at::Tensor bias_;
+  bool packed_ = false;
+};
+
+// GEGLU: (x V^T + b) * gelu(x G^T + c), where `weight` holds V, then G, and `bias` b, then c.
+class Geglu {
+ public:
+  // Takes `weight` [2 * out, in] and `bias` [2 * out].
+  Geglu(const WeightScope& weights, std::int64_t in, std::int64_t out);
+
+  // [batch, tokens, in] contiguous -> [batch, tokens, out], some tokens at a time: the product,
+  // twice as wide as the result, is never there as a whole.
+  at::Tensor operator()(const at::Tensor& input) const;
+
+ private:
+  Linear product_;
+  std::int64_t out_;
 };
 
 class LayerNorm {

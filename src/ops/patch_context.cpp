@@ -1,8 +1,11 @@
 #include "ops/patch_context.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/mean.h>
 
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 
@@ -20,6 +23,38 @@ at::Tensor tensor_over(const Piece& piece, at::IntArrayRef sizes, at::IntArrayRe
                        const at::TensorOptions& options) {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): from_blob knows no constant memory.
   return at::from_blob(const_cast<std::byte*>(piece.data), sizes, strides, options);
+}
+
+// [batch, tokens, width] to the means of every `pool` tokens, the last one perhaps of fewer.
+at::Tensor pooled_rows(const at::Tensor& tokens, std::int64_t pool) {
+  const std::int64_t whole = tokens.size(1) / pool;
+  const std::int64_t rest = tokens.size(1) - whole * pool;
+  std::vector<at::Tensor> means;
+  if (whole > 0) {
+    means.push_back(tokens.narrow(1, 0, whole * pool).unflatten(1, {whole, pool}).mean(2));
+  }
+  if (rest > 0) means.push_back(tokens.narrow(1, whole * pool, rest).mean(1, true));
+  return at::cat(means, 1);
+}
+
+// `rows` are the pooled ones of `band`; those that stand for unread tokens are added to `far`,
+// which has a part for each number of tokens that they stand for: only at the end of what is unread
+// are these fewer than `pool`.
+void add_unread(std::vector<PooledTokens>& far, const at::Tensor& rows, RowRange band,
+                RowRange read, std::int64_t pool) {
+  RowRange unread = band;
+  if (const RowRange near = intersect(band, read); !near.empty()) {
+    unread =
+        near.begin > band.begin ? RowRange{band.begin, near.begin} : RowRange{near.end, band.end};
+  }
+  const auto tokens = [&](std::int64_t row) {
+    const std::int64_t begin = band.begin + row * pool;
+    return intersect({begin, begin + pool}, unread).size();
+  };
+  for (std::int64_t row = 0, next = 0; row < rows.size(1); row = next) {
+    while (next < rows.size(1) && tokens(next) == tokens(row)) ++next;
+    if (tokens(row) > 0) far.push_back({rows.narrow(1, row, next - row), tokens(row)});
+  }
 }
 
 // The moments that a band can read of the others, weighted by their rows at one level.
@@ -114,14 +149,36 @@ Neighbours PatchContext::exchange_halo(SiteId site, const at::Tensor& own) {
   });
 }
 
-Neighbours PatchContext::exchange_tokens(SiteId site, const at::Tensor& own) {
+Neighbours PatchContext::exchange_tokens(SiteId pooled, SiteId site, const at::Tensor& own) {
   check<std::logic_error>(own.is_contiguous(), "site {} was given tokens that are not contiguous",
                           site);
+  if (cache_ == nullptr) return {};
   const std::int64_t width = own.size(2);
-  return around_band(site, swap(site, own), [&](const Piece& piece) {
+  const auto view = [&](const Piece& piece) {
     return tensor_over(piece, {own.size(0), piece.rows.size(), width},
                        {piece.rows.size() * width, width, 1}, own.options());
-  });
+  };
+  const std::int64_t pool = plan_->pool();
+  // Copies, since the next exchange may take their memory.
+  const Reading far = swap(pooled, pool > 0 ? pooled_rows(own, pool) : own.narrow(1, 0, 0));
+  std::vector<at::Tensor> means;
+  for (const Piece& piece : far.pieces) means.push_back(view(piece).clone());
+  const Reading reading = swap(site, own);
+  Neighbours neighbours = around_band(site, reading, view);
+  RowRange read = plan_->site(site).owned[static_cast<std::size_t>(patch_)];
+  for (const Piece& piece : reading.pieces) {
+    read = {std::min(read.begin, piece.rows.begin), std::max(read.end, piece.rows.end)};
+  }
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    const std::vector<RowRange>& bands = plan_->site(pooled).owned;
+    const auto patch = std::find_if(bands.begin(), bands.end(), [&](const RowRange& rows) {
+      return rows.begin == far.pieces[i].rows.begin && !rows.empty();
+    });
+    add_unread(neighbours.pooled, means[i],
+               plan_->site(site).owned[static_cast<std::size_t>(patch - bands.begin())], read,
+               pool);
+  }
+  return neighbours;
 }
 
 at::Tensor PatchContext::exchange_moments(SiteId site, int level, const at::Tensor& own) {

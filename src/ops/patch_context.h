@@ -13,11 +13,18 @@
 
 namespace pcpp {
 
+// Means of tokens: [batch, n, width], each in place of `tokens` tokens.
+struct PooledTokens {
+  at::Tensor rows;
+  std::int64_t tokens = 1;
+};
+
 // Rows of other patches around a rank's own, as tensors over the cache's memory: to be read before
 // the next exchange of the same context.
 struct Neighbours {
   std::vector<at::Tensor> above;  // [batch, rows, ...] in the image's order
   std::vector<at::Tensor> below;
+  std::vector<PooledTokens> pooled;  // for what is in neither
 };
 
 // One rank's view of one request; used by that rank's thread alone. Operators are shared by all
@@ -44,8 +51,9 @@ class PatchContext {
   Neighbours exchange_halo(SiteId site, const at::Tensor& own);
 
   // `own` [batch, tokens, width] contiguous; returns the other bands' tokens that are read,
-  // [batch, n, width] each.
-  Neighbours exchange_tokens(SiteId site, const at::Tensor& own);
+  // [batch, n, width] each, and pooled ones for those that are not, where the plan has them.
+  // `pooled` is the site of those, registered just before `site`.
+  Neighbours exchange_tokens(SiteId pooled, SiteId site, const at::Tensor& own);
 
   // GroupNorm's moments: `own` [batch, groups, 2] float64, mean and mean of squares, of the band's
   // rows at `level`. Returns the moments to normalise with, of the same shape:

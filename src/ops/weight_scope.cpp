@@ -98,6 +98,7 @@ at::Tensor WeightScope::take(const std::string& name,
   const std::span<float> floats(values.mutable_data_ptr<float>(),
                                 static_cast<std::size_t>(values.numel()));
   to_float(view, source_->name + ": " + full, floats);
+  if (source_->weights) source_->weights->release(view);
   check<CheckpointError>(all_finite(floats),
                          "{}: the tensor {} holds a value that is not a finite float32 number: the "
                          "file is damaged, or its training went astray; get it again",

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/flip.h"
+#include "benchmarks/quality.h"
 #include "examples/process.h"
 #include "pcpp/pcpp.h"
 
@@ -34,9 +36,10 @@ class BenchDenoiseTest : public ::testing::Test {
 
   std::string place(const std::string& name) const { return (folder_ / name).string(); }
 
+  static std::string model() { return (fs::path(PCPP_TEST_DATA) / "models/sd15").string(); }
+
   static Outcome bench(const Words& more) {
-    const std::string model = (fs::path(PCPP_TEST_DATA) / "models/sd15").string();
-    Words words = {PCPP_BENCH_DENOISE, "--model", model,          "--threads", "1", "--repeat", "1",
+    Words words = {PCPP_BENCH_DENOISE, "--model", model(),        "--threads", "1", "--repeat", "1",
                    "--steps",          "4",       "--sync-steps", "1"};
     words.insert(words.end(), more.begin(), more.end());
     return run_process(words);
@@ -67,11 +70,11 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
   }
   for (std::size_t i = 1; i < all.size(); ++i) {
     const json& line = all[i];
-    for (const char* name :
-         {"method",  "ranks",   "partial", "size",           "guidance",   "sync_steps",
-          "dtype",   "threads", "link",    "emulated",       "seconds",    "step_ms",
-          "samples", "speedup", "wait_ms", "bytes_per_step", "peak_bytes", "stale_bytes",
-          "psnr_db", "ssim",    "seam"}) {
+    for (const char* name : {"method",         "ranks",      "partial",     "size",    "guidance",
+                             "sync_steps",     "dtype",      "threads",     "link",    "emulated",
+                             "seconds",        "step_ms",    "samples",     "speedup", "wait_ms",
+                             "bytes_per_step", "peak_bytes", "stale_bytes", "psnr_db", "ssim",
+                             "flip",           "seam",       "seam_single", "picture", "pool"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
@@ -118,6 +121,92 @@ TEST_F(BenchDenoiseTest, ReportsWhatIsSentAndWhatItDoesToThePicture) {
   EXPECT_EQ(split.at("bytes_per_step").at("halo"), 0);
 }
 
+// What all ranks together sent in the first steady step of `bench`'s request, by the library.
+SiteBytes steady_bytes(const std::string& model, int ranks, const ParallelConfig& parallel) {
+  GenerationRequest request;
+  request.prompts = {"a fox"};
+  request.width = 64;
+  request.height = 128;
+  request.steps = 3;
+  request.guidance_scale = 3;
+  request.parallel = parallel;
+  request.parallel.sync_steps = 1;
+  request.decode = false;
+  Pipeline pipeline(model, World(ranks, 1));
+  SiteBytes sum;
+  for (const RankReport& rank : pipeline.generate(request).ranks) {
+    const SiteBytes& sent = rank.steps[1].sent;
+    sum.attention += sent.attention;
+    sum.halo += sent.halo;
+    sum.group_norm += sent.group_norm;
+    sum.gather += sent.gather;
+  }
+  return sum;
+}
+
+TEST_F(BenchDenoiseTest, CountsTheBytesOfEachKindOverAllRanks) {
+  const Outcome outcome = bench({"--methods", "distrifusion,pcpp", "--ranks", "2", "--size",
+                                 "64x128", "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  const std::vector<ParallelConfig> methods = {ParallelConfig::distrifusion(),
+                                               ParallelConfig::pcpp(0.3)};
+  for (std::size_t i = 0; i < methods.size(); ++i) {
+    const SiteBytes expected = steady_bytes(model(), 2, methods[i]);
+    const json& sent = all.at(2 + i).at("bytes_per_step");
+    EXPECT_EQ(sent.at("attention"), expected.attention);
+    EXPECT_EQ(sent.at("halo"), expected.halo);
+    EXPECT_EQ(sent.at("group_norm"), expected.group_norm);
+    EXPECT_EQ(sent.at("gather"), expected.gather);
+    EXPECT_NE(expected.halo, expected.group_norm);
+  }
+}
+
+TEST_F(BenchDenoiseTest, SavesThePicturesThatItsFiguresAreOf) {
+  const Outcome outcome =
+      bench({"--methods", "naive,pcpp", "--ranks", "2", "--size", "64x128", "--link", "none,1",
+             "--pictures", place("pictures"), "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  ASSERT_EQ(all.size(), 6U);
+  const auto picture = [&](const json& line) {
+    return read_png(folder_ / "pictures" / line.at("picture").get<std::string>());
+  };
+  const Image single = picture(all[1]);
+  EXPECT_EQ(all[2].at("picture"), all[3].at("picture"));  // over two links
+  EXPECT_NE(all[2].at("picture"), all[4].at("picture"));
+  for (const std::size_t i : {2U, 4U}) {
+    const Image image = picture(all[i]);
+    EXPECT_EQ(image.height, 128);
+    EXPECT_NEAR(all[i].at("psnr_db"), benchmarks::psnr_db(image, single), 1e-9);
+    EXPECT_NEAR(all[i].at("ssim"), benchmarks::ssim(image, single), 1e-9);
+    EXPECT_NEAR(all[i].at("flip"), benchmarks::flip(image, single), 1e-9);
+    EXPECT_NEAR(all[i].at("seam"), benchmarks::seam(image, {64}), 1e-9);
+    EXPECT_NEAR(all[i].at("seam_single"), benchmarks::seam(single, {64}), 1e-9);
+  }
+  const auto files = std::distance(fs::directory_iterator(folder_ / "pictures"), {});
+  EXPECT_EQ(files, 3);
+}
+
+// A link delivers no byte early, so a step takes at least what its bytes take one way.
+TEST_F(BenchDenoiseTest, EachLineIsMeasuredOverItsOwnLink) {
+  const Outcome outcome =
+      bench({"--methods", "distrifusion,pcpp", "--ranks", "2", "--size", "64x128", "--link",
+             "0.001,none,0.0002", "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  ASSERT_EQ(all.size(), 8U);
+  for (std::size_t i = 2; i < all.size(); ++i) {
+    const json& line = all[i];
+    if (line.at("link").is_null()) continue;
+    double bytes = 0;
+    for (const json& kind : line.at("bytes_per_step")) bytes += kind.get<double>();
+    const double at_least_ms = 1e3 * bytes / 2 / line.at("link_bytes_per_second").get<double>();
+    EXPECT_GE(line.at("step_ms").at("median"), 0.99 * at_least_ms) << line.at("link");
+    EXPECT_GT(at_least_ms, 10);
+  }
+}
+
 TEST_F(BenchDenoiseTest, LinksAreCalledEmulatedAndChangeNoPicture) {
   const Outcome outcome =
       bench({"--methods", "single,pcpp", "--ranks", "2", "--size", "64x128", "--link",
@@ -136,8 +225,11 @@ TEST_F(BenchDenoiseTest, LinksAreCalledEmulatedAndChangeNoPicture) {
 
 TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
-      {"--nonsense"},       {"--methods", "magic"}, {"--partial", "1.5"},   {"--size", "64xfull"},
-      {"--link", "pigeon"}, {"--sync-steps", "3"},  {"--dtype", "float16"}, {"stray"},
+      {"--nonsense"},           {"--methods", "magic"},
+      {"--partial", "1.5"},     {"--pool", "-1"},
+      {"--group-norm", "none"}, {"--size", "64xfull"},
+      {"--link", "pigeon"},     {"--sync-steps", "3"},
+      {"--dtype", "float16"},   {"stray"},
   };
   for (const Words& words : wrong) {
     const Outcome outcome = bench(words);

@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <vector>
 
+#include "benchmarks/flip.h"
 #include "pcpp/error.h"
 
 namespace pcpp::benchmarks {
@@ -31,6 +35,42 @@ Image constant(int width, int height, int value) {
 Image random_picture(std::uint32_t seed) {
   std::mt19937 engine(seed);
   return grey(16, 12, [&](int, int) { return static_cast<int>(engine() % 256); });
+}
+
+// The pictures of tests/reference/quality_make.py: a slope with a disc; the same, moved; with a
+// seam; with noise.
+Image reference_picture(int kind) {
+  Image image{48, 40, {}};
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x) {
+      const int u = kind == 1 ? x + 2 : x;
+      const int v = kind == 1 ? y + 1 : y;
+      const bool inside = (u - 20) * (u - 20) + (v - 18) * (v - 18) < 120;
+      int more = kind == 2 && y >= image.height / 2 ? 12 : 0;
+      if (kind == 3) more = (x * 31 + y * 17 + 7 * x * y) % 41 - 20;
+      for (const int value : {40 + 4 * u, 200 - 3 * v, inside ? 230 : 30 + u + v}) {
+        image.rgb.push_back(static_cast<std::uint8_t>(std::clamp(value + more, 0, 255)));
+      }
+    }
+  }
+  return image;
+}
+
+TEST(Quality, AgreesWithOtherPrograms) {
+  std::ifstream file(PCPP_TEST_DATA "/benchmarks/quality.json");
+  const nlohmann::json cases = nlohmann::json::parse(file);
+  ASSERT_EQ(cases.size(), 4U);
+  for (const nlohmann::json& one : cases) {
+    SCOPED_TRACE(one.dump());
+    const Image picture = reference_picture(one.at("picture"));
+    const Image reference = reference_picture(one.at("reference"));
+    EXPECT_NEAR(flip(picture, reference), one.at("flip").get<double>(), 1e-5);
+    EXPECT_NEAR(ssim(picture, reference), one.at("ssim").get<double>(), 1e-9);
+  }
+}
+
+TEST(Flip, IsNoughtForEqualPictures) {
+  EXPECT_EQ(flip(reference_picture(3), reference_picture(3)), 0);
 }
 
 TEST(Psnr, IsInfiniteForEqualPictures) {
@@ -88,6 +128,7 @@ TEST(Ssim, WeighsTheColoursOfTheLuminance) {
 
 TEST(Quality, RefusesPicturesThatCannotBeCompared) {
   EXPECT_THROW(psnr_db(constant(4, 4, 0), constant(4, 5, 0)), ConfigError);
+  EXPECT_THROW(flip(constant(4, 4, 0), constant(5, 4, 0)), ConfigError);
   EXPECT_THROW(ssim(constant(11, 12, 0), constant(12, 11, 0)), ConfigError);
   EXPECT_THROW(ssim(constant(10, 20, 0), constant(10, 20, 0)), ConfigError);
 }

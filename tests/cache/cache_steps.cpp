@@ -17,21 +17,8 @@ namespace pcpp::testing {
 namespace {
 
 constexpr auto kTimeout = std::chrono::minutes(1);
-constexpr int kSteps = 7;
 constexpr int kSyncSteps = 2;
 constexpr std::byte kOverwritten{0xEE};
-
-// Enough sites for several bundles, of every kind and of three levels.
-std::vector<Site> sites() {
-  std::vector<Site> sites;
-  for (int i = 0; i < 9; ++i) {
-    sites.push_back({"norm", SiteKind::group_norm, i % 3, 2, 0, 0});
-    sites.push_back({"conv", SiteKind::halo, i % 3, 3, 1, 1});
-    sites.push_back({"attn", SiteKind::attention, i % 3, 4, 0, 0});
-    sites.push_back({"down", SiteKind::halo, i % 2, 3, 1, 0});
-  }
-  return sites;
-}
 
 std::byte value_at(int step, SiteId site, std::int64_t branch, std::int64_t row) {
   return static_cast<std::byte>((step * 61 + site * 17 + branch * 101 + row * 7 + 3) % 251);
@@ -62,8 +49,6 @@ void expect_reading(const ExchangePlan& plan, int patch, int step, SiteId site, 
   if (next == owned.begin) next = owned.end;
   ASSERT_EQ(next, reads.end);
 }
-
-StepKind kind_of(int step) { return step < kSyncSteps ? StepKind::synchronous : StepKind::steady; }
 
 // One rank, whose operators all work in the same piece of memory, as an allocator would have it.
 class RankSteps {
@@ -163,6 +148,26 @@ ParallelConfig split(ParallelConfig config) {
 
 }  // namespace
 
+StepKind kind_of(int step) { return step < kSyncSteps ? StepKind::synchronous : StepKind::steady; }
+
+std::vector<Site> sites() {
+  std::vector<Site> sites;
+  for (int i = 0; i < 9; ++i) {
+    sites.push_back({"norm", SiteKind::group_norm, i % 3, 2, 0, 0});
+    sites.push_back({"conv", SiteKind::halo, i % 3, 3, 1, 1});
+    sites.push_back({"attn", SiteKind::pooled, i % 3, 4, 0, 0});
+    sites.push_back({"attn", SiteKind::attention, i % 3, 4, 0, 0});
+    sites.push_back({"down", SiteKind::halo, i % 2, 3, 1, 0});
+  }
+  return sites;
+}
+
+ParallelConfig with_pool(int pool) {
+  ParallelConfig config = ParallelConfig::pcpp();
+  config.pool = pool;
+  return config;
+}
+
 std::vector<std::byte> own_rows(const ExchangePlan& plan, int patch, int step, SiteId site) {
   const SitePlan& site_plan = plan.site(site);
   const RowRange owned = site_plan.owned[static_cast<std::size_t>(patch)];
@@ -190,6 +195,9 @@ std::vector<MethodCase> method_cases() {
           {"naive_3", ParallelConfig::naive(), 3},
           {"distrifusion_4", ParallelConfig::distrifusion(), 4},
           {"distrifusion_6", ParallelConfig::distrifusion(), 6},
+          {"pooled_1", with_pool(1), 2},
+          {"pooled_4", with_pool(4), 4},
+          {"pooled_100", with_pool(100), 5},
           {"pcpp_split_6", split(ParallelConfig::pcpp()), 6},
           {"stale", with_group_norm(GroupNormMode::stale), 3},
           {"local", with_group_norm(GroupNormMode::local), 3},

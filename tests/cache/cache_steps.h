@@ -13,6 +13,14 @@ namespace pcpp::testing {
 
 inline constexpr std::int64_t kRows = 21;
 inline constexpr std::int64_t kColumns = 6;
+inline constexpr int kSteps = 7;
+
+// The first two are synchronous.
+StepKind kind_of(int step);
+
+// Enough sites for several bundles, of every kind and of three levels.
+std::vector<Site> sites();
+ParallelConfig with_pool(int pool);
 
 // Every method and mode that moves rows in a way of its own.
 struct MethodCase {

@@ -8,6 +8,7 @@ namespace pcpp {
 namespace {
 
 const Site kAttention{"attn", SiteKind::attention, 1, 12, 0, 0};
+const Site kPooled{"attn", SiteKind::pooled, 1, 12, 0, 0};
 const Site kConvolution{"conv", SiteKind::halo, 0, 6, 1, 1};
 const Site kDownsampler{"down", SiteKind::halo, 0, 6, 1, 0};
 const Site kGroupNorm{"norm", SiteKind::group_norm, 0, 4, 0, 0};
@@ -46,6 +47,35 @@ TEST(ExchangePlan, UnevenBandsAreCutByTheirOwnHeights) {
   // Bands of 12 and 9 latent rows: 6 and 5 rows at level 1.
   EXPECT_EQ(plan.site(0).owned, (std::vector<RowRange>{{0, 30}, {30, 55}}));
   EXPECT_EQ(plan.site(0).steady_reads, (std::vector<RowRange>{{0, 42}, {15, 55}}));
+}
+
+TEST(ExchangePlan, PooledRowsGoToAllWhoLeaveATokenUnread) {
+  ParallelConfig config = ParallelConfig::pcpp(0.33);
+  config.pool = 8;  // of 20 tokens a band: 3 rows
+  const ExchangePlan plan = plan_for({kPooled, kAttention}, config);
+  EXPECT_EQ(plan.site(0).owned, (std::vector<RowRange>{{0, 3}, {3, 6}, {6, 9}}));
+  for (const StepKind kind : {StepKind::synchronous, StepKind::steady}) {
+    EXPECT_EQ(plan.site(0).reads(kind), (std::vector<RowRange>(3, {0, 9})));
+  }
+  EXPECT_EQ(plan.sent_bytes(1, StepKind::steady).attention, 2 * (6 + 7 + 2 * 3) * (12 * 4));
+  EXPECT_EQ(plan.pool(), 8);
+}
+
+TEST(ExchangePlan, NothingIsPooledThatNobodyReads) {
+  ParallelConfig config = ParallelConfig::pcpp(1);
+  config.pool = 8;
+  // The band between two others reads both whole.
+  EXPECT_EQ(plan_for({kPooled}, config).site(0).steady_reads,
+            (std::vector<RowRange>{{0, 9}, {3, 6}, {0, 9}}));
+  EXPECT_EQ(plan_for({kPooled}, config, 1).pool(), 0);
+  for (ParallelConfig none :
+       {ParallelConfig::pcpp(), ParallelConfig::distrifusion(), ParallelConfig::naive()}) {
+    if (none.reach != Reach::adjacent) none.pool = 8;
+    const ExchangePlan plan = plan_for({kPooled}, none);
+    EXPECT_EQ(plan.pool(), 0);
+    EXPECT_EQ(plan.received_bytes(0, StepKind::steady).attention, 0);
+    EXPECT_EQ(plan.site(0).bundle, -1);
+  }
 }
 
 TEST(ExchangePlan, HalosComeFromNeighboursOnly) {
@@ -95,6 +125,21 @@ TEST(ExchangePlan, CountsBytesByKind) {
   EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather));
 }
 
+TEST(ExchangePlan, EightBitsAValueTravelInSteadySteps) {
+  const std::vector<Site> sites = {kConvolution, kGroupNorm, kPooled, kAttention};
+  ParallelConfig config = ParallelConfig::pcpp(0.33);
+  config.pool = 8;
+  config.row_format = RowFormat::int8;
+  const ExchangePlan plan = plan_for(sites, config);
+  const SiteBytes steady = plan.sent_bytes(1, StepKind::steady);
+  EXPECT_EQ(steady.halo, 2 * 2 * (10 * 6 + 4));  // a scale for each row of 60 values
+  EXPECT_EQ(steady.attention, 2 * (6 + 7 + 2 * 3) * (12 + 4));
+  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 8));
+  EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).halo, 2 * 2 * (10 * 6 * 4));
+  const SiteBytes received = plan.received_bytes(1, StepKind::steady);
+  EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather));
+}
+
 TEST(ExchangePlan, EveryByteSentIsReceived) {
   const std::vector<Site> sites = {kConvolution, kGroupNorm, kAttention, kDownsampler};
   for (const ParallelConfig& config :
@@ -115,6 +160,9 @@ TEST(ExchangePlan, EveryByteSentIsReceived) {
 TEST(ExchangePlan, RefusesSettingsOutOfRange) {
   ParallelConfig config = ParallelConfig::pcpp(1.5);
   EXPECT_THROW(plan_for({kAttention}, config), ConfigError);
+  config = ParallelConfig::pcpp();
+  config.pool = -1;
+  EXPECT_THROW(plan_for({kPooled}, config), ConfigError);
   config = ParallelConfig::pcpp();
   config.sync_steps = -1;
   EXPECT_THROW(plan_for({kAttention}, config), ConfigError);

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cstring>
 #include <memory>
 
 #include "cache/cache_steps.h"
+#include "cache/noise_gather.h"
+#include "kernels/bfloat16.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
@@ -13,8 +17,13 @@ namespace pcpp {
 namespace {
 
 using testing::kColumns;
+using testing::kind_of;
 using testing::kRows;
+using testing::kSteps;
 using testing::own_rows;
+using testing::RandomCourier;
+using testing::sites;
+using testing::with_pool;
 
 constexpr auto kTimeout = std::chrono::minutes(1);
 
@@ -29,6 +38,85 @@ TEST_P(StaleCacheTest, ReadsThisStepsRowsThenExactlyTheStepBeforeWhateverTheDela
 
 INSTANTIATE_TEST_SUITE_P(Methods, StaleCacheTest, ::testing::ValuesIn(testing::method_cases()),
                          [](const auto& suite) { return suite.param.name; });
+
+float float_of(float value) { return value; }
+float float_of(Bfloat16 value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+void assign(float& target, float value) { target = value; }
+void assign(Bfloat16& target, float value) {
+  target.bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+}
+
+// Rows of one value each come back as it, to rounding, so that a row tells whose it is.
+float encoded_value(int step, SiteId site, std::int64_t branch, std::int64_t row) {
+  return static_cast<float>(1 + (step * 61 + site * 17 + branch * 101 + row * 7) % 251);
+}
+
+template <typename Element>
+std::vector<Element> encoded_own(const ExchangePlan& plan, int patch, int step, SiteId id) {
+  const RowRange owned = plan.site(id).owned[static_cast<std::size_t>(patch)];
+  const std::size_t values = static_cast<std::size_t>(plan.site(id).row_bytes) / sizeof(Element);
+  std::vector<Element> own;
+  for (std::int64_t branch = 0; branch < plan.batch(); ++branch) {
+    for (std::int64_t row = owned.begin; row < owned.end; ++row) {
+      Element element;
+      assign(element, encoded_value(step, id, branch, row));
+      own.insert(own.end(), values, element);
+    }
+  }
+  return own;
+}
+
+template <typename Element>
+void run_encoded_steps(const ExchangePlan& plan, Transport& transport) {
+  StaleCache cache(plan, transport, kTimeout);
+  NoiseGather gather(plan, transport, kTimeout);
+  for (int step = 0; step + 1 < kSteps; ++step) {
+    const int read_step = kind_of(step) == StepKind::steady ? step - 1 : step;
+    cache.begin_step(kind_of(step), kind_of(step + 1));
+    for (SiteId id = 0; id < static_cast<SiteId>(plan.sites().size()); ++id) {
+      const std::vector<Element> own = encoded_own<Element>(plan, transport.rank(), step, id);
+      const std::int64_t bytes = static_cast<std::int64_t>(own.size() * sizeof(Element));
+      const Reading reading =
+          cache.swap(id, reinterpret_cast<const std::byte*>(own.data()), bytes / plan.batch());
+      const std::int64_t values =
+          plan.site(id).row_bytes / static_cast<std::int64_t>(sizeof(Element));
+      if (plan.site(id).kind == SiteKind::group_norm) continue;
+      for (const Piece& piece : reading.pieces) {
+        const auto* data = reinterpret_cast<const Element*>(piece.data);
+        for (std::int64_t i = 0; i < plan.batch() * piece.rows.size() * values; ++i) {
+          const std::int64_t row = i / values;
+          const float expected = encoded_value(read_step, id, row / piece.rows.size(),
+                                               piece.rows.begin + row % piece.rows.size());
+          ASSERT_NEAR(float_of(data[i]), expected, expected * 0.003F) << id << ", step " << step;
+        }
+      }
+    }
+    cache.end_step();
+    const std::vector<std::byte> noise(
+        static_cast<std::size_t>(plan.noise_bytes(transport.rank())));
+    gather.run(noise.data());
+    SiteBytes planned = plan.sent_bytes(transport.rank(), kind_of(step));
+    planned.gather = 0;
+    EXPECT_EQ(cache.sent(), planned);
+  }
+}
+
+TEST(StaleCache, ReadsEncodedRowsOfTheStepBefore) {
+  ParallelConfig config = with_pool(4);
+  config.row_format = RowFormat::int8;
+  const Topology topology(3, config.guidance, 2, kRows, 4);
+  RandomCourier random(5);
+  for (const std::int64_t element_bytes : {4, 2}) {
+    const ExchangePlan plan(sites(), topology, config, {kRows, kColumns, 4, 1, element_bytes});
+    LocalHub hub(3, &random);
+    run_ranks(hub, [&](Transport& transport) {
+      element_bytes == 4 ? run_encoded_steps<float>(plan, transport)
+                         : run_encoded_steps<Bfloat16>(plan, transport);
+    });
+  }
+}
 
 TEST(StaleCache, SendsNothingThatNobodyWillRead) {
   const ParallelConfig config = ParallelConfig::pcpp();

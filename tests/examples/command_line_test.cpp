@@ -77,6 +77,7 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
 
   const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("fox.json")));
   EXPECT_EQ(report.at("settings").at("partial"), 0.3);
+  EXPECT_EQ(report.at("settings").at("pool"), 0);
   EXPECT_EQ(report.at("settings").at("ranks"), 2);
   ASSERT_EQ(report.at("ranks").size(), 2U);
   EXPECT_EQ(report.at("ranks")[0].at("rows"), (std::vector<int>{0, 8}));
@@ -171,6 +172,7 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--model", place("nowhere")}, "nowhere"},
       {{"--width", "100"}, "width 100"},
       {{"--partial", "1.5"}, "partial 1.5"},
+      {{"--pool", "-2"}, "-2 tokens to a pooled one"},
       {{"--ranks", "9"}, "9 patches"},
       {{"--sync-steps", "0", "--ranks", "2"}, "0 synchronous steps"},
       {{"--latents", place("broken.safetensors")}, "broken.safetensors"},

@@ -56,6 +56,18 @@ inline std::string read_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// Of the mappings of a file, by the system's own account.
+inline std::size_t resident_bytes(const std::filesystem::path& path) {
+  std::ifstream maps("/proc/self/smaps");
+  std::size_t kilobytes = 0;
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) inside = line.ends_with(path.string());
+    if (inside && line.starts_with("Rss:")) kilobytes += std::stoul(line.substr(4));
+  }
+  return 1024 * kilobytes;
+}
+
 // Expects that `call` throws E, with a text that holds each of `parts`.
 template <typename E, typename Call>
 void expect_error(Call call, std::initializer_list<std::string_view> parts) {

@@ -14,6 +14,7 @@ namespace pcpp {
 namespace {
 
 using testing::expect_error;
+using testing::resident_bytes;
 using testing::safetensors_bytes;
 using testing::TemporaryFolder;
 
@@ -39,6 +40,26 @@ class SafetensorsTest : public ::testing::Test {
 template <typename T>
 TensorView view_of(DType dtype, std::vector<std::int64_t> shape, const std::vector<T>& values) {
   return {dtype, std::move(shape), std::as_bytes(std::span(values))};
+}
+
+TEST_F(SafetensorsTest, GivesTheMemoryOfAReleasedTensorBack) {
+  const std::vector<float> values(1 << 20, 1.5F);
+  const std::vector<float> others(1 << 20, 2.5F);
+  const auto path = folder_.path() / "large.safetensors";
+  write_safetensors(path, {{"a", view_of(DType::f32, {1 << 20}, values)},
+                           {"b", view_of(DType::f32, {1 << 20}, others)}});
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  std::vector<float> read(values.size());
+  for (const char* name : {"a", "b"}) to_float(file.tensors().at(name), name, read);
+  const std::size_t both = resident_bytes(path);
+  EXPECT_GE(both, 8U << 20);
+  file.release(file.tensors().at("a"));
+  EXPECT_LE(resident_bytes(path), both - (4U << 20));
+  EXPECT_GE(resident_bytes(path), (4U << 20) - 65536U);
+  file.release(view_of(DType::f32, {1 << 20}, values));  // not of the file
+  EXPECT_EQ(values[5], 1.5F);
+  to_float(file.tensors().at("a"), "a", read);
+  EXPECT_EQ(read, values);
 }
 
 TEST_F(SafetensorsTest, ReadsWhatTheFormatDescribes) {

@@ -3,13 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
-#include <random>
-#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "support/elements.h"
 
 namespace pcpp {
 namespace {
@@ -23,27 +22,6 @@ struct Case {
 // Every remainder of a vector, of the unrolling and of a tile of channels.
 const std::vector<Case> kCases = {{1, 1, 1},    {7, 6, 3},     {128, 64, 32}, {129, 33, 11},
                                   {66, 515, 5}, {5, 1280, 32}, {30, 96, 1},   {3, 17, 17}};
-
-template <typename T>
-std::vector<T> random_values(std::int64_t count, double mean, double deviation) {
-  std::mt19937_64 random(static_cast<std::uint64_t>(count));
-  std::normal_distribution<double> normal(mean, deviation);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  for (T& value : values) {
-    const auto number = static_cast<float>(normal(random));
-    if constexpr (std::is_same_v<T, float>) {
-      value = number;
-    } else {
-      value.bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(number) >> 16);
-    }
-  }
-  return values;
-}
-
-double exact(float value) { return static_cast<double>(value); }
-double exact(Bfloat16 value) {
-  return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16));
-}
 
 // [groups, 2] of the mean and the mean of squares, in more digits than the kernel has.
 template <typename T>

@@ -1,14 +1,20 @@
 #include "ops/attention.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mean.h>
 #include <ATen/ops/softmax.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <tuple>
+#include <vector>
 
 #include "support/random_weights.h"
 #include "support/run_patches.h"
@@ -119,7 +125,10 @@ class SplitAttention : public testing::TestWithParam<SplitParam> {
 };
 
 TEST_P(SplitAttention, SynchronousStepsEqualTheWhole) {
-  for (const ParallelConfig& config : {ParallelConfig::distrifusion(), ParallelConfig::pcpp()}) {
+  ParallelConfig pooled = ParallelConfig::pcpp();
+  pooled.pool = 3;
+  for (const ParallelConfig& config :
+       {ParallelConfig::distrifusion(), ParallelConfig::pcpp(), pooled}) {
     setup_.parallel = config;
     setup_.parallel.sync_steps = 2;
     const std::vector<at::Tensor> inputs = {tokens(1), tokens(2), tokens(2)};
@@ -163,6 +172,57 @@ TEST_P(SplitAttention, ReachAdjacentReadsThePartialInterval) {
   }
 }
 
+TEST_P(SplitAttention, APoolOfOneTokenIsThatToken) {
+  const at::Tensor before = tokens(2);
+  const at::Tensor now = tokens(3);
+  const RowRange everything{0, now.size(1)};
+  const at::Tensor expected = expected_steady(before, now, [&](std::size_t) { return everything; });
+  for (const double partial : {0.0, 0.3, 1.0}) {
+    setup_.parallel = ParallelConfig::pcpp(partial);
+    setup_.parallel.pool = 1;
+    setup_.parallel.sync_steps = 2;
+    EXPECT_LT(relative_error(run({tokens(1), before, now})[2], expected), kRounding) << partial;
+  }
+}
+
+// Keys and values are linear in the tokens, and a score that counts m times is that of m equal
+// tokens: so every unread token is as good as its pool's mean.
+TEST_P(SplitAttention, PooledTokensStandForTheUnread) {
+  constexpr std::int64_t kTenths = 3;
+  const at::Tensor before = tokens(2);
+  const at::Tensor now = tokens(3);
+  const std::vector<RowRange> all = bands();
+  for (const std::int64_t pool : {2, 7, 1000}) {
+    setup_.parallel = ParallelConfig::pcpp(kTenths / 10.0);
+    setup_.parallel.pool = static_cast<int>(pool);
+    setup_.parallel.sync_steps = 2;
+    const at::Tensor means = before.clone();
+    for (const RowRange& band : all) {
+      for (std::int64_t begin = band.begin; begin < band.end; begin += pool) {
+        const std::int64_t count = std::min(pool, band.end - begin);
+        means.narrow(1, begin, count).copy_(before.narrow(1, begin, count).mean(1, true));
+      }
+    }
+    std::vector<at::Tensor> parts;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      at::Tensor read = means.clone();
+      const auto give = [&](const at::Tensor& from, std::int64_t begin, std::int64_t end) {
+        read.slice(1, begin, end).copy_(from.slice(1, begin, end));
+      };
+      give(now, all[i].begin, all[i].end);
+      if (i > 0) {
+        give(before, (10 * all[i].begin - kTenths * all[i - 1].size()) / 10, all[i].begin);
+      }
+      if (i + 1 < all.size()) {
+        give(before, all[i].end, (10 * all[i].end + kTenths * all[i + 1].size()) / 10);
+      }
+      parts.push_back(reference(weights_, now.slice(1, all[i].begin, all[i].end), read));
+    }
+    EXPECT_LT(relative_error(run({tokens(1), before, now})[2], at::cat(parts, 1)), kRounding)
+        << pool;
+  }
+}
+
 TEST_P(SplitAttention, ReachNoneAttendsToTheOwnBandAlone) {
   setup_.parallel = ParallelConfig::naive();
   const at::Tensor now = tokens(3);
@@ -185,11 +245,14 @@ TEST(SelfAttention, WholeImageEqualsTheDefinition) {
   PatchContext whole;
   EXPECT_LT(relative_error(attention(tokens, whole), reference(weights, tokens, tokens)),
             kRounding);
-  ASSERT_EQ(sites.sites().size(), 1U);
-  EXPECT_EQ(sites.sites()[0].name, "attn");
-  EXPECT_EQ(sites.sites()[0].kind, SiteKind::attention);
-  EXPECT_EQ(sites.sites()[0].level, 2);
-  EXPECT_EQ(sites.sites()[0].width, 2 * kWidth);
+  ASSERT_EQ(sites.sites().size(), 2U);
+  EXPECT_EQ(sites.sites()[0].kind, SiteKind::pooled);
+  EXPECT_EQ(sites.sites()[1].kind, SiteKind::attention);
+  for (const Site& site : sites.sites()) {
+    EXPECT_EQ(site.name, "attn");
+    EXPECT_EQ(site.level, 2);
+    EXPECT_EQ(site.width, 2 * kWidth);
+  }
 }
 
 TEST(CrossAttention, ReadsTheTextThatTheRequestBeganWith) {
@@ -220,6 +283,112 @@ TEST(SelfAttention, Bfloat16IsWithinItsRounding) {
   EXPECT_LT(relative_error(attention(tokens.to(at::kBFloat16), whole),
                            reference(weights, tokens, tokens)),
             2e-2);
+}
+
+// heads, size, type, relative bound.
+using AttendParam = std::tuple<std::int64_t, std::int64_t, at::ScalarType, double>;
+
+class Attend : public testing::TestWithParam<AttendParam> {
+ protected:
+  static std::int64_t heads() { return std::get<0>(GetParam()); }
+  static std::int64_t width() { return heads() * std::get<1>(GetParam()); }
+  static double bound() { return std::get<3>(GetParam()); }
+  static at::Tensor rows(std::uint64_t seed, std::int64_t count, std::int64_t elements) {
+    return random_tensor(seed, {2, count, elements}).to(std::get<2>(GetParam()));
+  }
+
+  static at::Tensor heads_of(const at::Tensor& tokens) {
+    return tokens.to(at::kDouble).unflatten(2, {heads(), -1}).transpose(1, 2);
+  }
+  // The definition, in float64, over the segments joined.
+  static at::Tensor expected(const at::Tensor& query, const std::vector<KeyValues>& segments) {
+    std::vector<at::Tensor> rows;
+    std::vector<at::Tensor> weights;
+    for (const KeyValues& segment : segments) {
+      rows.push_back(segment.rows);
+      weights.push_back(at::full({segment.rows.size(1)}, segment.log_weight, at::kDouble));
+    }
+    const std::vector<at::Tensor> parts = at::cat(rows, 1).chunk(2, 2);
+    const double size = static_cast<double>(std::get<1>(GetParam()));
+    const at::Tensor scores =
+        at::matmul(heads_of(query), heads_of(parts[0]).transpose(2, 3)) / std::sqrt(size) +
+        at::cat(weights);
+    return at::matmul(at::softmax(scores, -1), heads_of(parts[1])).transpose(1, 2).flatten(2);
+  }
+};
+
+TEST_P(Attend, SegmentsEqualTheirConcatenation) {
+  const at::Tensor query = rows(1, 150, width());
+  const at::Tensor all = rows(2, 300, 2 * width());
+  const std::vector<std::vector<std::int64_t>> cuts = {
+      {300}, {0, 300}, {77, 223}, {1, 298, 1}, {130, 0, 170}};
+  for (const std::vector<std::int64_t>& cut : cuts) {
+    std::vector<KeyValues> segments;
+    std::int64_t first = 0;
+    for (const std::int64_t count : cut) {
+      segments.push_back({all.narrow(1, first, count)});
+      first += count;
+    }
+    EXPECT_LT(relative_error(attend(query, segments, heads()), expected(query, {{all}})), bound());
+  }
+}
+
+TEST_P(Attend, ATokenWithLogWeightCountsForSeveral) {
+  const at::Tensor query = rows(3, 40, width());
+  const at::Tensor near = rows(4, 50, 2 * width());
+  const at::Tensor far = rows(5, 3, 2 * width());
+  const std::vector<KeyValues> weighted = {{near}, {far, std::log(7.0F)}};
+  const at::Tensor result = attend(query, weighted, heads());
+  EXPECT_LT(relative_error(result, expected(query, weighted)), bound());
+  EXPECT_LT(relative_error(result, expected(query, {{near}, {far.repeat({1, 7, 1})}})), bound());
+}
+
+TEST_P(Attend, IsTheSameForAnyNumberOfThreads) {
+  const at::Tensor query = rows(6, 300, width());
+  const std::vector<KeyValues> segments = {{rows(7, 200, 2 * width())}, {rows(8, 90, 2 * width())}};
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor one = attend(query, segments, heads());
+  for (const int threads : {2, 3}) {
+    at::set_num_threads(threads);
+    EXPECT_TRUE(at::equal(attend(query, segments, heads()), one)) << threads;
+  }
+  at::set_num_threads(before);
+}
+
+TEST_P(Attend, ABandIsTheSameWhereverItBegins) {
+  const at::Tensor query = rows(9, 300, width());
+  const std::vector<KeyValues> segments = {{rows(10, 100, 2 * width())}};
+  const at::Tensor whole = attend(query, segments, heads());
+  const at::Tensor band = attend(query.narrow(1, 77, 150), segments, heads());
+  EXPECT_TRUE(at::equal(band, whole.narrow(1, 77, 150)));
+}
+
+// Rows of a wider tensor, as a product of queries, keys and values together leaves them.
+TEST_P(Attend, ReadsRowsThatAreApart) {
+  const at::Tensor joined = rows(11, 70, 3 * width());
+  const at::Tensor query = joined.narrow(2, 0, width());
+  const std::vector<KeyValues> segments = {{joined.narrow(2, width(), 2 * width())}};
+  EXPECT_LT(relative_error(attend(query, segments, heads()), expected(query, segments)), bound());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, Attend,
+    testing::Values(AttendParam{8, 40, at::kFloat, 1e-6}, AttendParam{3, 64, at::kFloat, 1e-6},
+                    AttendParam{2, 80, at::kFloat, 1e-6}, AttendParam{1, 512, at::kFloat, 1e-6},
+                    AttendParam{5, 7, at::kFloat, 1e-6}, AttendParam{8, 40, at::kBFloat16, 4e-3},
+                    AttendParam{3, 64, at::kBFloat16, 4e-3},
+                    AttendParam{2, 160, at::kBFloat16, 4e-3}));
+
+TEST(AttendChecks, RefusesWhatItCannotRead) {
+  const at::Tensor query = random_tensor(1, {1, 4, 8});
+  const at::Tensor rows = random_tensor(2, {1, 4, 16});
+  EXPECT_THROW(attend(query, {}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows.narrow(1, 0, 0)}}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows.narrow(2, 0, 8)}}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows.to(at::kBFloat16)}}, 2), std::logic_error);
+  EXPECT_THROW(attend(query, {{rows}}, 3), std::logic_error);
+  EXPECT_THROW(attend(query.to(at::kDouble), {{rows.to(at::kDouble)}}, 2), std::logic_error);
 }
 
 }  // namespace

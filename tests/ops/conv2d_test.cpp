@@ -1,5 +1,6 @@
 #include "ops/conv2d.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
@@ -157,6 +158,51 @@ TEST_P(WholeConv, EqualsLibtorch) {
 INSTANTIATE_TEST_SUITE_P(Sizes, WholeConv,
                          testing::Combine(testing::Values(1, 2), testing::Values(1, 2, 7, 16),
                                           testing::Values(1, 5, 16)));
+
+// What is added to the convolution, by oneDNN where it serves and without it.
+class ConvSums : public testing::TestWithParam<std::tuple<bool, at::ScalarType, int>> {
+ protected:
+  ConvSums() { at::globalContext().setUserEnabledMkldnn(std::get<0>(GetParam())); }
+  ~ConvSums() override { at::globalContext().setUserEnabledMkldnn(true); }
+
+  void check(std::int64_t shifts) const {
+    const auto& [onednn, dtype, patches] = GetParam();
+    const double bound = dtype == at::kFloat ? kRounding : kBfloat16Rounding;
+    const RandomWeights weights = conv_weights();
+    SiteRegistry sites;
+    const Conv3x3 conv(weights.scope(dtype), kIn, kOut, 1, 0, sites);
+    const at::Tensor image = random_tensor(5, {2, kIn, 12, kColumns});
+    const at::Tensor base = random_tensor(6, {2, kOut, 12, kColumns});
+    const at::Tensor shift = random_tensor(7, {shifts, kOut});
+    PatchSetup setup;
+    setup.patches = patches;
+    setup.shape = {12, kColumns, 4, 2, static_cast<std::int64_t>(c10::elementSize(dtype))};
+    const auto band = [&](const at::Tensor& whole, const PatchContext& context) {
+      return channels_last(band_rows(whole, context, 0).to(dtype));
+    };
+    const at::Tensor shifted = run_patches(setup, sites, [&](int, PatchContext& context) {
+      return conv(band(image, context), context, shift.to(dtype));
+    })[0];
+    const at::Tensor summed = run_patches(setup, sites, [&](int, PatchContext& context) {
+      at::Tensor sum = band(base, context);
+      conv.add_to(sum, band(image, context), context);
+      return sum;
+    })[0];
+    const at::Tensor expected = reference(weights, image, 1, 1, 1);
+    EXPECT_LT(relative_error(shifted, expected + shift.unsqueeze(2).unsqueeze(3)), bound);
+    EXPECT_LT(relative_error(summed, expected + base), bound);
+  }
+};
+
+TEST_P(ConvSums, AreThoseOfTheConvolutionAndWhatIsAdded) {
+  check(1);
+  check(2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ConvSums,
+                         testing::Combine(testing::Bool(),
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(1, 3)));
 
 TEST(Conv3x3, Bfloat16IsWithinItsRounding) {
   const RandomWeights weights = conv_weights();

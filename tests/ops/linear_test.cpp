@@ -1,9 +1,15 @@
 #include "ops/linear.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
 #include <gtest/gtest.h>
+
+#include <tuple>
+#include <vector>
 
 #include "pcpp/error.h"
 #include "support/random_weights.h"
@@ -72,6 +78,72 @@ TEST(Linear, Bfloat16IsWithinItsRounding) {
   EXPECT_EQ(result.scalar_type(), at::kBFloat16);
   EXPECT_LT(relative_error(result, product(input, weights.at("a.weight")) + weights.at("a.bias")),
             1e-2);
+}
+
+// Packed by oneDNN where it serves, and as libtorch computes without it.
+class EveryLinear
+    : public testing::TestWithParam<std::tuple<bool, at::ScalarType, std::int64_t, std::int64_t>> {
+ protected:
+  EveryLinear() { at::globalContext().setUserEnabledMkldnn(std::get<0>(GetParam())); }
+  ~EveryLinear() override { at::globalContext().setUserEnabledMkldnn(true); }
+
+  static at::ScalarType dtype() { return std::get<1>(GetParam()); }
+  static double rounding() { return dtype() == at::kFloat ? kRounding : 5e-3; }
+  // Rounded to the dtype, so that only the product's own rounding is left to compare.
+  static at::Tensor rounded(const at::Tensor& tensor) { return tensor.to(dtype()); }
+  static at::Tensor exact(const at::Tensor& tensor) { return rounded(tensor).to(at::kDouble); }
+
+  static RandomWeights weights(std::int64_t in, std::int64_t out) {
+    RandomWeights weights(11);
+    weights.add("weight", {out, in});
+    weights.add("bias", {out});
+    return weights;
+  }
+  static at::Tensor product(const RandomWeights& weights, const at::Tensor& input) {
+    return at::matmul(exact(input), exact(weights.at("weight")).t()) + exact(weights.at("bias"));
+  }
+};
+
+TEST_P(EveryLinear, IsTheProductAndTheBiasForAnyTokens) {
+  const auto& [onednn, dtype, in, out] = GetParam();
+  const RandomWeights values = weights(in, out);
+  const Linear linear(values.scope(dtype), in, out);
+  for (const std::int64_t tokens : {1, 3, 64, 131}) {
+    const at::Tensor input = random_tensor(1, {2, tokens, in});
+    const at::Tensor result = linear(rounded(input));
+    EXPECT_EQ(result.scalar_type(), dtype);
+    EXPECT_LT(relative_error(result, product(values, input)), rounding()) << tokens;
+    EXPECT_TRUE(at::equal(linear(rounded(input)), result));
+  }
+  const at::Tensor strided = random_tensor(2, {in, 5}).t();
+  EXPECT_LT(relative_error(linear(rounded(strided)), product(values, strided)), rounding());
+}
+
+TEST_P(EveryLinear, GatesBlocksOfTokens) {
+  const auto& [onednn, dtype, in, out] = GetParam();
+  const RandomWeights values = weights(in, 2 * out);
+  const Geglu geglu(values.scope(dtype), in, out);
+  // More rows than fit a block of 16 MiB.
+  const std::int64_t tokens = (std::int64_t{1} << 24) / (4 * out) + 3;
+  for (const std::int64_t count : {std::int64_t{5}, tokens}) {
+    const at::Tensor input = random_tensor(3, {2, count, in});
+    const std::vector<at::Tensor> halves = product(values, input).chunk(2, -1);
+    const at::Tensor result = geglu(rounded(input));
+    EXPECT_LT(relative_error(result, halves[0] * at::gelu(halves[1])), 2 * rounding()) << count;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryLinear,
+                         testing::Combine(testing::Bool(),
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(7, 32), testing::Values(160, 321)));
+
+TEST(Geglu, KnowsItsShapeWithoutMemory) {
+  const WeightScope shapes = WeightScope::shapes_only();
+  constexpr std::int64_t kHuge = 1 << 24;
+  const Geglu geglu(shapes, kHuge, kHuge);
+  const at::Tensor input = random_tensor(1, {1, 1, 1}).to(at::kMeta).expand({2, 3, kHuge});
+  EXPECT_EQ(geglu(input).sizes(), at::IntArrayRef({2, 3, kHuge}));
 }
 
 TEST(Linear, HasNoMemoryWhereOnlyShapesAreKnown) {

@@ -113,13 +113,14 @@ TEST(PatchContext, TheWholeImageExchangesNothing) {
 
 TEST(PatchContext, RefusesRowsThatWereNotPlanned) {
   SiteRegistry sites;
+  const SiteId pooled = sites.add({"attn", SiteKind::pooled, 0, 6});
   const SiteId site = sites.add({"attn", SiteKind::attention, 0, 6});
   PatchSetup setup;
   setup.patches = 2;
   setup.shape = {4, 5, 4, 2, sizeof(float)};  // two bands of 10 tokens
   const auto run = [&](const at::Tensor& own) {
     run_bands(setup, sites, [&](int, PatchContext& context) {
-      return context.exchange_tokens(site, own).above.empty() ? own : at::Tensor(own);
+      return context.exchange_tokens(pooled, site, own).above.empty() ? own : at::Tensor(own);
     });
   };
   run(at::zeros({2, 10, 6}));

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "io/files.h"
 #include "pcpp/error.h"
 
 namespace pcpp {
@@ -25,6 +26,17 @@ std::vector<std::byte> unaligned(const std::vector<T>& values) {
 TensorView view_of(const std::vector<std::byte>& bytes, DType dtype,
                    const std::vector<std::int64_t>& shape) {
   return {dtype, shape, std::span(bytes).subspan(1)};
+}
+
+TEST(WeightScope, LeavesNothingOfTheFileInMemory) {
+  constexpr std::int64_t kElements = 1 << 20;
+  const std::vector<float> values(kElements, 1.5F);
+  const testing::TemporaryFolder folder;
+  const auto path = folder.path() / "model.safetensors";
+  write_safetensors(path, {{"w", {DType::f32, {kElements}, std::as_bytes(std::span(values))}}});
+  const WeightScope scope(Weights::open(folder.path()), at::kFloat);
+  EXPECT_EQ(scope.take("w", {kElements}).sum().item<float>(), 1.5F * kElements);
+  EXPECT_LT(testing::resident_bytes(path), 1U << 20);
 }
 
 // The text of the CheckpointError that `action` throws; empty if it throws none.

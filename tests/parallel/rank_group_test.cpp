@@ -1,3 +1,4 @@
+#include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 
 #include <gtest/gtest.h>

@@ -25,8 +25,10 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
 std::vector<std::filesystem::path> sources_under(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> sources;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    const std::filesystem::path& path = entry.path();
-    if (path.extension() == ".h" || path.extension() == ".cpp") sources.push_back(path);
+    const std::string extension = entry.path().extension();
+    if (extension == ".h" || extension == ".cpp" || extension == ".cu") {
+      sources.push_back(entry.path());
+    }
   }
   std::sort(sources.begin(), sources.end());
   return sources;

@@ -12,7 +12,7 @@ namespace pcpp {
 std::string read_text(const std::filesystem::path& path);
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
-// Every .h and .cpp file under the folder, sorted.
+// Every .h, .cpp and .cu file under the folder, sorted.
 std::vector<std::filesystem::path> sources_under(const std::filesystem::path& folder);
 
 // #include "path" (own) or #include <path>.

@@ -1,0 +1,235 @@
+"""One rank of libpcpp beside diffusers, OpenVINO and stable-diffusion.cpp: seconds a step and memory.
+
+    python3 benchmarks/compare_with_peers.py --generate build/release/examples/generate \\
+        --cache DIR --json peers.jsonl
+
+Same weights, threads, size, latents and embeddings; each run is a process of its own, and the peers
+take turns. A run counts only if its latents agree with those of the first peer. Runs that the JSON
+file already holds are not repeated, so a comparison can be stopped, continued and made in parts. See
+benchmarks/README.md for what is needed, what is the same and what is not.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+PEERS = ["libpcpp", "diffusers", "openvino", "stable-diffusion.cpp"]
+MODELS = {"sd15": 768, "sdxl": 2048}  # the width of a text embedding
+PARTS = Path(__file__).resolve().parent / "peers"
+GUIDANCE = 5.0
+LARGEST_ERROR = {"float32": 1e-4, "bfloat16": 0.1}  # of the latents, relative, 2-norm
+
+Line = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all peers do."""
+
+    model: str
+    size: int  # pixels, square
+    dtype: str
+    threads: int
+    steps: int
+
+    def text(self) -> str:
+        return f"{self.model} {self.size}x{self.size} {self.dtype}"
+
+
+def write_inputs(case: Case, folder: Path) -> tuple[Path, Path]:
+    """The initial noise, and the embeddings of a prompt: normal numbers, of one seed."""
+    generator = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return generator.standard_normal(shape, dtype=np.float32)
+
+    rows = case.size // 8
+    latents, embeds = folder / "latents.safetensors", folder / "embeds.safetensors"
+    save_file({"latents": normal(1, 4, rows, rows)}, latents)
+    names = ["prompt_embeds", "negative_prompt_embeds"]
+    tensors = {name: normal(1, 77, MODELS[case.model]) for name in names}
+    if case.model == "sdxl":
+        tensors |= {name.replace("prompt", "pooled_prompt"): normal(1, 1280) for name in names}
+    save_file(tensors, embeds)
+    return latents, embeds
+
+
+def libpcpp_command(case: Case, options: argparse.Namespace, files: dict[str, Path]) -> list:
+    return [
+        options.generate, "--model", options.cache / case.model, "--method", "single",
+        "--threads", case.threads, "--dtype", case.dtype, "--steps", case.steps,
+        "--width", case.size, "--height", case.size, "--guidance-scale", GUIDANCE,
+        "--scheduler", "ddim", "--latents", files["latents"], "--prompt-embeds", files["embeds"],
+        "--report", files["result"], "--save-latents", files["save"],
+    ]  # fmt: skip
+
+
+def peer_command(
+    case: Case, options: argparse.Namespace, peer: str, files: dict[str, Path]
+) -> list:
+    command = [
+        sys.executable, PARTS / "process.py", "--peer", peer, "--model", options.cache / case.model,
+        "--size", case.size, "--dtype", case.dtype, "--threads", case.threads,
+        "--steps", case.steps, "--guidance-scale", GUIDANCE,
+    ]  # fmt: skip
+    for name, place in files.items():
+        command += [f"--{name}", place]
+    return command
+
+
+def read_result(peer: str, place: Path) -> Line:
+    result = json.loads(place.read_text())
+    if peer != "libpcpp":
+        return result
+    steps = result["ranks"][0]["steps"]
+    seconds = [(step["compute_ms"] + step["wait_ms"]) / 1000 for step in steps]
+    return {"step_seconds": seconds, "peak_bytes": result["peak_bytes"], "version": ""}
+
+
+def relative_error(place: Path, reference: Path) -> float:
+    actual, expected = (load_file(file)["latents"] for file in (place, reference))
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+
+
+def run_peer(case: Case, options: argparse.Namespace, peer: str, scratch: Path) -> Line | None:
+    """Its figures, or None with a line on the standard error where its process failed."""
+    latents, embeds = write_inputs(case, scratch)
+    kept = options.cache / case.model / "latents"
+    kept.mkdir(exist_ok=True)
+    names = {name: kept / f"{case.size}-{case.dtype}-{case.steps}-{name}.safetensors"
+             for name in PEERS}  # fmt: skip
+    files = {"latents": latents, "embeds": embeds, "result": scratch / "result.json",
+             "save": names[peer]}  # fmt: skip
+    command = (libpcpp_command(case, options, files) if peer == "libpcpp"
+               else peer_command(case, options, peer, files))  # fmt: skip
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        print(f"{case.text()}, {peer}: status {done.returncode}: {last}", file=sys.stderr)
+        return None
+    result = read_result(peer, files["result"])
+    result["relative_error"] = None
+    if peer != "stable-diffusion.cpp":
+        result["relative_error"] = error = relative_error(names[peer], names[options.peers[0]])
+        if not error <= LARGEST_ERROR[case.dtype]:
+            raise SystemExit(f"{case.text()}, {peer}: its latents are {error:.1e} from those of "
+                             f"{options.peers[0]}: not counted")  # fmt: skip
+    return result
+
+
+def read_lines(place: Path) -> list[Line]:
+    return [json.loads(text) for text in place.read_text().splitlines()] if place.exists() else []
+
+
+def compare(case: Case, options: argparse.Namespace, lines: list[Line]) -> bool:
+    """Makes the runs that `lines` lacks, and adds them there and to the file; whether all ended."""
+    complete = True
+    for repeat in range(options.repeat):
+        for peer in options.peers:
+            key = asdict(case) | {"peer": peer, "repeat": repeat}
+            if any(key.items() <= line.items() for line in lines):
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                result = run_peer(case, options, peer, Path(scratch))
+            if result is None:
+                complete = False
+                continue
+            lines.append(key | {"processor": processor()} | result)
+            with options.json.open("a") as file:
+                file.write(json.dumps(lines[-1]) + "\n")
+            print(f"{case.text()}, {peer}: {step_seconds(lines[-1]):.3f} s a step, "
+                  f"{result['peak_bytes'] / 1e9:.2f} GB", file=sys.stderr, flush=True)  # fmt: skip
+    return complete
+
+
+def step_seconds(line: Line) -> float:
+    """The median step of a run but the first, which also prepares weights and memory."""
+    return statistics.median(line["step_seconds"][1:])
+
+
+def table(lines: list[Line]) -> str:
+    cases: dict[tuple, dict[str, list[Line]]] = {}
+    for line in lines:
+        key = tuple(line[name] for name in ["model", "size", "dtype", "threads"])
+        cases.setdefault(key, {peer: [] for peer in PEERS})[line["peer"]].append(line)
+    rows = ["| U-Net | size | dtype | threads | " + " | ".join(PEERS) + " | libpcpp / fastest other |",
+            "| --- " * (5 + len(PEERS)) + "|"]  # fmt: skip
+    for (model, size, dtype, threads), peers in cases.items():
+        cells, medians = [], {}
+        for peer, runs in peers.items():
+            if not runs:
+                cells.append("-")
+                continue
+            seconds = [step_seconds(run) for run in runs]
+            medians[peer] = statistics.median(seconds)
+            peak = max(run["peak_bytes"] for run in runs) / 1e9
+            cells.append(f"{medians[peer]:.2f} ({min(seconds):.2f} to {max(seconds):.2f}), {peak:.1f} GB")
+        ours = medians.pop("libpcpp", None)
+        ratio = f"{ours / min(medians.values()):.2f}" if ours and medians else "-"
+        rows.append(f"| {model} size | {size}x{size} | {dtype} | {threads} | "
+                    + " | ".join(cells) + f" | {ratio} |")  # fmt: skip
+    return "\n".join(rows)
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="libpcpp and its peers on one rank.")
+
+    def add_list(name: str, values: list, help: str) -> None:
+        kind = type(values[0])
+        parser.add_argument(name, type=lambda text: [kind(word) for word in text.split(",")],
+                            default=values, help=help)  # fmt: skip
+
+    add_list("--peers", PEERS, "the first gives the latents that the others must agree with")
+    add_list("--models", list(MODELS), "random weights of these shapes")
+    add_list("--sizes", [512, 1024], "pixels, square")
+    add_list("--dtypes", list(LARGEST_ERROR), "what the networks compute in")
+    parser.add_argument("--generate", type=Path, help="libpcpp's program")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the models, 20 GB")
+    parser.add_argument("--json", type=Path, required=True, help="one line for each run")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="at least 2; the first is not counted")
+    options = parser.parse_args()
+    for name, known in [("peers", PEERS), ("models", MODELS), ("dtypes", LARGEST_ERROR)]:
+        for word in getattr(options, name):
+            if word not in known:
+                parser.error(f"--{name}: '{word}' is not one of {', '.join(known)}")
+    if options.steps < 2 or options.peers[0] == "stable-diffusion.cpp":
+        parser.error("--steps must be 2 or more, and stable-diffusion.cpp cannot come first")
+    if "libpcpp" in options.peers and options.generate is None:
+        parser.error("libpcpp is among the peers: give --generate")
+    return options
+
+
+def main() -> int:
+    options = parse_options()
+    lines = read_lines(options.json)
+    complete = True
+    for model in options.models:
+        subprocess.run([sys.executable, PARTS / "models.py", "--folder", options.cache / model,
+                        "--model", model, "--peers", ",".join(options.peers)], check=True)  # fmt: skip
+        for size in options.sizes:
+            for dtype in options.dtypes:
+                case = Case(model, size, dtype, options.threads, options.steps)
+                complete = compare(case, options, lines) and complete
+    print(table(lines))
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

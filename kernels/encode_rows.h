@@ -1,0 +1,31 @@
+// Rows of activations in eight bits a value, for the way between ranks.
+#ifndef PCPP_KERNELS_ENCODE_ROWS_H_
+#define PCPP_KERNELS_ENCODE_ROWS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/bfloat16.h"
+
+namespace pcpp {
+
+// A row is encoded in blocks of up to so many values, so that a large value costs only its
+// neighbours their precision. A block is a float32 scale, the largest magnitude / 127, and a signed
+// byte for each value: round(value / scale). A decoded value is off by at most scale / 2, and by
+// bfloat16's rounding where that is the type. A block with a value that is not finite decodes to
+// values that are not.
+inline constexpr std::int64_t kEncodedBlock = 128;
+
+// Bytes of an encoded row of `values`.
+std::int64_t encoded_bytes(std::int64_t values);
+
+// `count` rows of `values` each, one behind the other; encoded rows need no alignment. The two
+// must not overlap.
+void encode_rows(std::byte* encoded, const float* rows, std::int64_t count, std::int64_t values);
+void encode_rows(std::byte* encoded, const Bfloat16* rows, std::int64_t count, std::int64_t values);
+void decode_rows(float* rows, const std::byte* encoded, std::int64_t count, std::int64_t values);
+void decode_rows(Bfloat16* rows, const std::byte* encoded, std::int64_t count, std::int64_t values);
+
+}  // namespace pcpp
+
+#endif  // PCPP_KERNELS_ENCODE_ROWS_H_

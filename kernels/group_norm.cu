@@ -1,0 +1,298 @@
+#include "kernels/device.h"
+#include "kernels/group_norm.h"
+
+namespace pcpp {
+
+namespace {
+
+// What a block sums or normalises of an item, so that there are blocks enough for small images and
+// every thread has several vectors under way.
+constexpr std::int64_t kSliceElements = 32768;
+constexpr std::int64_t kLeastSlicePixels = 16;
+
+struct Slices {
+  Slices(std::int64_t all_pixels, std::int64_t channels)
+      : pixels(std::max(kSliceElements / channels, kLeastSlicePixels)),
+        count(divide_up(all_pixels, pixels)) {}
+  std::int64_t pixels;
+  std::int64_t count;
+};
+
+__device__ double sum_over_warp(double value) {
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    value += __shfl_xor_sync(0xFFFFFFFFU, value, distance);
+  }
+  return value;
+}
+
+// Where in a row of sums those of a channel lie: the threads of a warp write to different banks.
+template <int kWidth>
+__device__ int position_of(int channel, int tile_channels) {
+  return channel % kWidth * (tile_channels / kWidth) + channel / kWidth;
+}
+
+// One thread's sums over its pixels of x - pivot and of its square.
+template <typename T, int kWidth>
+__device__ void sum_pixels(const T* slice, int pixels, int channels, const Place<kWidth>& place,
+                           float* sums, float* squares) {
+  const Vector<T, kWidth> pivots = load<kWidth>(slice + place.channel);
+  float sum[kWidth] = {};
+  float square[kWidth] = {};
+  for_each_row<kWidth>(slice + place.channel, channels, place.row, pixels, place.rows,
+                       [&](std::int64_t, const Vector<T, kWidth>& vector) {
+                         for (int i = 0; i < kWidth; ++i) {
+                           const float difference =
+                               as_float(vector.values[i]) - as_float(pivots.values[i]);
+                           sum[i] += difference;
+                           square[i] = fmaf(difference, difference, square[i]);
+                         }
+                       });
+  for (int i = 0; i < kWidth; ++i) {
+    const int position = place.row * place.tile_channels +
+                         position_of<kWidth>(place.channel + i, place.tile_channels);
+    sums[position] = sum[i];
+    squares[position] = square[i];
+  }
+}
+
+// Sums and sums of squares by group of one slice of pixels, into partial
+// [batch, groups, tiles, slices, 2].
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    sum_slices(const T* input, std::int64_t pixels, int channels, int groups, int slice_pixels,
+               int tile_width, double* partial) {
+  __shared__ float sums[kThreads * kWidth];
+  __shared__ float squares[kThreads * kWidth];
+  const Place<kWidth> place(tile_width, channels);
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * slice_pixels;
+  const int count = static_cast<int>(min(static_cast<std::int64_t>(slice_pixels), pixels - first));
+  const T* slice = input + (blockIdx.z * pixels + first) * channels + place.tile_begin;
+  if (!place.is_idle()) sum_pixels<T, kWidth>(slice, count, channels, place, sums, squares);
+  __syncthreads();
+
+  for (int position = static_cast<int>(threadIdx.x); position < place.tile_channels;
+       position += kThreads) {
+    for (int row = 1; row < place.rows; ++row) {
+      sums[position] += sums[row * place.tile_channels + position];
+      squares[position] += squares[row * place.tile_channels + position];
+    }
+  }
+  __syncthreads();
+
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int group_channels = channels / groups;
+  const int last_group = (place.tile_begin + place.tile_channels - 1) / group_channels;
+  for (int group = place.tile_begin / group_channels + static_cast<int>(threadIdx.x) / kWarp;
+       group <= last_group; group += kThreads / kWarp) {
+    const int begin = max(group * group_channels - place.tile_begin, 0);
+    const int end = min((group + 1) * group_channels - place.tile_begin, place.tile_channels);
+    double sum = 0;
+    double square = 0;
+    for (int channel = begin + lane; channel < end; channel += kWarp) {
+      const double pivot = as_float(slice[channel]);
+      const int position = position_of<kWidth>(channel, place.tile_channels);
+      const double difference = sums[position];
+      sum += difference + count * pivot;
+      square += squares[position] + pivot * (2 * difference + count * pivot);
+    }
+    sum = sum_over_warp(sum);
+    square = sum_over_warp(square);
+    if (lane == 0) {
+      double* target =
+          partial +
+          (((static_cast<std::int64_t>(blockIdx.z) * groups + group) * gridDim.y + blockIdx.y) *
+               gridDim.x +
+           blockIdx.x) *
+              2;
+      target[0] = sum;
+      target[1] = square;
+    }
+  }
+}
+
+// The moments of one group of one item from its part of `partial`.
+__global__ void __launch_bounds__(kThreads)
+    reduce_slices(const double* partial, int tiles, std::int64_t slices, int tile_channels,
+                  int group_channels, double elements, double* moments) {
+  __shared__ double sums[kThreads / kWarp];
+  __shared__ double squares[kThreads / kWarp];
+  const int group = static_cast<int>(blockIdx.x);
+  const int first_tile = group * group_channels / tile_channels;
+  const int last_tile = ((group + 1) * group_channels - 1) / tile_channels;
+  const std::int64_t moment = static_cast<std::int64_t>(blockIdx.y) * gridDim.x + group;
+  const double* begin = partial + (moment * tiles + first_tile) * slices * 2;
+  const std::int64_t count = (last_tile - first_tile + 1) * slices;
+  double sum = 0;
+  double square = 0;
+  for (std::int64_t i = threadIdx.x; i < count; i += kThreads) {
+    sum += begin[2 * i];
+    square += begin[2 * i + 1];
+  }
+  sum = sum_over_warp(sum);
+  square = sum_over_warp(square);
+  if (threadIdx.x % kWarp == 0) {
+    sums[threadIdx.x / kWarp] = sum;
+    squares[threadIdx.x / kWarp] = square;
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (int warp = 1; warp < kThreads / kWarp; ++warp) {
+    sum += sums[warp];
+    square += squares[warp];
+  }
+  moments[2 * moment] = sum / elements;
+  moments[2 * moment + 1] = square / elements;
+}
+
+template <typename T, int kWidth>
+void moments_by_width(const T* input, std::int64_t batch, std::int64_t pixels,
+                      std::int64_t channels, std::int64_t groups, std::byte* workspace,
+                      double* moments, CUstream_st* stream) {
+  const Slices slices(pixels, channels);
+  const Tiling tiling(divide_up(channels, kWidth));
+  const std::int64_t group_channels = channels / groups;
+  auto* partial = reinterpret_cast<double*>(workspace);
+  launch("group_moments", sum_slices<T, kWidth>,
+         dim3(static_cast<unsigned>(slices.count), static_cast<unsigned>(tiling.tiles),
+              static_cast<unsigned>(batch)),
+         stream, input, pixels, static_cast<int>(channels), static_cast<int>(groups),
+         static_cast<int>(slices.pixels), tiling.width, partial);
+  launch("group_moments", reduce_slices,
+         dim3(static_cast<unsigned>(groups), static_cast<unsigned>(batch)), stream, partial,
+         tiling.tiles, slices.count, tiling.width * kWidth, static_cast<int>(group_channels),
+         static_cast<double>(pixels * group_channels), moments);
+}
+
+// y = (x - centre) * scale + shift, as ChannelCoefficients.
+template <int kWidth>
+struct Coefficients {
+  __device__ Coefficients(const Normalisation& norm, std::int64_t item, int channels, int first) {
+    const int groups = static_cast<int>(norm.groups);
+    const double* moments = norm.moments + item * groups * 2;
+    for (int i = 0; i < kWidth; ++i) {
+      const int group = (first + i) / (channels / groups);
+      const double mean = moments[2 * group];
+      const double variance = moments[2 * group + 1] - mean * mean;
+      const float deviation = sqrtf(static_cast<float>(max(variance, 0.0) + norm.epsilon));
+      centre[i] = static_cast<float>(mean);
+      scale[i] = norm.weight[first + i] / deviation;
+      shift[i] = norm.bias[first + i] - static_cast<float>(mean - centre[i]) * scale[i];
+    }
+  }
+  float centre[kWidth];
+  float scale[kWidth];
+  float shift[kWidth];
+};
+
+__device__ float silu_of(float y) { return __fdividef(y, 1.0F + expf(-y)); }
+
+template <typename T, int kWidth>
+__device__ Vector<T, kWidth> normalised(const Vector<T, kWidth>& input,
+                                        const Coefficients<kWidth>& coefficients, bool silu) {
+  Vector<T, kWidth> output;
+  for (int i = 0; i < kWidth; ++i) {
+    const float y = fmaf(as_float(input.values[i]) - coefficients.centre[i], coefficients.scale[i],
+                         coefficients.shift[i]);
+    set_rounded(output.values[i], silu ? silu_of(y) : y);
+  }
+  return output;
+}
+
+// Copies pixels [begin, end) of `source`, zeros where it is null, to `target`.
+template <int kWidth, typename T>
+__device__ void copy_pixels(const T* source, T* target, std::int64_t begin, std::int64_t end,
+                            int channels, const Place<kWidth>& place) {
+  for (std::int64_t pixel = begin + place.row; pixel < end; pixel += place.rows) {
+    const std::int64_t offset = pixel * channels;
+    store(source == nullptr ? Vector<T, kWidth>{} : load<kWidth>(source + offset), target + offset);
+  }
+}
+
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    normalise(const T* __restrict__ input, T* __restrict__ output, std::int64_t pixels,
+              int channels, Normalisation norm, Halo<T> halo, int slice_pixels, int tile_width) {
+  const Place<kWidth> place(tile_width, channels);
+  if (place.is_idle()) return;
+  const std::int64_t item = blockIdx.z;
+  const int channel = place.tile_begin + place.channel;
+  // The slice of the output, counted from the first of the item's own pixels.
+  const std::int64_t begin =
+      blockIdx.x * static_cast<std::int64_t>(slice_pixels) - halo.pixels_above;
+  const std::int64_t end = min(begin + slice_pixels, pixels + halo.pixels_below);
+  input += item * pixels * channels + channel;
+  output +=
+      (item * (halo.pixels_above + pixels + halo.pixels_below) + halo.pixels_above) * channels +
+      channel;
+  const Coefficients<kWidth> coefficients(norm, item, channels, channel);
+  for_each_row<kWidth>(input, channels, max(begin, std::int64_t{0}) + place.row, min(end, pixels),
+                       place.rows, [&](std::int64_t pixel, const Vector<T, kWidth>& vector) {
+                         store(normalised(vector, coefficients, norm.silu),
+                               output + pixel * channels);
+                       });
+  if (begin < 0) {
+    const T* above = halo.above == nullptr
+                         ? nullptr
+                         : halo.above + (item + 1) * halo.pixels_above * channels + channel;
+    copy_pixels(above, output, begin, min(end, std::int64_t{0}), channels, place);
+  }
+  if (end > pixels) {
+    const T* below = halo.below == nullptr
+                         ? nullptr
+                         : halo.below + (item * halo.pixels_below - pixels) * channels + channel;
+    copy_pixels(below, output, max(begin, pixels), end, channels, place);
+  }
+}
+
+template <typename T, int kWidth>
+void apply_by_width(const T* input, T* output, std::int64_t batch, std::int64_t pixels,
+                    std::int64_t channels, const Normalisation& normalisation, const Halo<T>& halo,
+                    CUstream_st* stream) {
+  const Slices slices(halo.pixels_above + pixels + halo.pixels_below, channels);
+  const Tiling tiling(divide_up(channels, kWidth));
+  launch("group_norm_apply", normalise<T, kWidth>,
+         dim3(static_cast<unsigned>(slices.count), static_cast<unsigned>(tiling.tiles),
+              static_cast<unsigned>(batch)),
+         stream, input, output, pixels, static_cast<int>(channels), normalisation, halo,
+         static_cast<int>(slices.pixels), tiling.width);
+}
+
+}  // namespace
+
+std::size_t group_moments_workspace_bytes(std::int64_t batch, std::int64_t pixels,
+                                          std::int64_t channels, std::int64_t groups) {
+  const Tiling most(channels);  // by the element
+  return static_cast<std::size_t>(batch * groups * most.tiles * Slices(pixels, channels).count) *
+         2 * sizeof(double);
+}
+
+template <typename T>
+void group_moments(const T* input, std::int64_t batch, std::int64_t pixels, std::int64_t channels,
+                   std::int64_t groups, std::byte* workspace, double* moments,
+                   CUstream_st* stream) {
+  const auto by_width = fills_vectors<T>(channels, input) ? moments_by_width<T, kFullWidth<T>>
+                                                          : moments_by_width<T, 1>;
+  by_width(input, batch, pixels, channels, groups, workspace, moments, stream);
+}
+
+template <typename T>
+void group_norm_apply(const T* input, T* output, std::int64_t batch, std::int64_t pixels,
+                      std::int64_t channels, const Normalisation& normalisation,
+                      const Halo<T>& halo, CUstream_st* stream) {
+  const auto by_width = fills_vectors<T>(channels, input, output, halo.above, halo.below)
+                            ? apply_by_width<T, kFullWidth<T>>
+                            : apply_by_width<T, 1>;
+  by_width(input, output, batch, pixels, channels, normalisation, halo, stream);
+}
+
+#define PCPP_FOR_ELEMENT(T)                                                                     \
+  template void group_moments(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, \
+                              std::byte*, double*, CUstream_st*);                               \
+  template void group_norm_apply(const T*, T*, std::int64_t, std::int64_t, std::int64_t,        \
+                                 const Normalisation&, const Halo<T>&, CUstream_st*);
+PCPP_FOR_ELEMENT(float)
+PCPP_FOR_ELEMENT(Float16)
+PCPP_FOR_ELEMENT(Bfloat16)
+#undef PCPP_FOR_ELEMENT
+
+}  // namespace pcpp

@@ -1,0 +1,31 @@
+// `bench_kernels` as a user calls it.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "examples/process.h"
+
+namespace pcpp {
+namespace {
+
+using testing::Outcome;
+using testing::run_process;
+
+TEST(BenchKernelsTest, PrintsARowForEachCaseThatAgrees) {
+  const Outcome outcome =
+      run_process({PCPP_BENCH_KERNELS, "--seconds", "0", "--filter", "64 tokens on 77"});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 4) << outcome.output;
+  EXPECT_NE(outcome.output.find("8 x 160 | bfloat16 | "), std::string::npos) << outcome.output;
+}
+
+TEST(BenchKernelsTest, RefusesAWrongCommandLine) {
+  const Outcome outcome = run_process({PCPP_BENCH_KERNELS, "--threads", "0"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,88 @@
+#include "kernels/encode_rows.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace pcpp {
+namespace {
+
+float value_of(float value) { return value; }
+float value_of(Bfloat16 value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+float element(float value, float /*type*/) { return value; }
+Bfloat16 element(float value, Bfloat16 /*type*/) {
+  return {static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16)};
+}
+
+template <typename Element>
+class EncodeRowsTest : public ::testing::Test {
+ protected:
+  static std::vector<Element> coded(const std::vector<Element>& rows, std::int64_t count) {
+    const auto values = static_cast<std::int64_t>(rows.size()) / count;
+    // One byte more in front: encoded rows need no alignment.
+    std::vector<std::byte> bytes(static_cast<std::size_t>(1 + count * encoded_bytes(values)));
+    encode_rows(bytes.data() + 1, rows.data(), count, values);
+    std::vector<Element> result(rows.size());
+    decode_rows(result.data(), bytes.data() + 1, count, values);
+    return result;
+  }
+};
+
+using Elements = ::testing::Types<float, Bfloat16>;
+TYPED_TEST_SUITE(EncodeRowsTest, Elements);
+
+TYPED_TEST(EncodeRowsTest, IsWithinHalfAStepOfItsBlock) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(0.5F, 2);
+  for (const std::int64_t values : {1, 7, 128, 129, 300}) {
+    std::vector<TypeParam> rows;
+    for (std::int64_t i = 0; i < 3 * values; ++i)
+      rows.push_back(element(normal(random), TypeParam{}));
+    rows[0] = element(100, TypeParam{});  // spoils its own block and no other
+    const std::vector<TypeParam> result = this->coded(rows, 3);
+    for (std::int64_t row = 0; row < 3; ++row) {
+      for (std::int64_t first = 0; first < values; first += kEncodedBlock) {
+        const auto begin = static_cast<std::size_t>(row * values + first);
+        const auto size = static_cast<std::size_t>(std::min(kEncodedBlock, values - first));
+        float largest = 0;
+        for (std::size_t i = begin; i < begin + size; ++i) {
+          largest = std::max(largest, std::abs(value_of(rows[i])));
+        }
+        const float rounding = std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 256;
+        for (std::size_t i = begin; i < begin + size; ++i) {
+          EXPECT_NEAR(value_of(result[i]), value_of(rows[i]), largest * (0.5F / 127 + rounding))
+              << values << ", " << i;
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(EncodeRowsTest, KeepsZerosAndWhatIsNotFinite) {
+  std::vector<TypeParam> rows(256, element(0, TypeParam{}));
+  for (const TypeParam value : this->coded(rows, 1)) EXPECT_EQ(value_of(value), 0);
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    rows[130] = element(bad, TypeParam{});
+    const std::vector<TypeParam> result = this->coded(rows, 1);
+    EXPECT_EQ(value_of(result[127]), 0);
+    for (std::size_t i = 128; i < 256; ++i) EXPECT_FALSE(std::isfinite(value_of(result[i]))) << i;
+  }
+}
+
+TEST(EncodeRows, TakesAByteAValueAndAScaleABlock) {
+  EXPECT_EQ(encoded_bytes(0), 0);
+  EXPECT_EQ(encoded_bytes(1), 5);
+  EXPECT_EQ(encoded_bytes(128), 132);
+  EXPECT_EQ(encoded_bytes(129), 137);
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,178 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/group_norm.h"
+#include "support/device.h"
+#include "support/elements.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kEpsilon = 1e-5;
+
+struct Case {
+  std::int64_t batch;
+  std::int64_t pixels;
+  std::int64_t channels;
+  std::int64_t groups;
+  std::size_t offset = 0;  // elements from a multiple of 16 bytes
+
+  std::int64_t elements() const { return batch * pixels * channels; }
+  std::int64_t group_channels() const { return channels / groups; }
+};
+
+std::ostream& operator<<(std::ostream& stream, const Case& c) {
+  return stream << "[" << c.batch << ", " << c.pixels << ", " << c.channels << "] in " << c.groups
+                << " groups, " << c.offset << " elements off";
+}
+
+// Widths of U-Nets; groups that end within a vector and across tiles; channels that fill no vector;
+// memory that begins within one; several slices, whole and ragged.
+const std::vector<Case> kCases = {{2, 210, 320, 32}, {1, 60, 1280, 32},    {1, 35, 1920, 32},
+                                  {1, 1, 64, 32},    {2, 820, 40, 4},      {1, 17, 2560, 1},
+                                  {2, 70, 30, 3},    {1, 33, 2060, 5},     {1, 3, 17, 17},
+                                  {1, 1, 1, 1},      {1, 110, 320, 32, 1}, {2, 9, 24, 8, 4}};
+
+template <typename T>
+class GroupNormOnDevice : public DeviceTest {};
+using Elements = testing::Types<float, Float16, Bfloat16>;
+TYPED_TEST_SUITE(GroupNormOnDevice, Elements);
+
+std::vector<double> twin_moments(const std::vector<float>& input, const Case& c) {
+  std::vector<double> moments(static_cast<std::size_t>(2 * c.batch * c.groups));
+  for (std::int64_t item = 0; item < c.batch; ++item) {
+    group_sums(input.data() + item * c.pixels * c.channels, c.pixels, c.channels, c.groups,
+               moments.data() + item * 2 * c.groups);
+  }
+  for (double& moment : moments) moment /= static_cast<double>(c.pixels * c.group_channels());
+  return moments;
+}
+
+template <typename T>
+std::vector<double> device_moments(const std::vector<T>& input, const Case& c) {
+  DeviceArray<T> device(input, c.offset);
+  DeviceArray<std::byte> workspace(
+      group_moments_workspace_bytes(c.batch, c.pixels, c.channels, c.groups));
+  DeviceArray<double> moments(static_cast<std::size_t>(2 * c.batch * c.groups));
+  group_moments(device.data(), c.batch, c.pixels, c.channels, c.groups, workspace.data(),
+                moments.data(), nullptr);
+  return moments.values();
+}
+
+// A mean far from zero: sums of plain squares in float32 would lose the variance.
+TYPED_TEST(GroupNormOnDevice, MomentsEqualTheTwins) {
+  for (const Case& c : kCases) {
+    const auto input = random_values<TypeParam>(c.elements(), 100.0, 1.0);
+    const std::vector<double> expected = twin_moments(floats_of(input), c);
+    const std::vector<double> actual = device_moments(input, c);
+    for (std::size_t i = 0; i < expected.size(); i += 2) {
+      const double variance = expected[i + 1] - expected[i] * expected[i];
+      ASSERT_NEAR(actual[i], expected[i], 1e-6 * std::sqrt(variance) + 1e-11) << c;
+      ASSERT_NEAR(actual[i + 1] - actual[i] * actual[i], variance, 2e-6 * variance + 1e-9) << c;
+    }
+  }
+}
+
+TYPED_TEST(GroupNormOnDevice, MomentsAreTheSameBitsEveryTime) {
+  const Case c{2, 210, 320, 32};
+  const auto input = random_values<TypeParam>(c.elements(), 1.0, 1.0);
+  EXPECT_EQ(device_moments(input, c), device_moments(input, c));
+}
+
+struct Around {
+  std::int64_t above = 0;  // pixels
+  std::int64_t below = 0;
+  bool given = false;  // by pointer, else zeros
+};
+
+// The padded result, in exact copies of T's elements.
+template <typename T>
+std::vector<T> device_apply(const Case& c, const Around& around, bool silu,
+                            const std::vector<T>& input, const std::vector<double>& moments,
+                            const std::vector<float>& weight, const std::vector<float>& bias,
+                            const std::vector<T>& above, const std::vector<T>& below) {
+  DeviceArray<T> device(input, c.offset);
+  DeviceArray<double> device_moments(moments);
+  DeviceArray<float> device_weight(weight, 1);
+  DeviceArray<float> device_bias(bias, 1);
+  DeviceArray<T> device_above(above, c.offset);
+  DeviceArray<T> device_below(below, c.offset);
+  const std::int64_t pixels = around.above + c.pixels + around.below;
+  DeviceArray<T> output(static_cast<std::size_t>(c.batch * pixels * c.channels), c.offset);
+  group_norm_apply<T>(
+      device.data(), output.data(), c.batch, c.pixels, c.channels,
+      {device_moments.data(), device_weight.data(), device_bias.data(), c.groups, kEpsilon, silu},
+      {around.above, around.below, around.given ? device_above.data() : nullptr,
+       around.given ? device_below.data() : nullptr},
+      nullptr);
+  return output.values();
+}
+
+// One item, normalised by the twin in float32.
+std::vector<float> twin_apply(const Case& c, bool silu, const float* input, const double* moments,
+                              const std::vector<float>& weight, const std::vector<float>& bias) {
+  std::vector<float> values(static_cast<std::size_t>(3 * c.channels));
+  float* centre = values.data();
+  float* scale = centre + c.channels;
+  float* shift = scale + c.channels;
+  group_norm_coefficients(moments, weight.data(), bias.data(), c.channels, c.groups, kEpsilon,
+                          centre, scale, shift);
+  std::vector<float> output(static_cast<std::size_t>(c.pixels * c.channels));
+  group_norm_apply(input, output.data(), c.pixels, c.channels, {centre, scale, shift}, silu);
+  return output;
+}
+
+template <typename T>
+void expect_apply_equals_twin(const Case& c, const Around& around, double mean, bool silu) {
+  const auto input = random_values<T>(c.elements(), mean, 2.0);
+  const auto weight = random_values<float>(c.channels, 1.0, 0.5);
+  const auto bias = random_values<float>(c.channels + 1, 0.0, 0.5);
+  const auto above = random_values<T>(c.batch * around.above * c.channels, 3.0, 1.0);
+  const auto below = random_values<T>(c.batch * around.below * c.channels, -3.0, 1.0);
+  const std::vector<float> floats = floats_of(input);
+  const std::vector<double> moments = twin_moments(floats, c);
+  const std::vector<float> actual =
+      floats_of(device_apply(c, around, silu, input, moments, weight, bias, above, below));
+
+  auto next = actual.begin();
+  const auto expect_copy = [&](const std::vector<T>& halo, std::int64_t item, std::int64_t pixels) {
+    for (std::int64_t i = 0; i < pixels * c.channels; ++i, ++next) {
+      const auto index = static_cast<std::size_t>(item * pixels * c.channels + i);
+      ASSERT_EQ(*next, around.given ? float_of(halo[index]) : 0.0F) << c;
+    }
+  };
+  for (std::int64_t item = 0; item < c.batch; ++item) {
+    expect_copy(above, item, around.above);
+    for (const float expected : twin_apply(c, silu, floats.data() + item * c.pixels * c.channels,
+                                           moments.data() + item * 2 * c.groups, weight, bias)) {
+      ASSERT_NEAR(*next, expected,
+                  kRounding<T> * std::abs(expected) + 2e-6 * (1 + std::abs(expected)))
+          << c << ", element " << next - actual.begin();
+      ++next;
+    }
+    expect_copy(below, item, around.below);
+  }
+}
+
+TYPED_TEST(GroupNormOnDevice, ApplyEqualsTheTwin) {
+  for (const Case& c : kCases) {
+    const bool silu = c.batch == 1;
+    expect_apply_equals_twin<TypeParam>(c, {}, silu ? 0.0 : 100.0, silu);
+  }
+}
+
+TYPED_TEST(GroupNormOnDevice, ApplyWritesTheHaloAround) {
+  for (const Case& c : {Case{2, 210, 320, 32}, Case{2, 12, 30, 3}, Case{1, 110, 320, 32, 1}}) {
+    for (const bool given : {false, true}) {
+      // Beyond the first slice, too: 102 pixels at 320 channels.
+      expect_apply_equals_twin<TypeParam>(c, {11, 7, given}, 0.0, true);
+      expect_apply_equals_twin<TypeParam>(c, {0, 130, given}, 0.0, false);
+      expect_apply_equals_twin<TypeParam>(c, {130, 0, given}, 0.0, true);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pcpp
