@@ -1,4 +1,3 @@
-#include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 
 #include <gtest/gtest.h>
