@@ -156,6 +156,7 @@ DenoiseResult denoise(const DenoiseTask& task, Transport& transport, at::Tensor 
       task.on_step({.step = step + 1, .steps = steps, .kind = kind, .step_ms = step_ms});
     }
   }
+  transport.drain(deadline_in(task.peer_timeout));
   result.latents = std::move(latents);
   return result;
 }

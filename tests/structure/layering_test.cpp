@@ -105,6 +105,18 @@ TEST(Layering, OnlyParallelKnowsTheBackends) {
   }
 }
 
+TEST(Layering, OnlyBaseParallelAndTheKernelsKnowTheCudaRuntime) {
+  for (const char* folder : {"include", "src", "examples", "benchmarks"}) {
+    for (const fs::path& source : sources_under(folder)) {
+      if (source.parent_path() == "src/base" || source.parent_path() == "src/parallel") continue;
+      for (const Include& include : includes_of(source)) {
+        EXPECT_FALSE(include.path.starts_with("cuda") || include.path == "base/cuda.h")
+            << source << " includes " << include.path;
+      }
+    }
+  }
+}
+
 TEST(Layering, PublicHeadersNeedTheStandardLibraryOnly) {
   for (const fs::path& header : sources_under("include")) {
     for (const Include& include : includes_of(header)) {

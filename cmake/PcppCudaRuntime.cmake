@@ -1,0 +1,26 @@
+# C++ files that call the CUDA runtime: they need its headers, and neither nvcc nor a GPU. They are
+# part of the library with PCPP_CUDA. Without it they are compiled for their tests alone, which link
+# fakes of the runtime and of NCCL, wherever the headers are.
+find_package(CUDAToolkit 13 QUIET)
+if(CUDAToolkit_FOUND)
+  find_path(PCPP_NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+endif()
+if(NOT PCPP_NCCL_INCLUDE_DIR AND PCPP_CUDA)
+  message(FATAL_ERROR "PCPP_CUDA needs a CUDA 13 toolkit with nccl.h: set PCPP_NCCL_INCLUDE_DIR")
+elseif(NOT PCPP_NCCL_INCLUDE_DIR)
+  message(STATUS "No CUDA 13 toolkit with nccl.h: the tests over the fake CUDA runtime are left out")
+endif()
+
+# pcpp_add_cuda_runtime_layer(NAME ...): as pcpp_add_layer.
+function(pcpp_add_cuda_runtime_layer name)
+  if(NOT PCPP_NCCL_INCLUDE_DIR)
+    return()
+  endif()
+  get_property(layers GLOBAL PROPERTY PCPP_LAYERS)
+  pcpp_add_layer(${name} ${ARGN})
+  target_include_directories(pcpp_${name} SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DIRS}
+                                                        ${PCPP_NCCL_INCLUDE_DIR})
+  if(NOT PCPP_CUDA)
+    set_property(GLOBAL PROPERTY PCPP_LAYERS ${layers})
+  endif()
+endfunction()

@@ -1,0 +1,47 @@
+#include "parallel/device_rank.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "base/log.h"
+
+namespace pcpp {
+
+namespace {
+constexpr std::size_t kAlignment = 256;          // as cudaMalloc gives
+constexpr std::size_t kBlockBytes = 2ull << 20;  // the least that a device maps
+}  // namespace
+
+DeviceRank::DeviceRank(int rank, int device, StreamPriority stale_priority, MakeBlock make_block)
+    : rank_(rank),
+      device_(device),
+      stale_(stale_priority),
+      gather_(StreamPriority::high),
+      make_block_(std::move(make_block)) {}
+
+std::byte* DeviceRank::allocate(std::size_t bytes) {
+  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (rounded == 0) return nullptr;
+  if (rounded > free_bytes_) {
+    const std::size_t block_bytes = std::max(rounded, kBlockBytes);
+    blocks_.push_back(make_block_(block_bytes));
+    free_ = blocks_.back().get();
+    free_bytes_ = block_bytes;
+    check_cuda(cudaMemsetAsync(free_, 0, block_bytes, compute_.get()), "cudaMemsetAsync");
+  }
+  free_bytes_ -= rounded;
+  return std::exchange(free_, free_ + rounded);
+}
+
+void DeviceRank::finish() const noexcept {
+  for (const Stream* stream : {&compute_, &stale_, &gather_}) {
+    try {
+      stream->synchronize();
+    } catch (const std::exception& error) {
+      log().error("rank {}: {}", rank_, error.what());
+    }
+  }
+}
+
+}  // namespace pcpp

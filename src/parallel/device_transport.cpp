@@ -1,0 +1,71 @@
+#include "parallel/device_transport.h"
+
+#include <chrono>
+#include <thread>
+
+#include "base/check.h"
+
+namespace pcpp {
+
+namespace {
+// Short beside a step and long beside a query of an event.
+constexpr auto kPause = std::chrono::microseconds(20);
+}  // namespace
+
+void DeviceTransport::copy_rows(std::byte* target, std::int64_t target_stride,
+                                const std::byte* source, std::int64_t source_stride,
+                                std::int64_t batch, std::int64_t bytes) {
+  if (batch == 0 || bytes == 0) return;
+  const auto size = [](std::int64_t value) { return static_cast<std::size_t>(value); };
+  check_cuda(cudaMemcpy2DAsync(target, size(target_stride), source, size(source_stride),
+                               size(bytes), size(batch), cudaMemcpyDeviceToDevice, stream()),
+             "cudaMemcpy2DAsync");
+}
+
+ExchangeId DeviceTransport::add_exchange() {
+  passages_.emplace_back();
+  return static_cast<ExchangeId>(passages_.size()) - 1;
+}
+
+void DeviceTransport::wait(ExchangeId exchange, Deadline deadline) {
+  Passage& passage = passages_.at(static_cast<std::size_t>(exchange));
+  settle(passage, deadline);
+  passage.begin.record(device_rank_.compute());
+  order_after(exchange, deadline);
+  passage.end.record(device_rank_.compute());
+  passage.interval = static_cast<int>(wait_ms_.size()) - 1;
+}
+
+void DeviceTransport::settle(Passage& passage, Deadline deadline) {
+  if (passage.interval < 0) return;
+  while (!passage.end.is_passed()) pause(deadline, "its own device");
+  wait_ms_.at(static_cast<std::size_t>(passage.interval)) +=
+      passage.end.milliseconds_since(passage.begin);
+  passage.interval = -1;
+}
+
+void DeviceTransport::drain(Deadline deadline) {
+  drained_.record(device_rank_.compute());
+  while (!drained_.is_passed()) pause(deadline, "its own device");
+  for (Passage& passage : passages_) settle(passage, deadline);
+}
+
+void DeviceTransport::pause(Deadline deadline, const char* awaited) {
+  check_world();
+  check<TransportError>(Clock::now() < deadline,
+                        "rank {} waited for {} until its deadline; a peer or the device is stuck "
+                        "or too slow: raise the peer timeout",
+                        rank(), awaited);
+  std::this_thread::sleep_for(kPause);
+}
+
+int DeviceTransport::begin_interval() {
+  wait_ms_.push_back(0);
+  return static_cast<int>(wait_ms_.size()) - 1;
+}
+
+double DeviceTransport::wait_ms(int interval) const {
+  return wait_ms_.at(static_cast<std::size_t>(interval));
+}
+
+}  // namespace pcpp

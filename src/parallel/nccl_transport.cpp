@@ -1,0 +1,197 @@
+#include "parallel/nccl_transport.h"
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "parallel/device_transport.h"
+
+namespace pcpp {
+
+namespace {
+
+std::size_t index_of(Lane lane) { return lane == Lane::stale ? 0 : 1; }
+
+// Memory that NCCL maps once for copies between devices.
+DeviceRank::MakeBlock block_maker(const NcclApi& api) {
+  return [&api](std::size_t bytes) {
+    void* memory = nullptr;
+    const ncclResult_t status = api.mem_alloc(&memory, bytes);
+    check<DeviceError>(status == ncclSuccess, "ncclMemAlloc of {} bytes failed: {}: {}", bytes,
+                       api.get_error_string(status), remedy_for(cudaErrorMemoryAllocation));
+    return DeviceRank::Block(static_cast<std::byte*>(memory), [&api](std::byte* data) {
+      const ncclResult_t freed = api.mem_free(data);
+      if (freed != ncclSuccess) log().error("ncclMemFree failed: {}", api.get_error_string(freed));
+    });
+  };
+}
+
+}  // namespace
+
+class NcclTransport final : public DeviceTransport {
+ public:
+  NcclTransport(NcclHub& hub, int rank)
+      : DeviceTransport(hub.world_.devices_[static_cast<std::size_t>(rank)],
+                        [&]() -> DeviceRank& { return hub.add_rank(rank); }),
+        hub_(hub),
+        communicators_(hub.world_.communicators_[static_cast<std::size_t>(rank)]) {
+    join();
+  }
+
+  // What is still under way may never end: then the communicators do.
+  ~NcclTransport() override {
+    if (idle_) return;
+    hub_.world_.broken_ = true;
+    for (auto& communicator : communicators_) communicator.reset();
+  }
+
+  int world_size() const override { return hub_.world_size(); }
+
+  ExchangeId prepare(std::int64_t /*tag*/, Lane lane, Exchange exchange) override {
+    parts_.push_back({lane, std::move(exchange), Event(), Event()});
+    return add_exchange();
+  }
+
+  void start(ExchangeId exchange) override {
+    Part& part = parts_.at(static_cast<std::size_t>(exchange));
+    if (part.exchange.sends.empty() && part.exchange.receives.empty()) return;
+    const std::size_t lane = index_of(part.lane);
+    finish_launch(lane, own_deadline());
+    const Stream& stream = device_rank().lane(part.lane);
+    part.started.record(device_rank().compute());
+    stream.wait(part.started);
+    idle_ = false;
+    communicators_[lane]->exchange(part.exchange, stream.get());
+    launching_[lane] = exchange;
+  }
+
+  void drain(Deadline deadline) override {
+    for (std::size_t lane = 0; lane < communicators_.size(); ++lane) {
+      finish_launch(lane, deadline);
+    }
+    for (const Part& part : parts_) device_rank().compute().wait(part.done);
+    DeviceTransport::drain(deadline);
+    idle_ = true;
+  }
+
+ protected:
+  void order_after(ExchangeId exchange, Deadline deadline) override {
+    const Part& part = parts_.at(static_cast<std::size_t>(exchange));
+    finish_launch(index_of(part.lane), deadline);
+    device_rank().compute().wait(part.done);
+  }
+
+  void check_world() override {
+    hub_.check_running();
+    for (const auto& communicator : communicators_) {
+      if (communicator) communicator->is_ready();
+    }
+  }
+
+ private:
+  struct Part {
+    Lane lane;
+    Exchange exchange;
+    Event started;  // on the compute stream: packed what is sent, read what is received over
+    Event done;     // on the lane: all pieces have been delivered
+  };
+
+  Deadline own_deadline() const { return deadline_in(hub_.world_.timeout_); }
+
+  void join() {
+    const auto missing = [](const auto& communicator) { return communicator == nullptr; };
+    if (std::none_of(communicators_.begin(), communicators_.end(), missing)) return;
+    const Deadline deadline = own_deadline();
+    for (std::size_t lane = 0; lane < communicators_.size(); ++lane) {
+      communicators_[lane] = std::make_unique<NcclCommunicator>(
+          hub_.world_.api_, hub_.world_.ids_[lane], world_size(), rank());
+      while (!communicators_[lane]->is_ready()) pause(deadline, "the other ranks to join");
+    }
+  }
+
+  // NCCL puts an exchange on its stream in a thread of its own: only behind that may the stream's
+  // event be recorded, and the communicator take the next exchange.
+  void finish_launch(std::size_t lane, Deadline deadline) {
+    if (!launching_[lane]) return;
+    while (!communicators_[lane]->is_ready()) pause(deadline, "NCCL");
+    const Part& part = parts_[static_cast<std::size_t>(*std::exchange(launching_[lane], {}))];
+    part.done.record(device_rank().lane(part.lane));
+  }
+
+  NcclHub& hub_;
+  NcclWorld::Lanes& communicators_;
+  std::vector<Part> parts_;
+  std::array<std::optional<ExchangeId>, NcclWorld::kLanes> launching_;
+  bool idle_ = true;  // nothing is under way
+};
+
+NcclWorld::NcclWorld(const NcclApi& api, std::vector<int> devices,
+                     std::chrono::milliseconds timeout)
+    : api_(api), devices_(std::move(devices)), timeout_(timeout), communicators_(devices_.size()) {
+  check<ConfigError>(!devices_.empty(), "0 ranks: at least one is needed");
+  std::map<int, int> rank_on;
+  for (int rank = 0; rank < static_cast<int>(devices_.size()); ++rank) {
+    const int device = devices_[static_cast<std::size_t>(rank)];
+    const auto [other, alone] = rank_on.insert({device, rank});
+    check<ConfigError>(alone,
+                       "ranks {} and {} share device {}, and NCCL takes one rank a device: use "
+                       "fewer ranks or the peer transport",
+                       other->second, rank, device);
+  }
+}
+
+NcclWorld::~NcclWorld() = default;
+
+void NcclWorld::begin_request() {
+  if (!broken_) return;
+  for (Lanes& lanes : communicators_) {
+    for (auto& communicator : lanes) communicator.reset();
+  }
+  for (ncclUniqueId& id : ids_) {
+    const ncclResult_t status = api_.get_unique_id(&id);
+    check<TransportError>(status == ncclSuccess, "ncclGetUniqueId failed: {}",
+                          api_.get_error_string(status));
+  }
+  broken_ = false;
+}
+
+NcclHub::NcclHub(NcclWorld& world) : world_(world), ranks_(world.devices_.size()) {
+  world_.begin_request();
+}
+
+NcclHub::~NcclHub() {
+  for (const auto& rank : ranks_) {
+    if (rank) rank->finish();
+  }
+}
+
+std::unique_ptr<Transport> NcclHub::endpoint(int rank) {
+  check<ConfigError>(rank >= 0 && rank < world_size(), "rank {} is not in a world of {}", rank,
+                     world_size());
+  return std::make_unique<NcclTransport>(*this, rank);
+}
+
+DeviceRank& NcclHub::add_rank(int rank) {
+  const auto index = static_cast<std::size_t>(rank);
+  auto made = std::make_unique<DeviceRank>(rank, world_.devices_[index], StreamPriority::high,
+                                           block_maker(world_.api_));
+  const std::lock_guard lock(mutex_);
+  ranks_[index] = std::move(made);
+  return *ranks_[index];
+}
+
+void NcclHub::abort(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  world_.broken_ = true;
+  if (abort_reason_.empty()) abort_reason_ = reason.empty() ? "a rank failed" : reason;
+}
+
+void NcclHub::check_running() {
+  const std::lock_guard lock(mutex_);
+  check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+}
+
+}  // namespace pcpp

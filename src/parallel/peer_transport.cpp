@@ -1,0 +1,194 @@
+#include "parallel/peer_transport.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "parallel/device_transport.h"
+
+namespace pcpp {
+
+namespace {
+
+DeviceRank::Block make_block(std::size_t bytes) {
+  void* memory = nullptr;
+  check_cuda(cudaMalloc(&memory, bytes), "cudaMalloc");
+  return {static_cast<std::byte*>(memory),
+          [](std::byte* data) { log_cuda(cudaFree(data), "cudaFree"); }};
+}
+
+// The copies of one exchange: in one call, but for those that the driver stages.
+class Copies {
+ public:
+  void add(const Switchboard::Channel& channel) {
+    targets_.push_back(channel.receive.address);
+    sources_.push_back(channel.send.address);
+    sizes_.push_back(channel.send.bytes);
+  }
+
+  void enqueue(const Stream& stream) {
+    if (sizes_.empty()) return;
+    cudaMemcpyAttributes attributes{};
+    attributes.srcAccessOrder = cudaMemcpySrcAccessOrderStream;
+    attributes.flags = cudaMemcpyFlagPreferOverlapWithCompute;
+    std::size_t first = 0;
+    check_cuda(cudaMemcpyBatchAsync(targets_.data(), sources_.data(), sizes_.data(), sizes_.size(),
+                                    &attributes, &first, 1, stream.get()),
+               "cudaMemcpyBatchAsync");
+  }
+
+ private:
+  std::vector<void*> targets_;
+  std::vector<const void*> sources_;
+  std::vector<std::size_t> sizes_;
+};
+
+}  // namespace
+
+class PeerTransport final : public DeviceTransport {
+ public:
+  PeerTransport(PeerHub& hub, int rank)
+      : DeviceTransport(hub.devices_[static_cast<std::size_t>(rank)],
+                        [&]() -> DeviceRank& { return hub.add_rank(rank); }),
+        hub_(hub) {}
+
+  int world_size() const override { return hub_.world_size(); }
+
+  ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
+    parts_.push_back(&hub_.add_part(device_rank(), tag, lane, exchange));
+    return add_exchange();
+  }
+
+  void start(ExchangeId exchange) override { hub_.start(part(exchange)); }
+
+ protected:
+  void order_after(ExchangeId exchange, Deadline deadline) override {
+    const PeerHub::Part& mine = part(exchange);
+    hub_.switchboard_.wait(mine.ends, deadline);
+    for (const Switchboard::Channel* channel : mine.ends.receives) {
+      device_rank().compute().wait(hub_.part(channel->tag, channel->receive.peer).copied);
+    }
+    if (!mine.ends.sends.empty()) device_rank().compute().wait(mine.copied);
+  }
+
+  void check_world() override { hub_.switchboard_.check_running(); }
+
+ private:
+  PeerHub::Part& part(ExchangeId exchange) {
+    return *parts_.at(static_cast<std::size_t>(exchange));
+  }
+
+  PeerHub& hub_;
+  std::vector<PeerHub::Part*> parts_;
+};
+
+PeerHub::PeerHub(std::vector<int> devices) : devices_(std::move(devices)), ranks_(devices_.size()) {
+  check<ConfigError>(!devices_.empty(), "0 ranks: at least one is needed");
+  enable_peer_access();
+}
+
+PeerHub::~PeerHub() {
+  for (const auto& rank : ranks_) {
+    if (rank) rank->finish();
+  }
+}
+
+void PeerHub::enable_peer_access() {
+  const std::set<int> distinct(devices_.begin(), devices_.end());
+  for (const int from : distinct) {
+    const DeviceGuard guard(from);
+    for (const int to : distinct) {
+      if (from == to) continue;
+      int can = 0;
+      check_cuda(cudaDeviceCanAccessPeer(&can, from, to), "cudaDeviceCanAccessPeer");
+      if (can == 0) {
+        log().warn("devices {} and {} have no peer access: rows between them go through the host",
+                   from, to);
+        staged_.insert({from, to});
+        continue;
+      }
+      const cudaError_t status = cudaDeviceEnablePeerAccess(to, 0);
+      if (status == cudaErrorPeerAccessAlreadyEnabled) {
+        cudaGetLastError();
+      } else {
+        check_cuda(status, "cudaDeviceEnablePeerAccess");
+      }
+    }
+  }
+}
+
+std::unique_ptr<Transport> PeerHub::endpoint(int rank) {
+  check<ConfigError>(rank >= 0 && rank < world_size(), "rank {} is not in a world of {}", rank,
+                     world_size());
+  return std::make_unique<PeerTransport>(*this, rank);
+}
+
+void PeerHub::abort(const std::string& reason) { switchboard_.abort(reason); }
+
+DeviceRank& PeerHub::add_rank(int rank) {
+  const auto index = static_cast<std::size_t>(rank);
+  auto made =
+      std::make_unique<DeviceRank>(rank, devices_[index], StreamPriority::normal, make_block);
+  const std::lock_guard lock(mutex_);
+  ranks_[index] = std::move(made);
+  return *ranks_[index];
+}
+
+PeerHub::Part& PeerHub::add_part(DeviceRank& device_rank, std::int64_t tag, Lane lane,
+                                 const Exchange& exchange) {
+  Switchboard::Ends ends = switchboard_.connect(tag, device_rank.rank(), exchange);
+  const std::lock_guard lock(mutex_);
+  Part& part = parts_[{tag, device_rank.rank()}];
+  part.device_rank = &device_rank;
+  part.lane = lane;
+  part.ends = std::move(ends);
+  return part;
+}
+
+PeerHub::Part& PeerHub::part(std::int64_t tag, int rank) {
+  const std::lock_guard lock(mutex_);
+  return parts_.at({tag, rank});
+}
+
+void PeerHub::start(Part& part) {
+  part.started.record(part.device_rank->compute());
+  switchboard_.start(part.ends, [this](Switchboard::Channel& channel) { match(channel); });
+}
+
+void PeerHub::match(Switchboard::Channel& channel) {
+  Part& sender = part(channel.tag, channel.receive.peer);
+  std::vector<const Part*> receivers;
+  {
+    const std::lock_guard lock(mutex_);
+    if (++sender.matched < sender.ends.sends.size()) return;
+    sender.matched = 0;
+    for (const Switchboard::Channel* send : sender.ends.sends) {
+      receivers.push_back(&parts_.at({send->tag, send->send.peer}));
+    }
+  }
+  copy(sender, receivers);
+  for (Switchboard::Channel* send : sender.ends.sends) switchboard_.delivered(*send);
+}
+
+void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) {
+  const int from = part.device_rank->device();
+  const DeviceGuard guard(from);
+  const Stream& lane = part.device_rank->lane(part.lane);
+  lane.wait(part.started);
+  for (const Part* receiver : receivers) lane.wait(receiver->started);
+  Copies copies;
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    const Switchboard::Channel& channel = *part.ends.sends[i];
+    if (channel.send.bytes == 0) continue;
+    const int to = receivers[i]->device_rank->device();
+    if (!staged_.contains({from, to})) {
+      copies.add(channel);
+      continue;
+    }
+    check_cuda(cudaMemcpyPeerAsync(channel.receive.address, to, channel.send.address, from,
+                                   channel.send.bytes, lane.get()),
+               "cudaMemcpyPeerAsync");
+  }
+  copies.enqueue(lane);
+  part.copied.record(lane);
+}
+
+}  // namespace pcpp

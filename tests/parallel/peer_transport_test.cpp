@@ -1,0 +1,112 @@
+#include "parallel/peer_transport.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "parallel/rank_group.h"
+#include "parallel/transport_suite.h"
+#include "pcpp/error.h"
+#include "support/fake_cuda.h"
+#include "support/fake_worlds.h"
+
+namespace pcpp {
+namespace {
+
+using testing::exchange_all;
+using testing::FakeCuda;
+
+constexpr auto kTimeout = std::chrono::minutes(1);
+
+INSTANTIATE_TEST_SUITE_P(Peer, TransportTest, ::testing::ValuesIn(testing::peer_cases()),
+                         name_of_case);
+
+std::string device_error(const std::vector<int>& devices) {
+  try {
+    PeerHub hub(devices);
+    run_ranks(hub, [](Transport& transport) { exchange_all(transport, 4); });
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(PeerTransport, CopiesAllOfAnExchangeInOneCall) {
+  FakeCuda cuda({.devices = 4});
+  PeerHub hub({0, 1, 2, 3});
+  run_ranks(hub, [](Transport& transport) { exchange_all(transport, 5); });
+  EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 4 * 5);
+  EXPECT_EQ(cuda.calls("cudaMemcpyPeerAsync"), 0);
+}
+
+TEST(PeerTransport, GoesThroughTheHostOnlyBetweenDevicesWithoutPeerAccess) {
+  FakeCuda cuda({.devices = 2, .peer_access = false});
+  PeerHub hub({0, 0, 1});
+  run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
+  EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 2);  // ranks 0 and 1 to each other
+  EXPECT_EQ(cuda.calls("cudaMemcpyPeerAsync"), 4);
+}
+
+TEST(PeerTransport, PeerAccessStaysEnabledForTheNextRequest) {
+  FakeCuda cuda({.devices = 2});
+  for (int request = 0; request < 2; ++request) {
+    PeerHub hub({0, 1});
+    run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
+  }
+}
+
+// By the fake's clock: a millisecond for each computation and for each copy.
+TEST(PeerTransport, AWaitIsTheTimeInWhichTheStreamStoodStill) {
+  FakeCuda cuda({.schedule = testing::Schedule::lazy});
+  PeerHub hub({0, 0});
+  const std::unique_ptr<Transport> a = hub.endpoint(0);
+  const std::unique_ptr<Transport> b = hub.endpoint(1);
+  std::byte* memory = a->allocate(16);
+  const ExchangeId receive = a->prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
+  const ExchangeId send = b->prepare(0, Lane::stale, {{{0, memory + 8, 8}}, {}});
+  const int interval = a->begin_interval();
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 5; ++i) testing::launch(*b, [] {});
+    b->start(send);
+    testing::launch(*a, [] {});
+    a->start(receive);
+    a->wait(receive, deadline_in(kTimeout));
+    testing::launch(*a, [] {});
+    b->wait(send, deadline_in(kTimeout));
+  }
+  a->drain(deadline_in(kTimeout));
+  EXPECT_EQ(a->wait_ms(interval), 2 * (5 + 1));
+}
+
+TEST(PeerTransport, OutOfMemoryNamesRankAndDeviceAndTheNextRequestWorks) {
+  FakeCuda cuda({.devices = 2});
+  cuda.fail("cudaMalloc", cudaErrorMemoryAllocation);
+  const std::string error = device_error({1, 1});
+  EXPECT_NE(error.find("cudaMalloc on device 1 failed"), std::string::npos) << error;
+  EXPECT_NE(error.find("smaller picture"), std::string::npos) << error;
+  EXPECT_EQ(error.find("rank "), 0) << error;
+  EXPECT_EQ(device_error({1, 1}), "no error");
+}
+
+TEST(PeerTransport, ALostDeviceEndsAllRanksAndSaysWhatIsToBeDone) {
+  for (const char* function : {"cudaEventRecord", "cudaMemcpyBatchAsync", "cudaStreamWaitEvent",
+                               "cudaEventQuery", "cudaMemsetAsync"}) {
+    FakeCuda cuda({.schedule = testing::Schedule::random, .devices = 2});
+    cuda.fail(function, cudaErrorECCUncorrectable, 1, true);
+    for (int request = 0; request < 2; ++request) {
+      const std::string error = device_error({0, 1});
+      EXPECT_NE(error.find("cudaErrorECCUncorrectable"), std::string::npos) << error;
+      EXPECT_NE(error.find("start it again"), std::string::npos) << error;
+    }
+  }
+}
+
+TEST(PeerTransport, RefusesAWorldWithoutRanksAndRanksOutsideOfIt) {
+  FakeCuda cuda({});
+  EXPECT_THROW(PeerHub({}), ConfigError);
+  EXPECT_THROW(PeerHub({0}).endpoint(1), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp

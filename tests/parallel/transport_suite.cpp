@@ -1,0 +1,248 @@
+#include "parallel/transport_suite.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "parallel/rank_group.h"
+#include "pcpp/error.h"
+
+namespace pcpp {
+
+namespace {
+
+constexpr auto kTimeout = std::chrono::minutes(1);
+
+void write(std::byte* memory, std::int64_t value) { std::memcpy(memory, &value, sizeof value); }
+std::int64_t read(const std::byte* memory) {
+  std::int64_t value = 0;
+  std::memcpy(&value, memory, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+void TransportTest::run(int ranks, const std::function<void(Transport&, const Compute&)>& body) {
+  const std::unique_ptr<testing::TransportWorld> world = GetParam().make(ranks);
+  run_ranks(world->hub(), [&](Transport& transport) {
+    body(transport,
+         [&](std::function<void()> function) { world->compute(transport, std::move(function)); });
+    transport.drain(deadline_in(kTimeout));
+  });
+}
+
+TEST_P(TransportTest, PiecesArriveFromTheRightPeerInEveryRound) {
+  run(4, [](Transport& transport, const Compute& compute) {
+    const int rank = transport.rank();
+    Exchange exchange;
+    std::byte* out = transport.allocate(8 * 4);
+    std::byte* in = transport.allocate(8 * 4);
+    for (int peer = 0; peer < 4; ++peer) {
+      if (peer == rank) continue;
+      exchange.sends.push_back({peer, out + 8 * peer, 8});
+      exchange.receives.push_back({peer, in + 8 * peer, 8});
+    }
+    const ExchangeId id = transport.prepare(7, Lane::stale, exchange);
+    for (std::int64_t round = 0; round < 50; ++round) {
+      compute([=] {
+        for (int peer = 0; peer < 4; ++peer) write(out + 8 * peer, 1000 * round + 10 * rank + peer);
+      });
+      transport.start(id);
+      transport.wait(id, deadline_in(kTimeout));
+      compute([=] {
+        for (int peer = 0; peer < 4; ++peer) {
+          if (peer == rank) continue;
+          EXPECT_EQ(read(in + 8 * peer), 1000 * round + 10 * peer + rank);
+        }
+      });
+    }
+  });
+}
+
+TEST_P(TransportTest, NothingIsWrittenBeforeTheReceiverStarts) {
+  run(2, [](Transport& transport, const Compute& compute) {
+    std::byte* data = transport.allocate(8);
+    std::byte* token = transport.allocate(8);
+    const int peer = 1 - transport.rank();
+    if (transport.rank() == 0) {
+      compute([=] { write(data, 42); });
+      const ExchangeId send = transport.prepare(0, Lane::stale, {{{peer, data, 8}}, {}});
+      const ExchangeId signal = transport.prepare(1, Lane::gather, {{{peer, token, 8}}, {}});
+      transport.start(send);
+      transport.start(signal);
+      transport.wait(signal, deadline_in(kTimeout));
+      transport.wait(send, deadline_in(kTimeout));
+    } else {
+      compute([=] { write(data, 7); });
+      const ExchangeId receive = transport.prepare(0, Lane::stale, {{}, {{peer, data, 8}}});
+      const ExchangeId signal = transport.prepare(1, Lane::gather, {{}, {{peer, token, 8}}});
+      transport.start(signal);
+      transport.wait(signal, deadline_in(kTimeout));
+      compute([=] { EXPECT_EQ(read(data), 7); });
+      transport.start(receive);
+      transport.wait(receive, deadline_in(kTimeout));
+      compute([=] { EXPECT_EQ(read(data), 42); });
+    }
+  });
+}
+
+TEST_P(TransportTest, ManyExchangesMayBeUnderWay) {
+  constexpr int kExchanges = 20;
+  run(3, [](Transport& transport, const Compute& compute) {
+    const int rank = transport.rank();
+    const int next = (rank + 1) % 3;
+    const int previous = (rank + 2) % 3;
+    std::byte* out = transport.allocate(8 * kExchanges);
+    std::byte* in = transport.allocate(8 * kExchanges);
+    std::vector<ExchangeId> ids;
+    for (int i = 0; i < kExchanges; ++i) {
+      ids.push_back(transport.prepare(i, Lane::stale,
+                                      {{{next, out + 8 * i, 8}}, {{previous, in + 8 * i, 8}}}));
+    }
+    for (int i = 0; i < kExchanges; ++i) {
+      compute([=] { write(out + 8 * i, 100 * rank + i); });
+      transport.start(ids[static_cast<std::size_t>(i)]);
+    }
+    for (int i = kExchanges - 1; i >= 0; --i) {
+      transport.wait(ids[static_cast<std::size_t>(i)], deadline_in(kTimeout));
+      compute([=] { EXPECT_EQ(read(in + 8 * i), 100 * previous + i); });
+    }
+  });
+}
+
+// A ring: what a rank receives it adds to and sends on, over the same addresses in every round.
+TEST_P(TransportTest, WhatWasSentMayBeOverwrittenAndWhatWasReadReceivedOver) {
+  constexpr int kRanks = 3;
+  constexpr int kRounds = 30;
+  run(kRanks, [](Transport& transport, const Compute& compute) {
+    const int rank = transport.rank();
+    std::byte* out = transport.allocate(8);
+    std::byte* in = transport.allocate(8);
+    const ExchangeId id = transport.prepare(
+        3, Lane::gather, {{{(rank + 1) % kRanks, out, 8}}, {{(rank + 2) % kRanks, in, 8}}});
+    compute([=] { write(out, rank); });
+    for (int round = 0; round < kRounds; ++round) {
+      transport.start(id);
+      transport.wait(id, deadline_in(kTimeout));
+      compute([=] { write(out, read(in) + 1000); });
+    }
+    compute([=] { EXPECT_EQ(read(out), kRounds * 1000 + rank); });
+  });
+}
+
+TEST_P(TransportTest, CopiesBlocksOfRowsInOrder) {
+  run(1, [](Transport& transport, const Compute& compute) {
+    std::byte* source = transport.allocate(3 * 16);
+    std::byte* target = transport.allocate(3 * 8);
+    compute([=] {
+      EXPECT_EQ(read(target), 0) << "memory is given zero-filled";
+      for (int i = 0; i < 6; ++i) write(source + 8 * i, i);
+    });
+    transport.copy_rows(target, 8, source + 8, 16, 3, 8);
+    transport.copy_rows(target, 8, source + 8, 16, 0, 8);
+    transport.copy_rows(target, 8, source + 8, 16, 3, 0);
+    compute([=] {
+      for (int i = 0; i < 3; ++i) EXPECT_EQ(read(target + 8 * i), 2 * i + 1);
+      write(source + 8, 99);
+    });
+    compute([=] { EXPECT_EQ(read(target), 1); });
+  });
+}
+
+TEST_P(TransportTest, APieceMayBeEmpty) {
+  run(2, [](Transport& transport, const Compute& compute) {
+    const int peer = 1 - transport.rank();
+    std::byte* memory = transport.allocate(8);
+    const bool sends = transport.rank() == 0;
+    const ExchangeId id = transport.prepare(
+        0, Lane::stale,
+        {{{peer, memory, sends ? 8u : 0u}}, {{peer, sends ? nullptr : memory, sends ? 0u : 8u}}});
+    compute([=] { write(memory, sends ? 42 : 7); });
+    transport.start(id);
+    transport.wait(id, deadline_in(kTimeout));
+    compute([=] { EXPECT_EQ(read(memory), 42); });
+  });
+}
+
+TEST_P(TransportTest, ADrainedStreamHasDoneAll) {
+  run(1, [](Transport& transport, const Compute& compute) {
+    bool done = false;
+    compute([&] { done = true; });
+    transport.drain(deadline_in(kTimeout));
+    EXPECT_TRUE(done);
+  });
+}
+
+TEST_P(TransportTest, WaitsAreTimedByInterval) {
+  run(2, [](Transport& transport, const Compute& compute) {
+    const int peer = 1 - transport.rank();
+    std::byte* memory = transport.allocate(16);
+    const ExchangeId id =
+        transport.prepare(0, Lane::gather, {{{peer, memory, 8}}, {{peer, memory + 8, 8}}});
+    const auto exchange = [&] {
+      transport.start(id);
+      transport.wait(id, deadline_in(kTimeout));
+      compute([] {});
+    };
+    const int first = transport.begin_interval();
+    exchange();
+    exchange();
+    const int second = transport.begin_interval();
+    compute([] {});
+    const int third = transport.begin_interval();
+    exchange();
+    transport.drain(deadline_in(kTimeout));
+    EXPECT_GE(transport.wait_ms(first), 0);
+    EXPECT_EQ(transport.wait_ms(second), 0);
+    EXPECT_GE(transport.wait_ms(third), 0);
+  });
+}
+
+TEST_P(TransportTest, ARankThatFailsEndsTheOthers) {
+  std::string end_of_the_other;
+  const auto body = [&](Transport& transport, const Compute& /*compute*/) {
+    const int peer = 1 - transport.rank();
+    std::byte* memory = transport.allocate(16);
+    const ExchangeId id =
+        transport.prepare(0, Lane::gather, {{{peer, memory, 8}}, {{peer, memory + 8, 8}}});
+    try {
+      for (int round = 0;; ++round) {
+        if (transport.rank() == 1 && round == 3) fail<DeviceError>("out of memory");
+        transport.start(id);
+        transport.wait(id, deadline_in(kTimeout));
+      }
+    } catch (const TransportError& error) {
+      end_of_the_other = error.what();
+      throw;
+    }
+  };
+  try {
+    run(2, body);
+    FAIL() << "no error";
+  } catch (const DeviceError& error) {
+    EXPECT_STREQ(error.what(), "rank 1: out of memory");
+  }
+  EXPECT_EQ(end_of_the_other, "rank 1 failed");
+}
+
+TEST_P(TransportTest, AWaitEndsAtItsDeadline) {
+  const auto body = [](Transport& transport, const Compute& /*compute*/) {
+    std::byte* memory = transport.allocate(8);
+    if (transport.rank() == 1) {
+      transport.prepare(0, Lane::stale, {{{0, memory, 8}}, {}});
+      return;
+    }
+    const ExchangeId id = transport.prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
+    transport.start(id);
+    const Deadline deadline = deadline_in(std::chrono::milliseconds(1));
+    transport.wait(id, deadline);
+    transport.drain(deadline);
+  };
+  EXPECT_THROW(run(2, body), TransportError);
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TransportTest);
+
+}  // namespace pcpp

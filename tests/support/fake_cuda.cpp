@@ -1,0 +1,156 @@
+#include "support/fake_cuda.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "support/fake_cuda_machine.h"
+
+namespace pcpp::testing::fake_cuda {
+
+Machine& machine() {
+  static Machine instance;
+  return instance;
+}
+
+std::unique_lock<std::mutex> lock() { return std::unique_lock(machine().mutex); }
+
+void report(const std::string& problem) { machine().problems.push_back(problem); }
+
+int stream_device(cudaStream_t stream) { return stream->device; }
+
+std::uint32_t random() { return static_cast<std::uint32_t>(machine().engine()); }
+
+bool is_reached(const MarkerPtr& marker) {
+  return marker->passed || marker->stream->queue.front().marker == marker;
+}
+
+const Block* block_of(const void* address, std::size_t bytes) {
+  auto* begin = static_cast<std::byte*>(const_cast<void*>(address));  // NOLINT
+  const auto after = machine().blocks.upper_bound(begin);
+  if (after == machine().blocks.begin()) return nullptr;
+  const auto& [data, block] = *std::prev(after);
+  return begin + bytes <= data + block.bytes ? &block : nullptr;
+}
+
+namespace {
+
+bool may_run(const CUstream_st& stream) {
+  if (stream.queue.empty()) return false;
+  const Operation& head = stream.queue.front();
+  return !head.ready || head.ready();
+}
+
+void run_head(CUstream_st& stream) {
+  Operation head = std::move(stream.queue.front());
+  for (const Range& range : head.ranges) {
+    if (block_of(range.address, range.bytes) == nullptr) report("a stream touches freed memory");
+  }
+  if (head.kind != Kind::order) machine().milliseconds += 1;
+  if (head.run) head.run();
+  head.marker->passed = true;
+  head.marker->milliseconds = machine().milliseconds;
+  stream.queue.pop_front();
+  machine().changed.notify_all();
+}
+
+bool schedule_takes(Kind kind) {
+  switch (machine().options.schedule) {
+    case Schedule::eager:
+      return true;
+    case Schedule::lazy:
+      return false;
+    case Schedule::early_copies:
+      return kind != Kind::compute;
+    case Schedule::late_copies:
+      return kind != Kind::copy;
+    case Schedule::random:
+      return machine().engine() % 3 == 0;
+  }
+  return false;
+}
+
+}  // namespace
+
+void changed() {
+  bool again = true;
+  while (again) {
+    again = false;
+    for (const auto& stream : machine().streams) {
+      while (may_run(*stream) && schedule_takes(stream->queue.front().kind)) {
+        run_head(*stream);
+        again = true;
+      }
+    }
+  }
+  machine().changed.notify_all();
+}
+
+void run_up_to(const MarkerPtr& marker, bool through) {
+  CUstream_st& stream = *marker->stream;
+  if (stream.running) return;
+  stream.running = true;
+  while (!marker->passed && (through || stream.queue.front().marker != marker)) {
+    if (!may_run(stream) && stream.queue.front().pull) stream.queue.front().pull();
+    if (!may_run(stream)) break;
+    run_head(stream);
+  }
+  stream.running = false;
+}
+
+MarkerPtr enqueue(cudaStream_t stream, Operation operation) {
+  auto marker = std::make_shared<Marker>();
+  marker->stream = stream;
+  operation.marker = marker;
+  stream->queue.push_back(std::move(operation));
+  changed();
+  return marker;
+}
+
+}  // namespace pcpp::testing::fake_cuda
+
+namespace pcpp::testing {
+
+FakeCuda::FakeCuda(const FakeCudaOptions& options) {
+  const auto lock = fake_cuda::lock();
+  fake_cuda::Machine& m = fake_cuda::machine();
+  m.open = true;
+  m.options = options;
+  m.engine.seed(options.seed);
+}
+
+FakeCuda::~FakeCuda() {
+  const auto lock = fake_cuda::lock();
+  fake_cuda::Machine& m = fake_cuda::machine();
+  for (const std::string& problem : std::set(m.problems.begin(), m.problems.end())) {
+    ADD_FAILURE() << "the fake CUDA runtime: " << problem;
+  }
+  const auto live = [](const auto& handle) { return !handle->destroyed; };
+  EXPECT_EQ(std::count_if(m.streams.begin(), m.streams.end(), live), 0) << "streams not destroyed";
+  EXPECT_EQ(std::count_if(m.events.begin(), m.events.end(), live), 0) << "events not destroyed";
+  EXPECT_TRUE(m.blocks.empty()) << "memory not freed";
+  for (const auto& [data, block] : m.blocks) std::free(data);
+  m.open = false;
+  m.streams.clear();
+  m.events.clear();
+  m.blocks.clear();
+  m.peers.clear();
+  m.calls.clear();
+  m.failures.clear();
+  m.lost.clear();
+  m.problems.clear();
+  m.milliseconds = 0;
+}
+
+void FakeCuda::fail(const std::string& function, cudaError_t error, int calls_before, bool lost) {
+  const auto lock = fake_cuda::lock();
+  fake_cuda::machine().failures[function] = {error, calls_before, lost};
+}
+
+int FakeCuda::calls(const std::string& function) const {
+  const auto lock = fake_cuda::lock();
+  return fake_cuda::machine().calls[function];
+}
+
+}  // namespace pcpp::testing
