@@ -57,8 +57,11 @@ function(pcpp_add_library)
     LINKER_LANGUAGE CXX
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
-    # libtorch is not installed along: the library is tied to where it found it.
+    # libtorch and CUDA are not installed along: the library is tied to where it found them.
     INSTALL_RPATH "${LibTorch_LIBRARY_DIR}")
+  if(PCPP_CUDA)
+    set_property(TARGET pcpp APPEND PROPERTY INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
+  endif()
 endfunction()
 
 # The object files of the named layers and of all below them, each once.
