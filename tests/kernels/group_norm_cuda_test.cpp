@@ -84,7 +84,10 @@ TYPED_TEST(GroupNormOnDevice, MomentsAreTheSameBitsEveryTime) {
 struct Around {
   std::int64_t above = 0;  // pixels
   std::int64_t below = 0;
-  bool given = false;  // by pointer, else zeros
+  bool given = false;             // by pointer, else zeros
+  std::size_t output_offset = 0;  // elements from a multiple of 16 bytes
+  std::size_t above_offset = 0;
+  std::size_t below_offset = 0;
 };
 
 // The padded result, in exact copies of T's elements.
@@ -97,10 +100,11 @@ std::vector<T> device_apply(const Case& c, const Around& around, bool silu,
   DeviceArray<double> device_moments(moments);
   DeviceArray<float> device_weight(weight, 1);
   DeviceArray<float> device_bias(bias, 1);
-  DeviceArray<T> device_above(above, c.offset);
-  DeviceArray<T> device_below(below, c.offset);
+  DeviceArray<T> device_above(above, around.above_offset);
+  DeviceArray<T> device_below(below, around.below_offset);
   const std::int64_t pixels = around.above + c.pixels + around.below;
-  DeviceArray<T> output(static_cast<std::size_t>(c.batch * pixels * c.channels), c.offset);
+  DeviceArray<T> output(static_cast<std::size_t>(c.batch * pixels * c.channels),
+                        around.output_offset);
   group_norm_apply<T>(
       device.data(), output.data(), c.batch, c.pixels, c.channels,
       {device_moments.data(), device_weight.data(), device_bias.data(), c.groups, kEpsilon, silu},
@@ -161,6 +165,13 @@ TYPED_TEST(GroupNormOnDevice, ApplyEqualsTheTwin) {
     const bool silu = c.batch == 1;
     expect_apply_equals_twin<TypeParam>(c, {}, silu ? 0.0 : 100.0, silu);
   }
+}
+
+TYPED_TEST(GroupNormOnDevice, ApplyLooksAtTheAlignmentOfEachPointer) {
+  const Case c{1, 12, 64, 32};
+  expect_apply_equals_twin<TypeParam>(c, {2, 2, true, 1, 0, 0}, 0.0, true);
+  expect_apply_equals_twin<TypeParam>(c, {2, 2, true, 0, 1, 0}, 0.0, true);
+  expect_apply_equals_twin<TypeParam>(c, {2, 2, true, 0, 0, 1}, 0.0, true);
 }
 
 TYPED_TEST(GroupNormOnDevice, ApplyWritesTheHaloAround) {
