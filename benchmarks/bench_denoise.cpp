@@ -156,10 +156,7 @@ int main_with(int argc, char** argv) {
     run(std::get<BenchOptions>(parsed));
     return 0;
   } catch (const std::exception& error) {
-    std::string text = error.what();
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    fmt::print(stderr, "error: {}\n", text);
-    return 1;
+    return examples::report_error(error);
   }
 }
 

@@ -4,34 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
-#include <cstdio>
-#include <map>
 #include <utility>
+
+#include "examples/command_line.h"
 
 namespace pcpp::benchmarks {
 
 namespace {
-
-// The whole text as a number.
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || stop != end) return std::nullopt;
-  return number;
-}
-
-Size parse_size(const std::string& text) {
-  const std::size_t cross = text.find('x');
-  const auto width = parse_number<int>(std::string_view(text).substr(0, cross));
-  const auto height = cross == std::string::npos
-                          ? std::nullopt
-                          : parse_number<int>(std::string_view(text).substr(cross + 1));
-  if (width && height && *width > 0 && *height > 0) return {*width, *height};
-  throw CLI::ValidationError(fmt::format("--size: '{}' is not WxH in pixels", text));
-}
 
 // A known name, gigabytes a second, or none.
 std::optional<Link> parse_link(const std::string& text) {
@@ -39,7 +18,7 @@ std::optional<Link> parse_link(const std::string& text) {
   for (const Link& link : Link::known()) {
     if (link.name == text) return link;
   }
-  const std::optional<double> gigabytes = parse_number<double>(text);
+  const std::optional<double> gigabytes = examples::parse_number<double>(text);
   if (gigabytes && *gigabytes >= 1e-6 && *gigabytes <= 1e6) {
     return Link{text + "GB/s", *gigabytes * 1e9, 10e-6, false};
   }
@@ -57,60 +36,42 @@ CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<Value>
     values.clear();
     for (const std::string& word : words) values.push_back(parse(word));
   };
-  return app.add_option_function<std::vector<std::string>>(name, store, help)
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return examples::as_list(app.add_option_function<std::vector<std::string>>(name, store, help));
 }
 
 void add_combination_options(CLI::App& app, BenchOptions& options) {
-  app.add_option("--methods", options.methods, "how the ranks share the work")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+  examples::as_list(app.add_option("--methods", options.methods, "how the ranks share the work"))
       ->check(CLI::IsMember({"single", "naive", "distrifusion", "pcpp"}))
       ->capture_default_str();
-  app.add_option("--ranks", options.ranks, "how many draw together")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+  examples::as_list(app.add_option("--ranks", options.ranks, "how many draw together"))
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--partial", options.partials,
-                 "pcpp: the part of an adjacent band that attention reads")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+  examples::as_list(app.add_option("--partial", options.partials,
+                                   "pcpp: the part of an adjacent band that attention reads"))
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  app.add_option("--pool", options.pools,
-                 "pcpp: unread tokens of other bands that one pooled token stands for; 0: none")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+  examples::as_list(app.add_option("--pool", options.pools,
+                                   "pcpp: unread tokens of other bands that one pooled token "
+                                   "stands for; 0: none"))
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  add_list(app, "--size", options.sizes, parse_size, "pixels, WxH (default: the model's)")
+  add_list(app, "--size", options.sizes, examples::parse_size, "pixels, WxH (default: the model's)")
       ->type_name("WxH ...");
-  app.add_option("--guidance", options.guidances,
-                 "both branches on every rank, or one half of the ranks each")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+  examples::as_list(app.add_option("--guidance", options.guidances,
+                                   "both branches on every rank, or one half of the ranks each"))
       ->check(CLI::IsMember({"batched", "split"}))
       ->capture_default_str();
   add_list(app, "--link", options.links, parse_link,
            "emulated: a name, gigabytes a second and lane, or none (default: none)")
       ->type_name("NAME ...");
+  examples::as_list(app.add_option("--bands", options.bands,
+                                   "latent rows of each band, where there are as many bands"))
+      ->type_name("ROWS,...");
   app.add_flag("--shared-link", options.shared_link,
                "all ranks share one lane of the link, in place of two each");
 }
 
 void add_run_options(CLI::App& app, BenchOptions& options) {
-  static const std::map<std::string, DataType> dtypes = {{"float32", DataType::float32},
-                                                         {"bfloat16", DataType::bfloat16}};
-  static const std::map<std::string, SchedulerKind> schedulers = {{"ddim", SchedulerKind::ddim},
-                                                                  {"euler", SchedulerKind::euler}};
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
       ->capture_default_str();
   app.add_option("--prompt", options.prompt, "what to draw")->capture_default_str();
@@ -127,14 +88,12 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of the initial noise")->capture_default_str();
-  app.add_option_function<std::string>(
-         "--scheduler", [&](const std::string& word) { options.scheduler = schedulers.at(word); },
-         "default: the model's")
-      ->check(CLI::IsMember(schedulers));
-  app.add_option_function<std::string>(
-         "--dtype", [&](const std::string& word) { options.dtype = dtypes.at(word); },
-         "of the networks (default: float32)")
-      ->check(CLI::IsMember(dtypes));
+  examples::add_choice<SchedulerKind>(app, "--scheduler", examples::kSchedulers,
+                                      "default: the model's",
+                                      [&](SchedulerKind kind) { options.scheduler = kind; });
+  examples::add_choice<DataType>(app, "--dtype", examples::kDataTypes,
+                                 "of the networks (default: float32)",
+                                 [&](DataType dtype) { options.dtype = dtype; });
   app.add_option("--threads", options.threads,
                  "of each rank (default: the cores shared by the most ranks)")
       ->check(CLI::Range(0, 1024));
@@ -143,11 +102,6 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
       ->capture_default_str();
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");
   app.add_option("--pictures", options.pictures, "write each combination's picture to this folder");
-}
-
-int usage_error(const std::string& text) {
-  fmt::print(stderr, "bench_denoise: {} (see bench_denoise --help)\n", text);
-  return 2;
 }
 
 template <typename Value>
@@ -169,19 +123,12 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_combination_options(app, options);
   add_run_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return usage_error(error.what());
-  }
+  if (const std::optional<int> status = examples::parse(app, argc, argv)) return *status;
   if (options.steps < options.sync_steps + 2) {
-    return usage_error(
-        fmt::format("--steps {} leaves no steady step but the last after {} synchronous ones: "
-                    "at least {} are needed",
-                    options.steps, options.sync_steps, options.sync_steps + 2));
+    return examples::usage_error(
+        app, fmt::format("--steps {} leaves no steady step but the last after {} synchronous ones: "
+                         "at least {} are needed",
+                         options.steps, options.sync_steps, options.sync_steps + 2));
   }
   drop_repeated(options.methods);
   drop_repeated(options.ranks);

@@ -9,16 +9,12 @@
 #include <variant>
 #include <vector>
 
+#include "examples/command_line.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp::benchmarks {
 
-struct Size {
-  int width = 0;
-  int height = 0;
-
-  friend bool operator==(const Size&, const Size&) = default;
-};
+using examples::Size;
 
 struct BenchOptions {
   std::filesystem::path model;
@@ -31,6 +27,7 @@ struct BenchOptions {
   std::vector<std::string> guidances = {"batched"};
   std::vector<std::optional<Link>> links = {std::nullopt};
   bool shared_link = false;
+  std::vector<int> bands;  // for combinations of as many bands
   int steps = 25;
   int sync_steps = 4;
   std::string group_norm = "corrected";

@@ -50,6 +50,9 @@ void add_combinations(const BenchOptions& options, const Combination& common,
         Combination combination = settings;
         combination.ranks = ranks;
         combination.link = link;
+        const bool split = combination.guidance == "split";
+        const auto patches = static_cast<std::size_t>(split ? ranks / 2 : ranks);
+        if (options.bands.size() == patches) combination.bands = options.bands;
         const std::string reason = obstacle(combination, model);
         if (reason.empty()) {
           combinations.push_back(combination);
@@ -69,13 +72,15 @@ ParallelConfig Combination::parallel(int sync_steps) const {
   if (method == "distrifusion") config = ParallelConfig::distrifusion();
   config.pool = pool.value_or(0);
   config.sync_steps = sync_steps;
+  config.bands = bands;
   config.guidance = guidance == "split" ? Guidance::split : Guidance::batched;
   return config;
 }
 
 bool Combination::draws_like(const Combination& other) const {
   return method == other.method && ranks == other.ranks && partial == other.partial &&
-         pool == other.pool && size == other.size && guidance == other.guidance;
+         pool == other.pool && size == other.size && guidance == other.guidance &&
+         bands == other.bands;
 }
 
 std::string Combination::text() const {

@@ -19,6 +19,7 @@ struct Combination {
   Size size;
   std::string guidance = "batched";
   std::optional<Link> link;
+  std::vector<int> bands;  // latent rows; empty: as equal as possible
 
   bool is_single() const { return method == "single"; }
   // Naive ranks never wait for each other's rows.

@@ -103,7 +103,7 @@ Json draw_all(const BenchOptions& options, const Combination& combination,
               const std::vector<GenerationRequest>& requests) {
   try {
     const World world(combination.ranks, options.threads, combination.link);
-    Pipeline pipeline(options.model, world, {.dtype = options.dtype, .variant = {}});
+    Pipeline pipeline(options.model, world, {.dtype = options.dtype, .variant = {}, .profile = {}});
     Json drawings = Json::array();
     for (const GenerationRequest& request : requests) {
       GenerationResult result = pipeline.generate(request);

@@ -128,6 +128,7 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"pool", combination.pool ? Json(*combination.pool) : Json()},
       {"size", fmt::format("{}x{}", combination.size.width, combination.size.height)},
       {"guidance", combination.guidance},
+      {"bands", combination.bands.empty() ? Json() : Json(combination.bands)},
       {"sync_steps", summary.sync_steps},
       {"dtype", name_of(options.dtype)},
       {"threads", options.threads},

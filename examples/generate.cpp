@@ -10,6 +10,7 @@
 #include <string>
 #include <variant>
 
+#include "command_line.h"
 #include "generate_options.h"
 #include "interrupt.h"
 #include "pcpp/output_file.h"
@@ -51,6 +52,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
   request.parallel = options.parallel();
+  request.automatic = options.method == Method::automatic;
   request.decode = !options.output.empty();
   request.keep_steps = options.save_steps;
   request.stop = interrupt.token();
@@ -73,6 +75,7 @@ int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
   if (options.ranks > 0) return options.ranks;
   const int height = options.height > 0 ? options.height : model.default_height;
   const int patches = std::max(1, model.max_patches(height));
+  if (options.method == Method::automatic) return World::cores();
   const bool split = options.guidance == Guidance::split;
   const int ranks = std::min(World::cores(), split ? 2 * patches : patches);
   return split ? std::max(2, ranks / 2 * 2) : ranks;
@@ -113,22 +116,22 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
   const World world(choose_ranks(options, read_model_info(options.model)), options.threads);
-  Pipeline pipeline(options.model, world, {.dtype = options.dtype, .variant = {}});
+  PipelineOptions loading{.dtype = options.dtype, .variant = {}, .profile = {}};
+  if (!options.profile.empty()) loading.profile = DeviceProfile::load(options.profile);
+  Pipeline pipeline(options.model, world, loading);
   const double load_seconds = seconds_since(begin);
   const GenerationResult result = pipeline.generate(request);
   if (result.truncated_tokens > 0) {
     fmt::print(stderr, "warning: the last {} tokens of the longest prompt were left out\n",
                result.truncated_tokens);
   }
-  RunFacts facts{options, world, result, load_seconds, {}};
+  const GenerateOptions drawn = result.chosen ? options.as(*result.chosen) : options;
+  if (result.chosen) {
+    fmt::print(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
+               drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
+  }
+  RunFacts facts{drawn, world, result, load_seconds, {}};
   write_outputs(facts);
-}
-
-int report_error(const std::exception& error) {
-  std::string text = error.what();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  fmt::print(stderr, "error: {}\n", text);
-  return 1;
 }
 
 int main_with(int argc, char** argv) {

@@ -1,59 +1,28 @@
 #include "generate_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <charconv>
 #include <cstdint>
-#include <cstdio>
-#include <map>
+#include <optional>
+
+#include "command_line.h"
 
 namespace pcpp::examples {
 
 namespace {
 
-template <typename Value>
-using Words = std::vector<std::pair<std::string, Value>>;
-
 const Words<Method> kMethods = {{"single", Method::single},
                                 {"naive", Method::naive},
                                 {"distrifusion", Method::distrifusion},
-                                {"pcpp", Method::pcpp}};
-const Words<DataType> kDataTypes = {{"float32", DataType::float32},
-                                    {"bfloat16", DataType::bfloat16}};
-const Words<Guidance> kGuidances = {{"batched", Guidance::batched}, {"split", Guidance::split}};
+                                {"pcpp", Method::pcpp},
+                                {"auto", Method::automatic}};
 const Words<GroupNormMode> kGroupNorms = {{"corrected", GroupNormMode::corrected},
                                           {"stale", GroupNormMode::stale},
                                           {"local", GroupNormMode::local},
                                           {"synchronous", GroupNormMode::synchronous}};
 const Words<RowFormat> kRowFormats = {{"exact", RowFormat::exact}, {"int8", RowFormat::int8}};
-const Words<SchedulerKind> kSchedulers = {{"ddim", SchedulerKind::ddim},
-                                          {"euler", SchedulerKind::euler}};
-
-template <typename Value>
-std::string word_for(const Words<Value>& words, Value value) {
-  const auto found = std::find_if(words.begin(), words.end(),
-                                  [&](const auto& entry) { return entry.second == value; });
-  return found == words.end() ? "" : found->first;
-}
-
-// An option that takes one of some words, which its help and its error list.
-template <typename Value>
-void add_choice(CLI::App& app, const std::string& name, const Words<Value>& words,
-                const std::string& help, std::function<void(Value)> store) {
-  std::string list;
-  for (const auto& [word, value] : words) list += (list.empty() ? "" : "|") + word;
-  const auto parse = [name, words, list, store](const std::string& text) {
-    for (const auto& [word, value] : words) {
-      if (word != text) continue;
-      store(value);
-      return;
-    }
-    throw CLI::ValidationError(fmt::format("{}: '{}' is not one of {}", name, text, list));
-  };
-  app.add_option_function<std::string>(name, parse, help)->type_name(list);
-}
 
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
@@ -72,11 +41,12 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                  "how closely to follow the prompt; 1 or below: no guidance")
       ->capture_default_str();
   const auto parse_seed = [&options](const std::string& text) {
-    const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, options.seed);
-    if (error == std::errc() && stop == end) return;
-    throw CLI::ValidationError(
-        fmt::format("--seed: '{}' is not a whole number from 0 to {}", text, UINT64_MAX));
+    const auto seed = parse_number<std::uint64_t>(text);
+    if (!seed) {
+      throw CLI::ValidationError(
+          fmt::format("--seed: '{}' is not a whole number from 0 to {}", text, UINT64_MAX));
+    }
+    options.seed = *seed;
   };
   app.add_option_function<std::string>("--seed", parse_seed, "of the initial noise (default: 0)")
       ->type_name("UINT");
@@ -98,8 +68,10 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
                        [&](DataType dtype) { options.dtype = dtype; });
   app.add_option("--ranks", options.ranks, "how many draw together (default: as fit the cores)");
   app.add_option("--threads", options.threads, "of each rank (default: the cores shared evenly)");
-  add_choice<Method>(app, "--method", kMethods, "how the ranks share the work (default: pcpp)",
-                     [&](Method method) { options.method = method; });
+  add_choice<Method>(
+      app, "--method", kMethods,
+      "how the ranks share the work; auto: the fastest of single and pcpp (default: pcpp)",
+      [&](Method method) { options.method = method; });
   app.add_option("--partial", options.partial,
                  "pcpp: the part of an adjacent band that attention reads, 0 to 1")
       ->capture_default_str();
@@ -108,12 +80,17 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
       ->capture_default_str();
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->capture_default_str();
+  app.add_option("--profile", options.profile,
+                 "auto: plan with this file of `plan --measure` (default: measured now)");
   add_choice<Guidance>(app, "--guidance", kGuidances,
                        "both branches on every rank, or one half of the ranks each",
                        [&](Guidance guidance) { options.guidance = guidance; });
   add_choice<RowFormat>(app, "--row-format", kRowFormats,
                         "how rows travel in steady steps (default: exact)",
                         [&](RowFormat format) { options.row_format = format; });
+  as_list(app.add_option("--bands", options.bands,
+                         "latent rows of each band from the top (default: as equal as can be)"))
+      ->type_name("ROWS,...");
   add_choice<GroupNormMode>(app, "--group-norm", kGroupNorms,
                             "statistics in steady steps (default: corrected)",
                             [&](GroupNormMode mode) { options.group_norm = mode; });
@@ -146,13 +123,12 @@ std::string contradiction(const GenerateOptions& options) {
     return fmt::format("--method single draws with 1 rank, not {}: leave out --ranks",
                        options.ranks);
   }
+  if (options.method == Method::automatic &&
+      (!options.bands.empty() || options.guidance != Guidance::batched)) {
+    return "--method auto chooses --bands and --guidance: leave them out";
+  }
   if (options.ranks < 0 || options.threads < 0) return "--ranks and --threads are at least 1";
   return "";
-}
-
-int usage_error(const std::string& text) {
-  fmt::print(stderr, "generate: {} (see generate --help)\n", text);
-  return 2;
 }
 
 }  // namespace
@@ -167,7 +143,23 @@ ParallelConfig GenerateOptions::parallel() const {
   config.group_norm = group_norm;
   config.row_format = row_format;
   config.guidance = guidance;
+  config.bands = bands;
   return config;
+}
+
+GenerateOptions GenerateOptions::as(const PlannedRun& chosen) const {
+  GenerateOptions options = *this;
+  options.method = chosen.ranks == 1 ? Method::single : Method::pcpp;
+  options.ranks = chosen.ranks;
+  options.guidance = chosen.parallel.guidance;
+  options.bands = chosen.parallel.bands;
+  return options;
+}
+
+std::string GenerateOptions::arrangement() const {
+  if (method == Method::single) return "--method single";
+  return fmt::format("--method {} --ranks {} --partial {} --guidance {} --bands {}",
+                     name_of(method), ranks, partial, name_of(guidance), fmt::join(bands, ","));
 }
 
 std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
@@ -178,16 +170,9 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   add_picture_options(app, options);
   add_parallel_options(app, options);
   add_file_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return usage_error(error.what());
-  }
+  if (const std::optional<int> status = parse(app, argc, argv)) return *status;
   const std::string problem = contradiction(options);
-  if (!problem.empty()) return usage_error(problem);
+  if (!problem.empty()) return usage_error(app, problem);
   if (options.output.empty() && options.save_latents.empty() && options.report.empty()) {
     options.output = "picture.png";
   }

@@ -13,7 +13,7 @@
 
 namespace pcpp::examples {
 
-enum class Method { single, naive, distrifusion, pcpp };
+enum class Method { single, naive, distrifusion, pcpp, automatic };
 
 struct GenerateOptions {
   std::filesystem::path model;
@@ -36,6 +36,8 @@ struct GenerateOptions {
   Guidance guidance = Guidance::batched;
   GroupNormMode group_norm = GroupNormMode::corrected;
   RowFormat row_format = RowFormat::exact;
+  std::vector<int> bands;
+  std::string profile;
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;
@@ -44,6 +46,10 @@ struct GenerateOptions {
   std::string report;
 
   ParallelConfig parallel() const;
+  // The options that repeat what `auto` chose.
+  GenerateOptions as(const PlannedRun& chosen) const;
+  // How the work is shared, in the words of the command line.
+  std::string arrangement() const;
 };
 
 // The options, or the exit status of a run that ends here: help was asked for (0, printed on the

@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -40,7 +41,7 @@ Json settings(const RunFacts& facts) {
           {"scheduler", facts.result.scheduler},
           {"device", "cpu"},
           {"dtype", name_of(options.dtype)},
-          {"ranks", facts.world.ranks()},
+          {"ranks", facts.result.ranks.size()},
           {"threads", facts.world.threads_per_rank()},
           {"method", name_of(options.method)},
           {"partial", options.partial},
@@ -49,6 +50,7 @@ Json settings(const RunFacts& facts) {
           {"guidance", name_of(options.guidance)},
           {"group_norm", name_of(options.group_norm)},
           {"row_format", name_of(options.row_format)},
+          {"bands", or_null(fmt::format("{}", fmt::join(options.bands, ",")))},
           {"latents", or_null(options.latents)},
           {"prompt_embeds", or_null(options.prompt_embeds)},
           {"save_latents", or_null(options.save_latents)},
@@ -100,7 +102,13 @@ std::string report_json(const RunFacts& facts) {
   }
   Json pictures = Json::array();
   for (const std::filesystem::path& picture : facts.pictures) pictures.push_back(picture.string());
+  Json chosen;
+  if (const auto& run = facts.result.chosen) {
+    chosen = {{"options", facts.options.arrangement()},
+              {"prediction", {{"step_ms", run->step_ms}, {"speedup", run->speedup}}}};
+  }
   const Json report = {{"settings", settings(facts)},
+                       {"chosen", std::move(chosen)},
                        {"pictures", std::move(pictures)},
                        {"truncated_tokens", facts.result.truncated_tokens},
                        {"seconds",

@@ -13,15 +13,15 @@ namespace pcpp::examples {
 
 // What is known of a finished run.
 struct RunFacts {
-  const GenerateOptions& options;
+  const GenerateOptions& options;  // with what `auto` chose in its place
   const World& world;
   const GenerationResult& result;
   double load_seconds = 0;
   std::vector<std::filesystem::path> pictures;
 };
 
-// Every setting; each rank's rows, and per step its kind, compute and wait times and bytes sent by
-// kind of site; totals; seconds; peak memory.
+// Every setting; what `auto` chose, if it did; each rank's rows, and per step its kind, compute and
+// wait times and bytes sent by kind of site; totals; seconds; peak memory.
 std::string report_json(const RunFacts& facts);
 
 // The settings of picture `index`, for its PNG.

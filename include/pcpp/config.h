@@ -16,6 +16,8 @@
 
 namespace pcpp {
 
+enum class DataType { float32, bfloat16 };
+
 // Whose rows a self-attention reads in a steady step. Convolutions and GroupNorm follow: with
 // `none` they read nobody's, else their neighbours' (convolution) and all bands' (GroupNorm).
 enum class Reach { none, adjacent, all };
@@ -56,6 +58,9 @@ struct PCPP_EXPORT ParallelConfig {
   GroupNormMode group_norm = GroupNormMode::corrected;
   RowFormat row_format = RowFormat::exact;
   Guidance guidance = Guidance::batched;
+  // Latent rows of each band from the top, one entry for each patch: every one but the last a
+  // multiple of ModelInfo::row_unit, together all latent rows. Empty: as equal as possible.
+  std::vector<int> bands;
 
   static ParallelConfig naive();
   static ParallelConfig distrifusion();
@@ -92,6 +97,11 @@ struct PCPP_EXPORT GenerationRequest {
   TensorMap prompt_embeds;
 
   ParallelConfig parallel;
+  // The pipeline plans, and takes the fastest of one device and `parallel`'s method over every
+  // arrangement of its world: ranks used, guidance and bands, which `parallel` then leaves open
+  // (its bands must be empty, its guidance is not looked at). result.chosen says what it was:
+  // the picture depends on it, and a request with those settings repeats it.
+  bool automatic = false;
   bool decode = true;       // false: no VAE is run, and result.images is empty
   bool keep_steps = false;  // result.step_latents holds the latents after each scheduler step
 

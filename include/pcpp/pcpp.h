@@ -6,6 +6,7 @@
 #include "pcpp/error.h"
 #include "pcpp/image.h"
 #include "pcpp/pipeline.h"
+#include "pcpp/plan.h"
 #include "pcpp/tensor_file.h"
 #include "pcpp/trace.h"
 #include "pcpp/world.h"

@@ -12,17 +12,18 @@
 #include "pcpp/config.h"
 #include "pcpp/export.h"
 #include "pcpp/image.h"
+#include "pcpp/plan.h"
 #include "pcpp/trace.h"
 #include "pcpp/world.h"
 
 namespace pcpp {
 
-enum class DataType { float32, bfloat16 };
-
 struct PipelineOptions {
   DataType dtype = DataType::float32;  // of the networks; latents and schedulers are float32
   // The files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant;
+  // What automatic requests plan with; absent: measured on this machine, once for each size.
+  std::optional<DeviceProfile> profile;
 };
 
 // What a model's configs say of the pictures that it draws.
@@ -66,6 +67,7 @@ struct GenerationResult {
   std::string scheduler;     // "ddim" or "euler"
   int truncated_tokens = 0;  // of the longest prompt, beyond what the text encoder takes
   std::vector<RankReport> ranks;
+  std::optional<PlannedRun> chosen;  // of an automatic request
   RunTimes times;
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far
 };

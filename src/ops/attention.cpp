@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +10,7 @@
 
 #include "base/check.h"
 #include "kernels/attention.h"
+#include "ops/work.h"
 
 namespace pcpp {
 
@@ -136,6 +138,17 @@ class HeadGroups {
   std::int64_t packed_bytes_;
 };
 
+Work work_of(const at::Tensor& query, const std::vector<KeyValues>& segments, std::int64_t heads,
+             std::optional<SiteId> site) {
+  std::int64_t keys = 0;
+  for (const KeyValues& segment : segments) keys += segment.rows.size(1);
+  return {.kind = WorkKind::attention,
+          .shape = fmt::format("{}/{}", query.size(2), heads),
+          .amount = 2 * static_cast<double>(query.numel()) * static_cast<double>(keys),
+          .site = site,
+          .keys = keys};
+}
+
 void check_rows(const at::Tensor& rows, const at::Tensor& query, std::int64_t width) {
   check<std::logic_error>(
       rows.dim() == 3 && rows.size(0) == query.size(0) && rows.size(2) == width &&
@@ -166,7 +179,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& con
   for (const PooledTokens& far : neighbours.pooled) {
     segments.push_back({far.rows, std::log(static_cast<float>(far.tokens))});
   }
-  return out_(attend(query_(tokens), segments, heads_));
+  return out_(attend(query_(tokens), segments, heads_, site_));
 }
 
 CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
@@ -185,12 +198,14 @@ at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const at::Tensor
 }
 
 at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
-                  std::int64_t heads) {
+                  std::int64_t heads, std::optional<SiteId> site) {
   check<std::logic_error>(heads > 0 && query.size(-1) % heads == 0,
                           "attention was given queries of {} elements, which are not {} heads",
                           query.size(-1), heads);
   check_rows(query, query, query.size(-1));
   for (const KeyValues& segment : segments) check_rows(segment.rows, query, 2 * query.size(2));
+  const WorkScope scope([&] { return work_of(query, segments, heads, site); });
+  if (query.is_meta()) return at::empty(query.sizes(), query.options());
   const HeadGroups groups(query, segments, heads);
   return groups.run();
 }

@@ -3,6 +3,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,6 +13,14 @@
 namespace pcpp {
 
 namespace {
+
+std::array<std::int64_t, 4> output_size(const at::Tensor& input, std::int64_t out,
+                                        std::int64_t stride, std::int64_t vertical_padding) {
+  const auto steps = [&](std::int64_t size, std::int64_t padding) {
+    return (size + 2 * padding - 3) / stride + 1;
+  };
+  return {input.size(0), out, steps(input.size(2), vertical_padding), steps(input.size(3), 1)};
+}
 
 // `input` between the neighbours' rows, with zeros for a row that is asked for and not there.
 at::Tensor between_rows(const at::Tensor& input, const Neighbours& halo, std::int64_t rows_above,
@@ -69,8 +78,22 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
   return weight;
 }
 
+Work Kernel3x3::work(const at::Tensor& input, std::int64_t vertical_padding) const {
+  const std::int64_t in = input.size(1);
+  const auto [batch, out, rows, columns] =
+      output_size(input, bias_.size(0), stride_, vertical_padding);
+  return {.kind = WorkKind::convolution,
+          .shape = fmt::format("{}>{} {} columns{}", in, out, columns, stride_ == 1 ? "" : " /2"),
+          .amount = static_cast<double>(9 * in * out * batch * rows * columns)};
+}
+
 at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding,
                                  const at::Tensor& shift) const {
+  const WorkScope scope([&] { return work(input, vertical_padding); });
+  if (input.is_meta()) {
+    return at::empty(output_size(input, bias_.size(0), stride_, vertical_padding), input.options(),
+                     at::MemoryFormat::ChannelsLast);
+  }
   const std::int64_t padding[] = {vertical_padding, 1};
   const std::int64_t stride[] = {stride_, stride_};
   const bool one_shift = shift.defined() && shift.size(0) == 1;
@@ -85,6 +108,8 @@ at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_
 
 void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input,
                        std::int64_t vertical_padding) const {
+  const WorkScope scope([&] { return work(input, vertical_padding); });
+  if (input.is_meta()) return;
   const std::int64_t padding[] = {vertical_padding, 1};
   const std::int64_t stride[] = {stride_, stride_};
   if (packed_) {
@@ -107,6 +132,7 @@ std::pair<at::Tensor, std::int64_t> Conv3x3::with_halo(const at::Tensor& input,
   const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
   const Neighbours halo = context.exchange_halo(site_, dense);
   if (halo.above.empty() && halo.below.empty()) return {dense, 1};
+  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
   return {between_rows(dense, halo, 1, 1), 0};
 }
 

@@ -15,6 +15,7 @@
 #include "ops/patch_context.h"
 #include "ops/site_registry.h"
 #include "ops/weight_scope.h"
+#include "ops/work.h"
 
 namespace pcpp {
 
@@ -46,6 +47,8 @@ class Kernel3x3 {
     std::vector<Layout> layouts;
     std::map<InputSize, std::size_t> layout_of;
   };
+  // Of a call.
+  Work work(const at::Tensor& input, std::int64_t vertical_padding) const;
   at::Tensor packed_weight(const at::Tensor& input, std::int64_t vertical_padding) const;
 
   at::Tensor bias_;

@@ -59,7 +59,15 @@ at::Tensor GroupNorm::operator()(const at::Tensor& input, PatchContext& context)
   return normalise(dense, context.exchange_moments(site_, level_, moments(dense)));
 }
 
+Work GroupNorm::work(const char* part, const at::Tensor& input, int passes) const {
+  return {.kind = WorkKind::normalisation,
+          .shape = fmt::format("{} {}", part, input.size(1)),
+          .amount = passes * static_cast<double>(input.nbytes())};
+}
+
 at::Tensor GroupNorm::moments(const at::Tensor& input) const {
+  const WorkScope scope([&] { return work("moments", input, 1); });
+  if (input.is_meta()) return at::empty({input.size(0), groups_, 2}, at::kDouble);
   const Extents extents(input);
   const std::int64_t chunks = (extents.pixels + kSumPixels - 1) / kSumPixels;
   const std::int64_t values = 2 * groups_;
@@ -92,6 +100,8 @@ at::Tensor GroupNorm::moments(const at::Tensor& input) const {
 }
 
 at::Tensor GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments) const {
+  const WorkScope scope([&] { return work("normalise", input, 2); });
+  if (input.is_meta()) return at::empty_like(input);
   const Extents extents(input);
   const auto item_values = static_cast<std::size_t>(3 * extents.channels);
   std::vector<float> values(static_cast<std::size_t>(extents.batch) * item_values);

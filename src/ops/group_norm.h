@@ -9,6 +9,7 @@
 #include "ops/patch_context.h"
 #include "ops/site_registry.h"
 #include "ops/weight_scope.h"
+#include "ops/work.h"
 
 namespace pcpp {
 
@@ -28,6 +29,7 @@ class GroupNorm {
  private:
   at::Tensor moments(const at::Tensor& input) const;
   at::Tensor normalise(const at::Tensor& input, const at::Tensor& moments) const;
+  Work work(const char* part, const at::Tensor& input, int passes) const;
 
   at::Tensor weight_;  // [channels] float32, whatever the network's dtype
   at::Tensor bias_;

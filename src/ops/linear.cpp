@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -12,6 +13,7 @@
 #include "base/check.h"
 #include "kernels/geglu.h"
 #include "ops/onednn.h"
+#include "ops/work.h"
 
 namespace pcpp {
 
@@ -32,6 +34,13 @@ void gate_rows(const at::Tensor& product, const at::Tensor& output) {
                    [&](std::int64_t begin, std::int64_t end) {
                      geglu(source + 2 * begin * width, target + begin * width, end - begin, width);
                    });
+}
+
+// Of a product to `out` elements of each token.
+Work work_of(const char* what, const at::Tensor& input, std::int64_t out) {
+  return {.kind = WorkKind::linear,
+          .shape = fmt::format("{}{}>{}", what, input.size(-1), out),
+          .amount = static_cast<double>(input.numel() * out)};
 }
 
 }  // namespace
@@ -56,6 +65,7 @@ void Linear::pack() {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& input) const {
+  const WorkScope scope([&] { return work_of("", input, weight_.size(0)); });
   return packed_ ? linear_packed(input, weight_, bias_) : at::linear(input, weight_, bias_);
 }
 
@@ -63,6 +73,7 @@ Geglu::Geglu(const WeightScope& weights, std::int64_t in, std::int64_t out)
     : product_(weights, in, 2 * out), out_(out) {}
 
 at::Tensor Geglu::operator()(const at::Tensor& input) const {
+  const WorkScope scope([&] { return work_of("geglu ", input, 2 * out_); });
   at::Tensor output = at::empty({input.size(0), input.size(1), out_}, input.options());
   if (output.is_meta()) return output;
   const at::Tensor source = input.flatten(0, 1);
@@ -90,6 +101,12 @@ LayerNorm::LayerNorm(const WeightScope& weights, std::int64_t width, double epsi
       epsilon_(epsilon) {}
 
 at::Tensor LayerNorm::operator()(const at::Tensor& input) const {
+  const WorkScope scope([&] {
+    return Work{.kind = WorkKind::normalisation,
+                .shape = fmt::format("layer {}", input.size(-1)),
+                .amount = 2 * static_cast<double>(input.nbytes())};
+  });
+  if (input.is_meta()) return at::empty(input.sizes(), input.options());
   return at::layer_norm(input, weight_.sizes(), weight_, bias_, epsilon_);
 }
 

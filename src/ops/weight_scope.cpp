@@ -19,7 +19,8 @@ struct WeightScope::Source {
   std::map<std::string, TensorView> tensors;
   std::string name;
   at::ScalarType dtype = at::kFloat;
-  bool shapes_only = false;
+  std::optional<at::DeviceType> made_on;  // where tensors are not read but made
+  std::int64_t taken_elements = 0;
   std::set<std::string> taken;
   std::set<std::string> ignored;
 };
@@ -54,12 +55,19 @@ WeightScope::WeightScope(std::map<std::string, TensorView> tensors, std::string 
 WeightScope::WeightScope(std::shared_ptr<Source> source, std::string path)
     : source_(std::move(source)), path_(std::move(path)) {}
 
-WeightScope WeightScope::shapes_only() {
+WeightScope WeightScope::shapes_only(at::ScalarType dtype) { return made(dtype, at::kMeta); }
+
+WeightScope WeightScope::constants(at::ScalarType dtype) { return made(dtype, at::kCPU); }
+
+WeightScope WeightScope::made(at::ScalarType dtype, at::DeviceType device) {
   auto source = std::make_shared<Source>();
-  source->name = "shapes";
-  source->shapes_only = true;
+  source->name = "made weights";
+  source->dtype = dtype;
+  source->made_on = device;
   return {std::move(source), ""};
 }
+
+std::int64_t WeightScope::taken_elements() const { return source_->taken_elements; }
 
 WeightScope WeightScope::scope(const std::string& name) const { return {source_, full_name(name)}; }
 
@@ -79,8 +87,13 @@ at::Tensor WeightScope::take(const std::string& name,
                              const std::vector<std::int64_t>& shape) const {
   const c10::InferenceMode ordinary_tensors(false);
   const std::string full = full_name(name);
-  if (source_->shapes_only) {
-    return at::empty(shape, at::TensorOptions(source_->dtype).device(at::kMeta));
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape) elements *= extent;
+  source_->taken_elements += elements;
+  if (source_->made_on) {
+    const double outputs = static_cast<double>(shape.front());
+    at::Tensor made = at::empty(shape, at::TensorOptions(source_->dtype).device(*source_->made_on));
+    return made.fill_(outputs / static_cast<double>(elements));
   }
   const auto found = source_->tensors.find(full);
   check<CheckpointError>(found != source_->tensors.end(),

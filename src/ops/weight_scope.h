@@ -29,7 +29,9 @@ class WeightScope {
 
   // Tensors of whatever shape is asked for, without memory (meta): for planning from a config
   // alone.
-  static WeightScope shapes_only();
+  static WeightScope shapes_only(at::ScalarType dtype = at::kFloat);
+  // The same with memory, each filled with one small number: for timing.
+  static WeightScope constants(at::ScalarType dtype);
 
   WeightScope scope(const std::string& name) const;
   WeightScope scope(std::int64_t index) const { return scope(std::to_string(index)); }
@@ -45,11 +47,15 @@ class WeightScope {
   // Throws CheckpointError naming the tensors that nobody took or ignored.
   void finish() const;
 
+  // Elements of all tensors taken so far, by any scope of this source.
+  std::int64_t taken_elements() const;
+
   // The dotted scope, without a trailing dot.
   const std::string& path() const { return path_; }
 
  private:
   struct Source;
+  static WeightScope made(at::ScalarType dtype, at::DeviceType device);
   WeightScope(std::shared_ptr<Source> source, std::string path);
   std::string full_name(const std::string& name) const;
 

@@ -40,8 +40,32 @@ std::vector<RowRange> split_rows(std::int64_t rows, std::int64_t unit, int patch
   return bands;
 }
 
+std::vector<RowRange> bands_of_heights(const std::vector<int>& heights, std::int64_t rows,
+                                       std::int64_t unit, int patches) {
+  check<ConfigError>(static_cast<int>(heights.size()) == patches,
+                     "{} bands for {} patches: give one height for each, or none", heights.size(),
+                     patches);
+  std::vector<RowRange> bands;
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < heights.size(); ++i) {
+    const int height = heights[i];
+    const bool last = i + 1 == heights.size();
+    check<ConfigError>(height > 0 && (last || height % unit == 0),
+                       "a band of {} rows: every band but the last is a positive multiple of {} "
+                       "latent rows, so that each level of the U-Net halves it",
+                       height, unit);
+    bands.push_back({begin, begin + height});
+    begin += height;
+  }
+  check<ConfigError>(begin == rows,
+                     "bands of {} rows together: the image has {} latent rows, so change a band by "
+                     "{}",
+                     begin, rows, rows - begin);
+  return bands;
+}
+
 Topology::Topology(int world_size, Guidance guidance, int branches, std::int64_t latent_rows,
-                   std::int64_t unit)
+                   std::int64_t unit, const std::vector<int>& bands)
     : world_size_(world_size), branches_of_rank_(branches) {
   check<ConfigError>(world_size > 0, "{} ranks: at least one is needed", world_size);
   int patches = world_size;
@@ -56,7 +80,8 @@ Topology::Topology(int world_size, Guidance guidance, int branches, std::int64_t
     patches = world_size / 2;
     branches_of_rank_ = 1;
   }
-  bands_ = split_rows(latent_rows, unit, patches);
+  bands_ = bands.empty() ? split_rows(latent_rows, unit, patches)
+                         : bands_of_heights(bands, latent_rows, unit, patches);
 }
 
 }  // namespace pcpp

@@ -34,15 +34,22 @@ RowRange band_at_level(RowRange band, int level);
 // hold a unit that is not full. Throws ConfigError where there are more patches than units.
 std::vector<RowRange> split_rows(std::int64_t rows, std::int64_t unit, int patches);
 
+// The bands of these heights from the top. Throws ConfigError, naming the value, unless there is
+// one for each of `patches`, all are positive, each but the last is a multiple of `unit`, and
+// together they are `rows`.
+std::vector<RowRange> bands_of_heights(const std::vector<int>& heights, std::int64_t rows,
+                                       std::int64_t unit, int patches);
+
 // The place of each of `world_size` ranks for one request. With guidance batched, or without
 // guidance, rank r computes patch r of every branch; with guidance split, the first half of the
 // ranks computes the unconditional branch and the second half the conditional one.
 class Topology {
  public:
   // `branches` is 2 with guidance and 1 without. `unit` is the number of latent rows that every
-  // level of the U-Net keeps whole. Throws ConfigError for a split that cannot be made.
+  // level of the U-Net keeps whole. `bands` are ParallelConfig's. Throws ConfigError for a split
+  // that cannot be made.
   Topology(int world_size, Guidance guidance, int branches, std::int64_t latent_rows,
-           std::int64_t unit);
+           std::int64_t unit, const std::vector<int>& bands = {});
 
   int world_size() const { return world_size_; }
   int patches() const { return static_cast<int>(bands_.size()); }

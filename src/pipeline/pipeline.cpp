@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -27,6 +29,8 @@
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
 #include "pipeline/translate.h"
+#include "planner/arrangements.h"
+#include "planner/measurement.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {
@@ -82,7 +86,13 @@ class Pipeline::Parts {
         dtype_(options.dtype == DataType::float32 ? at::kFloat : at::kBFloat16),
         checkpoint_(Checkpoint::open(folder, options.variant)),
         unet_(load_unet()),
-        model_(model_info(checkpoint_, unet_.config())) {}
+        model_(model_info(checkpoint_, unet_.config())),
+        profile_(options.profile) {
+    check<ConfigError>(!profile_ || profile_->dtype == options.dtype,
+                       "the profile {} is for networks of another dtype than this pipeline's: "
+                       "measure one, or load the model with its dtype",
+                       profile_ ? profile_->name : "");
+  }
 
   GenerationResult generate(const GenerationRequest& request);
 
@@ -106,6 +116,7 @@ class Pipeline::Parts {
     return scheduler;
   }
 
+  PlannedRun choose(const GenerationRequest& request, const RequestSizes& sizes);
   void load_for(const GenerationRequest& request, const RequestSizes& sizes);
   BranchConditions conditions_for(const GenerationRequest& request, const RequestSizes& sizes);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
@@ -126,7 +137,35 @@ class Pipeline::Parts {
   ModelInfo model_;
   std::optional<TextEncoders> text_;
   std::optional<VaeDecoder> vae_;
+  std::optional<DeviceProfile> profile_;
+  // By rows, columns, images and branches.
+  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
+
+// The fastest of one device and the request's method in all arrangements.
+PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const RequestSizes& sizes) {
+  check<ConfigError>(request.parallel.bands.empty(),
+                     "an automatic request chooses its bands: leave them empty");
+  const WorkShape shape{sizes.rows, sizes.columns, sizes.images, sizes.guided ? 2 : 1};
+  const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
+  if (profile == nullptr) {
+    DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
+    if (measured.curves.empty()) {
+      measured = measured_profile(unet_, shape,
+                                  dtype_ == at::kFloat ? DataType::float32 : DataType::bfloat16,
+                                  world_.ranks(), world_.threads_per_rank());
+      measured.link = world_.link();
+    }
+    profile = &measured;
+  }
+  Plan plan;
+  plan.runs =
+      plan_arrangements(unet_.config(), shape, world_.ranks(), {request.parallel}, *profile);
+  const PlannedRun& fastest = plan.fastest();
+  log().info("chose {} ranks: {:.1f} ms a step predicted, {:.2f} times one device's speed",
+             fastest.ranks, fastest.step_ms, fastest.speedup);
+  return fastest;
+}
 
 void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
   if (!sizes.embedded && !text_) text_.emplace(checkpoint_, dtype_);
@@ -151,10 +190,11 @@ BranchConditions Pipeline::Parts::conditions_for(const GenerationRequest& reques
 std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const GenerationRequest& request,
                                                 const at::Tensor& latents) {
-  std::vector<DenoiseResult> results(static_cast<std::size_t>(world_.ranks()));
+  const int ranks = task.plan.topology().world_size();
+  std::vector<DenoiseResult> results(static_cast<std::size_t>(ranks));
   std::optional<LinkCourier> courier;
-  if (world_.link()) courier.emplace(*world_.link(), world_.ranks());
-  LocalHub hub(world_.ranks(), courier ? &*courier : nullptr);
+  if (world_.link()) courier.emplace(*world_.link(), ranks);
+  LocalHub hub(ranks, courier ? &*courier : nullptr);
   run_ranks(hub, [&](Transport& transport) {
     translated([&] {
       const c10::InferenceMode inference;
@@ -180,7 +220,7 @@ void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor&
 std::vector<RankReport> Pipeline::Parts::reports(const ExchangePlan& plan,
                                                  std::vector<DenoiseResult>& ranks) const {
   std::vector<RankReport> reports;
-  for (int rank = 0; rank < world_.ranks(); ++rank) {
+  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
     const RowRange band = plan.topology().band_of(rank);
     reports.push_back({{band.begin, band.end},
                        plan.topology().first_branch(rank),
@@ -209,9 +249,12 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
-  const Topology topology(world_.ranks(), request.parallel.guidance, sizes.guided ? 2 : 1,
-                          sizes.rows, unet_.row_unit());
-  const ExchangePlan plan(unet_.sites().sites(), topology, request.parallel,
+  GenerationResult result;
+  if (request.automatic) result.chosen = choose(request, sizes);
+  const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
+  const Topology topology(result.chosen ? result.chosen->ranks : world_.ranks(), parallel.guidance,
+                          sizes.guided ? 2 : 1, sizes.rows, unet_.row_unit(), parallel.bands);
+  const ExchangePlan plan(unet_.sites().sites(), topology, parallel,
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(dtype_))});
   const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
@@ -223,7 +266,6 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   load_for(request, sizes);
   check<Cancelled>(!request.stop.stop_requested(), "cancelled");
 
-  GenerationResult result;
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler->name();
@@ -231,7 +273,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const DenoiseTask task{.unet = unet_,
                          .scheduler = *scheduler,
                          .plan = plan,
-                         .parallel = request.parallel,
+                         .parallel = parallel,
                          .conditions = conditions_for(request, sizes),
                          .time_ids = is_xl(unet_.config()) ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,

@@ -141,6 +141,11 @@ ParallelConfig with_group_norm(GroupNormMode mode) {
   return config;
 }
 
+ParallelConfig with_bands(ParallelConfig config, const std::vector<int>& bands) {
+  config.bands = bands;
+  return config;
+}
+
 ParallelConfig split(ParallelConfig config) {
   config.guidance = Guidance::split;
   return config;
@@ -182,7 +187,7 @@ std::vector<std::byte> own_rows(const ExchangePlan& plan, int patch, int step, S
 }
 
 ExchangePlan MethodCase::plan() const {
-  const Topology topology(ranks, config.guidance, 2, kRows, 4);
+  const Topology topology(ranks, config.guidance, 2, kRows, 4, config.bands);
   return {sites(), topology, config, {kRows, kColumns, 4, 1, 4}};
 }
 
@@ -199,6 +204,9 @@ std::vector<MethodCase> method_cases() {
           {"pooled_4", with_pool(4), 4},
           {"pooled_100", with_pool(100), 5},
           {"pcpp_split_6", split(ParallelConfig::pcpp()), 6},
+          {"pcpp_bands", with_bands(ParallelConfig::pcpp(0.37), {4, 12, 5}), 3},
+          {"distrifusion_bands", with_bands(ParallelConfig::distrifusion(), {12, 4, 5}), 3},
+          {"split_bands", split(with_bands(ParallelConfig::pcpp(), {4, 17})), 4},
           {"stale", with_group_norm(GroupNormMode::stale), 3},
           {"local", with_group_norm(GroupNormMode::local), 3},
           {"synchronous", with_group_norm(GroupNormMode::synchronous), 3}};

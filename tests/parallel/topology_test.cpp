@@ -24,6 +24,29 @@ TEST(SplitRows, RefusesMorePatchesThanUnits) {
   EXPECT_THROW(split_rows(0, 8, 1), ConfigError);
 }
 
+TEST(BandsOfHeights, FollowEachOtherFromTheTop) {
+  EXPECT_EQ(bands_of_heights({8, 4, 9}, 21, 4, 3),
+            (std::vector<RowRange>{{0, 8}, {8, 12}, {12, 21}}));
+  const Topology topology(4, Guidance::split, 2, 24, 4, {16, 8});
+  EXPECT_EQ(topology.band_of(3), (RowRange{16, 24}));
+}
+
+TEST(BandsOfHeights, RefuseWhatDoesNotFitAndNameIt) {
+  const auto refusal = [](const std::vector<int>& heights) -> std::string {
+    try {
+      bands_of_heights(heights, 21, 4, 3);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refusal({8, 13}).find("2 bands for 3 patches"), std::string::npos);
+  EXPECT_NE(refusal({8, 6, 7}).find("a band of 6 rows"), std::string::npos);
+  EXPECT_NE(refusal({8, 0, 13}).find("a band of 0 rows"), std::string::npos);
+  EXPECT_NE(refusal({16, 8, -3}).find("a band of -3 rows"), std::string::npos);
+  EXPECT_NE(refusal({8, 8, 4}).find("bands of 20 rows together"), std::string::npos);
+}
+
 TEST(BandAtLevel, EveryLevelIsCoveredWithoutGapOrOverlap) {
   for (std::int64_t rows = 1; rows <= 70; ++rows) {
     const std::int64_t units = (rows + 7) / 8;

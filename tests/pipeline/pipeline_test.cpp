@@ -140,7 +140,7 @@ TEST(Pipeline, SeveralImagesOfAPromptAreOneDraw) {
 
 TEST(Pipeline, Bfloat16StaysNearFloat32) {
   Pipeline rounded(test_data("patch"), World(kRanks, 1),
-                   {.dtype = DataType::bfloat16, .variant = {}});
+                   {.dtype = DataType::bfloat16, .variant = {}, .profile = {}});
   const double distance = relative_distance(rounded.generate(request()).latents,
                                             pipeline().generate(request()).latents);
   EXPECT_GT(distance, 0);

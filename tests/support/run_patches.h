@@ -61,7 +61,7 @@ inline std::vector<std::vector<at::Tensor>> run_bands(const PatchSetup& setup,
                                                       const SiteRegistry& sites,
                                                       const PatchFunction& function) {
   const Topology topology(setup.patches, Guidance::batched, 1, setup.shape.latent_rows,
-                          setup.row_unit);
+                          setup.row_unit, setup.parallel.bands);
   const ExchangePlan plan(sites.sites(), topology, setup.parallel, setup.shape);
   std::vector<std::vector<at::Tensor>> results(
       static_cast<std::size_t>(setup.steps),

@@ -1,0 +1,91 @@
+// What the programs' command lines share.
+#ifndef PCPP_EXAMPLES_COMMAND_LINE_H_
+#define PCPP_EXAMPLES_COMMAND_LINE_H_
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pcpp/pcpp.h"
+
+namespace pcpp::examples {
+
+// The words of the command line and what they stand for.
+template <typename Value>
+using Words = std::vector<std::pair<std::string, Value>>;
+
+inline const Words<DataType> kDataTypes = {{"float32", DataType::float32},
+                                           {"bfloat16", DataType::bfloat16}};
+inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
+                                           {"split", Guidance::split}};
+inline const Words<SchedulerKind> kSchedulers = {{"ddim", SchedulerKind::ddim},
+                                                 {"euler", SchedulerKind::euler}};
+
+template <typename Value>
+std::string word_for(const Words<Value>& words, Value value) {
+  const auto found = std::find_if(words.begin(), words.end(),
+                                  [&](const auto& entry) { return entry.second == value; });
+  return found == words.end() ? "" : found->first;
+}
+
+// An option that takes one of some words, which its help and its error list.
+template <typename Value>
+void add_choice(CLI::App& app, const std::string& name, const Words<Value>& words,
+                const std::string& help, std::function<void(Value)> store) {
+  std::string list;
+  for (const auto& [word, value] : words) list += (list.empty() ? "" : "|") + word;
+  const auto parse = [name, words, list, store](const std::string& text) {
+    for (const auto& [word, value] : words) {
+      if (word != text) continue;
+      store(value);
+      return;
+    }
+    throw CLI::ValidationError(fmt::format("{}: '{}' is not one of {}", name, text, list));
+  };
+  app.add_option_function<std::string>(name, parse, help)->type_name(list);
+}
+
+// An option whose value is several, separated by commas.
+CLI::Option* as_list(CLI::Option* option);
+
+// The whole text as a number.
+template <typename Number>
+std::optional<Number> parse_number(std::string_view text) {
+  Number number{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return number;
+}
+
+// A picture's size in pixels.
+struct Size {
+  int width = 0;
+  int height = 0;
+
+  friend bool operator==(const Size&, const Size&) = default;
+};
+// Throws CLI::ValidationError unless `text` is WxH.
+Size parse_size(const std::string& text);
+
+// The exit status of a run that ends here, if it does: help was asked for (0, printed on the
+// standard output), or the command line is wrong (2, one line on the standard error).
+std::optional<int> parse(CLI::App& app, int argc, char** argv);
+
+// One line on the standard error; returns the exit status, 2.
+int usage_error(const CLI::App& app, const std::string& text);
+// One line that begins `error:` on the standard error; returns the exit status, 1.
+int report_error(const std::exception& error);
+
+}  // namespace pcpp::examples
+
+#endif  // PCPP_EXAMPLES_COMMAND_LINE_H_

@@ -1,0 +1,83 @@
+#include "plan_options.h"
+
+namespace pcpp::examples {
+
+namespace {
+
+void add_picture_options(CLI::App& app, PlanOptions& options) {
+  app.add_option("--model", options.model, "folder of the model; only its configs are read")
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--size", [&](const std::string& text) { options.size = parse_size(text); },
+         "pixels (default: the model's)")
+      ->type_name("WxH");
+  app.add_option("--images", options.images, "pictures in one batch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_choice<bool>(app, "--guidance", {{"on", true}, {"off", false}},
+                   "whether both branches run (default: on)",
+                   [&](bool guided) { options.guided = guided; });
+}
+
+void add_device_options(CLI::App& app, PlanOptions& options) {
+  app.add_option("--devices", options.devices, "how many there are at most")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  as_list(app.add_option("--methods", options.methods, "to try beside one device"))
+      ->check(CLI::IsMember({"naive", "distrifusion", "pcpp"}))
+      ->capture_default_str();
+  as_list(app.add_option("--partial", options.partials,
+                         "pcpp: the parts of an adjacent band that attention reads"))
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option(
+         "--profile", options.profile,
+         "what the devices are: a name of --list-profiles, a file of --measure, or measured: "
+         "this machine, timed now")
+      ->capture_default_str();
+  add_choice<DataType>(app, "--dtype", kDataTypes,
+                       "of the networks that are timed (default: float32)",
+                       [&](DataType dtype) { options.dtype = dtype; });
+  app.add_option("--threads", options.threads,
+                 "of each device that is timed (default: the cores shared evenly)")
+      ->check(CLI::Range(0, 1024));
+  app.add_flag("--list-profiles", options.list_profiles, "print the names that there are");
+}
+
+}  // namespace
+
+PlanRequest PlanOptions::request() const {
+  PlanRequest request;
+  request.width = size.width;
+  request.height = size.height;
+  request.images = images;
+  request.guided = guided;
+  request.devices = devices;
+  request.methods.clear();
+  for (const std::string& method : methods) {
+    if (method == "naive") request.methods.push_back(ParallelConfig::naive());
+    if (method == "distrifusion") request.methods.push_back(ParallelConfig::distrifusion());
+    if (method != "pcpp") continue;
+    for (const double partial : partials) request.methods.push_back(ParallelConfig::pcpp(partial));
+  }
+  return request;
+}
+
+std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
+  PlanOptions options;
+  options.model = PCPP_DEFAULT_MODEL;
+  CLI::App app("Predicts what a picture costs on several devices, for every way to share it.",
+               "plan");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_picture_options(app, options);
+  add_device_options(app, options);
+  app.add_option("--measure", options.measure, "write the profile of this machine to this file");
+  app.add_option("--json", options.json, "write the plan to this file");
+  if (const std::optional<int> status = parse(app, argc, argv)) return *status;
+  if (!options.measure.empty() && options.profile != "measured") {
+    return usage_error(app, "--measure times this machine: leave --profile out");
+  }
+  return options;
+}
+
+}  // namespace pcpp::examples

@@ -1,0 +1,68 @@
+#include "pcpp/plan.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "io/checkpoint.h"
+#include "models/unet.h"
+#include "pipeline/model_info.h"
+#include "pipeline/request.h"
+#include "pipeline/translate.h"
+#include "planner/arrangements.h"
+#include "planner/measurement.h"
+
+namespace pcpp {
+
+namespace {
+
+struct Model {
+  explicit Model(const std::filesystem::path& folder)
+      : checkpoint(Checkpoint::open(folder)),
+        unet(read_unet_config(checkpoint.component("unet").config())),
+        info(model_info(checkpoint, unet)) {}
+  Checkpoint checkpoint;
+  UNetConfig unet;
+  ModelInfo info;
+};
+
+RequestSizes sizes_of(const PlanRequest& request, const ModelInfo& info) {
+  GenerationRequest picture;
+  picture.prompts = {""};
+  picture.width = request.width;
+  picture.height = request.height;
+  picture.images_per_prompt = request.images;
+  picture.guidance_scale = request.guided ? 2 : 1;
+  return check_request(picture, info);
+}
+
+WorkShape shape_of(const RequestSizes& sizes) {
+  return {sizes.rows, sizes.columns, sizes.images, sizes.guided ? 2 : 1};
+}
+
+}  // namespace
+
+Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
+               const DeviceProfile& profile) {
+  return translated([&] {
+    const Model model(folder);
+    const RequestSizes sizes = sizes_of(request, model.info);
+    return Plan{
+        sizes.width, sizes.height, profile.name, profile.measured,
+        plan_arrangements(model.unet, shape_of(sizes), request.devices, request.methods, profile)};
+  });
+}
+
+DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanRequest& request,
+                              DataType dtype, int threads) {
+  return translated([&] {
+    const Model model(folder);
+    const World world(request.devices, threads);
+    const WorkShape shape = shape_of(sizes_of(request, model.info));
+    const UNet unet(model.unet, WeightScope::constants(scalar_type_of(dtype)));
+    return measured_profile(unet, shape, dtype, world.ranks(), world.threads_per_rank());
+  });
+}
+
+}  // namespace pcpp

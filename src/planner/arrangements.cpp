@@ -1,0 +1,229 @@
+#include "planner/arrangements.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/check.h"
+#include "planner/costs.h"
+
+namespace pcpp {
+
+namespace {
+
+// What a rank does in a steady step.
+struct RankCost {
+  double macs = 0;
+  double seconds = 0;  // of computation, packing included
+};
+
+class Planner {
+ public:
+  Planner(const UNetConfig& unet, const WorkShape& shape, const DeviceProfile& profile)
+      : shape_(shape), profile_(profile), network_(unet, profile.dtype, shape.columns) {}
+
+  PlannedRun planned(int ranks, const ParallelConfig& parallel);
+  // The bands whose slowest is fastest, found by moving one unit at a time away from the slowest.
+  std::vector<int> balanced(int ranks, const ParallelConfig& parallel);
+  int most_patches() const { return static_cast<int>((shape_.rows + unit() - 1) / unit()); }
+
+ private:
+  std::int64_t unit() const { return network_.unet().row_unit(); }
+  ExchangePlan exchange_plan(int ranks, const ParallelConfig& parallel) const {
+    const Topology topology(ranks, parallel.guidance, shape_.branches, shape_.rows, unit(),
+                            parallel.bands);
+    return {network_.unet().sites().sites(),
+            topology,
+            parallel,
+            {shape_.rows, shape_.columns, network_.unet().config().in_channels, shape_.images,
+             network_.element_bytes()}};
+  }
+  RankCost rank_cost(const ExchangePlan& plan, int rank, const Costs& costs);
+  double link_seconds(const ExchangePlan& plan) const;
+  double gather_seconds(const ExchangePlan& plan, const Costs& costs) const;
+
+  WorkShape shape_;
+  const DeviceProfile& profile_;
+  NetworkWork network_;
+};
+
+// The bytes that wait for the next step to read them.
+std::int64_t stale(const SiteBytes& bytes) { return bytes.total() - bytes.gather; }
+
+RankCost Planner::rank_cost(const ExchangePlan& plan, int rank, const Costs& costs) {
+  const auto patch = static_cast<std::size_t>(plan.topology().patch_of(rank));
+  const BandWork& band = network_.of(plan.topology().band_of(rank).size(), plan.batch());
+  RankCost cost;
+  for (const WorkItem& item : band.items) {
+    double amount = item.work.amount;
+    if (item.work.site) {
+      const SitePlan& site = plan.site(*item.work.site);
+      amount *= static_cast<double>(site.reads(StepKind::steady)[patch].size()) /
+                static_cast<double>(item.work.keys);
+    }
+    if (item.work.kind != WorkKind::normalisation) cost.macs += item.count * amount;
+    cost.seconds += item.count * costs.seconds(item.work.kind, item.work.shape, amount);
+  }
+  const std::string any = shape_in_batch("", plan.batch());
+  cost.seconds += costs.seconds(WorkKind::elementwise, any, band.elementwise_bytes);
+  const std::int64_t packed = stale(plan.sent_bytes(rank, StepKind::steady));
+  if (packed > 0) {
+    cost.seconds += costs.seconds(WorkKind::exchange, any, static_cast<double>(packed));
+  }
+  return cost;
+}
+
+// The time in which the links carry a steady step's rows.
+double Planner::link_seconds(const ExchangePlan& plan) const {
+  if (!profile_.link) return 0;
+  double most = 0;
+  double all = 0;
+  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
+    const auto sent = static_cast<double>(stale(plan.sent_bytes(rank, StepKind::steady)));
+    const auto received = static_cast<double>(stale(plan.received_bytes(rank, StepKind::steady)));
+    most = std::max({most, sent, received});
+    all += sent;
+  }
+  const double bytes = profile_.link->shared ? all : most;
+  return bytes > 0 ? profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second : 0;
+}
+
+double Planner::gather_seconds(const ExchangePlan& plan, const Costs& costs) const {
+  const int ranks = plan.topology().world_size();
+  if (ranks == 1) return 0;
+  std::int64_t all = 0;
+  std::int64_t most = 0;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const std::int64_t sent = plan.sent_bytes(rank, StepKind::steady).gather;
+    all += sent;
+    most = std::max({most, sent, plan.received_bytes(rank, StepKind::steady).gather});
+  }
+  double seconds = costs.seconds(WorkKind::gather, "", static_cast<double>(most));
+  if (profile_.link) {
+    const auto bytes = static_cast<double>(profile_.link->shared ? all : most);
+    seconds += profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second;
+  }
+  return seconds;
+}
+
+PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
+  const ExchangePlan plan = exchange_plan(ranks, parallel);
+  const Costs costs(profile_, ranks);
+  PlannedRun run;
+  run.ranks = ranks;
+  run.parallel = parallel;
+  RankCost slowest;
+  double macs = 0;
+  SiteBytes sent;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const RankCost cost = rank_cost(plan, rank, costs);
+    macs += cost.macs;
+    if (cost.seconds > slowest.seconds) slowest = cost;
+    const SiteBytes bytes = plan.sent_bytes(rank, StepKind::steady);
+    sent.attention += bytes.attention;
+    sent.halo += bytes.halo;
+    sent.group_norm += bytes.group_norm;
+    sent.gather += bytes.gather;
+    run.stale_bytes = std::max(run.stale_bytes, plan.stale_bytes(rank));
+    run.activation_bytes =
+        std::max(run.activation_bytes,
+                 network_.of(plan.topology().band_of(rank).size(), plan.batch()).activation_bytes);
+  }
+  run.parallel.bands.clear();
+  for (const RowRange& band : plan.topology().bands()) {
+    run.parallel.bands.push_back(static_cast<int>(band.size()));
+  }
+  run.mean_flops = 2 * macs / ranks;
+  run.slowest_flops = 2 * slowest.macs;
+  run.sent = {sent.attention / ranks, sent.halo / ranks, sent.group_norm / ranks,
+              sent.gather / ranks};
+  run.weight_bytes = network_.weight_bytes();
+  run.fits = profile_.memory_bytes == 0 || run.memory_bytes() <= profile_.memory_bytes;
+  const double step = std::max(slowest.seconds, link_seconds(plan)) + gather_seconds(plan, costs);
+  run.step_ms = 1e3 * step;
+  run.exposed_ms = 1e3 * (step - slowest.seconds);
+  return run;
+}
+
+std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
+  const Costs costs(profile_, ranks);
+  const auto seconds_of_bands = [&](const std::vector<int>& bands) {
+    ParallelConfig tried = parallel;
+    tried.bands = bands;
+    const ExchangePlan plan = exchange_plan(ranks, tried);
+    std::vector<double> seconds;
+    for (int patch = 0; patch < plan.topology().patches(); ++patch) {
+      seconds.push_back(rank_cost(plan, patch, costs).seconds);
+    }
+    return seconds;
+  };
+  const int step = static_cast<int>(unit());
+  std::vector<int> bands;
+  const ExchangePlan equal = exchange_plan(ranks, parallel);
+  for (const RowRange& band : equal.topology().bands()) {
+    bands.push_back(static_cast<int>(band.size()));
+  }
+  std::vector<double> seconds = seconds_of_bands(bands);
+  for (;;) {
+    const auto slowest = std::max_element(seconds.begin(), seconds.end());
+    const auto from = static_cast<std::size_t>(slowest - seconds.begin());
+    std::optional<std::vector<int>> better;
+    std::vector<double> better_seconds = seconds;
+    for (std::size_t to = 0; to < bands.size() && bands[from] > step; ++to) {
+      if (to == from) continue;
+      std::vector<int> moved = bands;
+      moved[from] -= step;
+      moved[to] += step;
+      std::vector<double> moved_seconds = seconds_of_bands(moved);
+      // Sorted from the slowest, so that two that are equally slow are relieved one by one.
+      const auto sorted = [](std::vector<double> values) {
+        std::sort(values.rbegin(), values.rend());
+        return values;
+      };
+      if (sorted(moved_seconds) < sorted(better_seconds)) {
+        better = moved;
+        better_seconds = moved_seconds;
+      }
+    }
+    if (!better) return bands;
+    bands = *better;
+    seconds = better_seconds;
+  }
+}
+
+}  // namespace
+
+std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
+                                          int devices, const std::vector<ParallelConfig>& methods,
+                                          const DeviceProfile& profile) {
+  check<ConfigError>(devices >= 1 && devices <= 1024, "{} devices are outside [1, 1024]", devices);
+  Planner planner(unet, shape, profile);
+  std::vector<PlannedRun> runs = {planner.planned(1, ParallelConfig{})};
+  for (ParallelConfig method : methods) {
+    for (int ranks = 2; ranks <= devices; ++ranks) {
+      for (const Guidance guidance : {Guidance::batched, Guidance::split}) {
+        const bool split = guidance == Guidance::split;
+        if (split && (shape.branches == 1 || ranks % 2 != 0)) continue;
+        if ((split ? ranks / 2 : ranks) > planner.most_patches()) continue;
+        method.guidance = guidance;
+        method.bands.clear();
+        runs.push_back(planner.planned(ranks, method));
+        method.bands = planner.balanced(ranks, method);
+        if (method.bands == runs.back().parallel.bands) continue;
+        runs.push_back(planner.planned(ranks, method));
+        runs.back().balanced = true;
+      }
+    }
+  }
+  for (PlannedRun& run : runs) run.speedup = runs.front().step_ms / run.step_ms;
+  return runs;
+}
+
+const PlannedRun& Plan::fastest() const {
+  const PlannedRun* best = &runs.at(0);
+  for (const PlannedRun& run : runs) {
+    if (run.fits && (!best->fits || run.step_ms < best->step_ms)) best = &run;
+  }
+  return *best;
+}
+
+}  // namespace pcpp

@@ -1,0 +1,22 @@
+// Every way to share a picture's work, and what each is predicted to cost.
+#ifndef PCPP_PLANNER_ARRANGEMENTS_H_
+#define PCPP_PLANNER_ARRANGEMENTS_H_
+
+#include <vector>
+
+#include "models/unet_config.h"
+#include "pcpp/plan.h"
+#include "planner/network_work.h"
+
+namespace pcpp {
+
+// One device first, then each of `methods` on 2 to `devices` ranks (those that the picture can be
+// cut for), guidance batched and split, bands equal and, where they differ, balanced by cost.
+// Throws ConfigError for settings out of range and for a profile that lacks a curve.
+std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
+                                          int devices, const std::vector<ParallelConfig>& methods,
+                                          const DeviceProfile& profile);
+
+}  // namespace pcpp
+
+#endif  // PCPP_PLANNER_ARRANGEMENTS_H_

@@ -1,0 +1,88 @@
+#include "planner/network_work.h"
+
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace pcpp {
+
+namespace {
+
+constexpr std::int64_t kTextTokens = 77;  // CLIP's, whatever the prompt
+constexpr std::int64_t kTimeIds = 6;      // SDXL's
+constexpr double kTimestep = 500;
+
+}  // namespace
+
+PlaceholderInputs::PlaceholderInputs(const UNetConfig& config, std::int64_t batch,
+                                     std::int64_t rows, std::int64_t columns,
+                                     const at::TensorOptions& options)
+    : latents(at::zeros({batch, config.in_channels, rows, columns}, options)),
+      text(at::zeros({batch, kTextTokens, config.text_width}, options)) {
+  if (!config.added) return;
+  const std::int64_t pooled = config.added->input_width - kTimeIds * config.added->time_width;
+  added = {at::zeros({batch, pooled}, options),
+           at::zeros({batch, kTimeIds}, options.dtype(at::kFloat))};
+}
+
+std::string shape_in_batch(const std::string& shape, std::int64_t batch) {
+  return fmt::format("{} x{}", shape, batch);
+}
+
+at::ScalarType scalar_type_of(DataType dtype) {
+  return dtype == DataType::float32 ? at::kFloat : at::kBFloat16;
+}
+
+NetworkWork::NetworkWork(const UNetConfig& config, DataType dtype, std::int64_t columns)
+    : columns_(columns),
+      dtype_(scalar_type_of(dtype)),
+      element_bytes_(static_cast<std::int64_t>(c10::elementSize(dtype_))),
+      weights_(WeightScope::shapes_only(dtype_)),
+      unet_(config, weights_) {}
+
+const BandWork& NetworkWork::of(std::int64_t rows, std::int64_t batch) {
+  const auto key = std::pair(rows, batch);
+  const auto found = counted_.find(key);
+  return found != counted_.end() ? found->second
+                                 : counted_.emplace(key, count(rows, batch)).first->second;
+}
+
+BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
+  const c10::InferenceMode inference;
+  const PlaceholderInputs inputs(unet_.config(), batch, rows, columns_,
+                                 at::TensorOptions(dtype_).device(at::kMeta));
+  const auto run = [&](PatchContext& context) {
+    unet_(inputs.latents, kTimestep, inputs.text, inputs.added, context);
+  };
+  auto context = contexts_.find(batch);
+  if (context == contexts_.end()) {
+    context = contexts_.emplace(batch, PatchContext(unet_.sites().text_slots())).first;
+    run(context->second);  // the first step, which fills the text's slots
+  }
+  WorkLog log(WorkLog::Purpose::count);
+  run(context->second);
+
+  BandWork result{{}, log.elementwise_bytes(), log.peak_bytes()};
+  for (const Work& work : log.works()) {
+    if (work.kind == WorkKind::exchange) continue;
+    const std::vector<Site>& sites = unet_.sites().sites();
+    const int level = work.site ? sites[static_cast<std::size_t>(*work.site)].level : 0;
+    const auto alike =
+        std::find_if(result.items.begin(), result.items.end(), [&](const WorkItem& item) {
+          return item.work.kind == work.kind && item.work.amount == work.amount &&
+                 item.work.shape == shape_in_batch(work.shape, batch) &&
+                 item.work.keys == work.keys && item.level == level;
+        });
+    if (alike == result.items.end()) {
+      result.items.push_back({work, level, 1});
+      result.items.back().work.shape = shape_in_batch(work.shape, batch);
+    } else {
+      ++alike->count;
+    }
+  }
+  return result;
+}
+
+}  // namespace pcpp

@@ -1,0 +1,185 @@
+// `plan` as other programs call it: the names in its JSON, its exit statuses; and `generate` with
+// what it planned.
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "examples/process.h"
+#include "pcpp/pcpp.h"
+
+namespace pcpp {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::Outcome;
+using testing::run_process;
+using Words = std::vector<std::string>;
+
+std::string model() { return (fs::path(PCPP_TEST_DATA) / "models/sd15").string(); }
+
+class PlanTest : public ::testing::Test {
+ protected:
+  PlanTest() {
+    std::string pattern = (fs::temp_directory_path() / "pcpp_plan_XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~PlanTest() override { fs::remove_all(folder_); }
+  PlanTest(const PlanTest&) = delete;
+  PlanTest& operator=(const PlanTest&) = delete;
+
+  std::string place(const std::string& name) const { return (folder_ / name).string(); }
+  json read(const std::string& name) const { return json::parse(std::ifstream(place(name))); }
+  static Outcome plan(const Words& more) {
+    Words words = {PCPP_PLAN, "--model", model()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_process(words);
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(PlanTest, WritesATableAndJson) {
+  const Outcome outcome =
+      plan({"--size", "64x256", "--devices", "4", "--profile", "a100-nvlink", "--methods",
+            "naive,distrifusion,pcpp", "--partial", "0.3,1", "--json", place("plan.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(outcome.output.find("prediction for 64x256 pixels"), 0U);
+  const json all = read("plan.json");
+  EXPECT_EQ(all.at("prediction"), true);
+  EXPECT_EQ(all.at("profile").at("name"), "a100-nvlink");
+  EXPECT_EQ(all.at("profile").at("measured"), false);
+  const json& runs = all.at("runs");
+  EXPECT_EQ(runs[0].at("method"), "single");
+  EXPECT_LT(all.at("fastest"), runs.size());
+  // Four methods, batched on 2, 3 and 4 ranks and split on 2 and 4, and balanced ones.
+  EXPECT_GE(runs.size(), 1U + 4 * 5);
+  for (const json& run : runs) {
+    for (const char* name :
+         {"partial", "ranks", "guidance", "bands", "balanced", "flops", "bytes_per_step",
+          "memory_bytes", "fits", "step_ms", "exposed_ms", "speedup"}) {
+      EXPECT_TRUE(run.contains(name)) << name;
+    }
+    EXPECT_GT(run.at("flops").at("mean"), 0);
+    EXPECT_GT(run.at("flops").at("slowest"), 0);
+    EXPECT_GT(run.at("step_ms"), 0);
+  }
+}
+
+TEST_F(PlanTest, AMeasuredProfileServesPlanAndGenerate) {
+  const Outcome measured = plan({"--size", "64x128", "--measure", place("here.json")});
+  ASSERT_EQ(measured.status, 0) << measured.errors;
+  EXPECT_EQ(read("here.json").at("measured"), true);
+  const Words same = {"--size", "64x128", "--profile", place("here.json")};
+  EXPECT_EQ(plan(same).output, measured.output);
+  const Outcome drawn = run_process({PCPP_GENERATE,
+                                     "--model",
+                                     model(),
+                                     "--prompt",
+                                     "a fox",
+                                     "--width",
+                                     "64",
+                                     "--height",
+                                     "128",
+                                     "--steps",
+                                     "3",
+                                     "--sync-steps",
+                                     "1",
+                                     "--ranks",
+                                     "2",
+                                     "--method",
+                                     "auto",
+                                     "--profile",
+                                     place("here.json"),
+                                     "--save-latents",
+                                     place("auto.safetensors"),
+                                     "--report",
+                                     place("report.json")});
+  ASSERT_EQ(drawn.status, 0) << drawn.errors;
+  EXPECT_NE(drawn.errors.find("auto: --method "), std::string::npos) << drawn.errors;
+  const std::string options = read("report.json").at("chosen").at("options");
+  EXPECT_NE(drawn.errors.find(options), std::string::npos);
+
+  Words again = {PCPP_GENERATE,
+                 "--model",
+                 model(),
+                 "--prompt",
+                 "a fox",
+                 "--width",
+                 "64",
+                 "--height",
+                 "128",
+                 "--steps",
+                 "3",
+                 "--sync-steps",
+                 "1",
+                 "--save-latents",
+                 place("again.safetensors")};
+  std::istringstream words(options);
+  for (std::string word; words >> word;) again.push_back(word);
+  const Outcome repeated = run_process(again);
+  ASSERT_EQ(repeated.status, 0) << repeated.errors;
+  EXPECT_EQ(load_tensors(place("again.safetensors")).at("latents").values,
+            load_tensors(place("auto.safetensors")).at("latents").values);
+}
+
+TEST_F(PlanTest, ListsItsProfiles) {
+  const Outcome outcome = plan({"--list-profiles"});
+  EXPECT_EQ(outcome.status, 0);
+  for (const DeviceProfile& profile : DeviceProfile::known()) {
+    EXPECT_NE(outcome.output.find(profile.name + ": "), std::string::npos);
+  }
+}
+
+TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
+  const std::vector<Words> wrong = {
+      {"--nonsense"},
+      {"--size", "64xfull"},
+      {"--devices", "0"},
+      {"--methods", "magic"},
+      {"--partial", "1.5"},
+      {"--guidance", "maybe"},
+      {"--images", "-1"},
+      {"--dtype", "float16"},
+      {"--devices", "999999"},
+      {"stray"},
+      {"--measure", "x", "--profile", "a100-nvlink"},
+  };
+  for (const Words& words : wrong) {
+    const Outcome outcome = plan(words);
+    EXPECT_EQ(outcome.status, 2) << words.back() << ": " << outcome.errors;
+    EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
+    EXPECT_EQ(outcome.output, "");
+  }
+  EXPECT_EQ(run_process({PCPP_PLAN, "--help"}).status, 0);
+}
+
+TEST_F(PlanTest, OtherFailuresNameTheValueAndLeaveNoFile) {
+  std::ofstream(place("broken.json")) << "{\"name\": 7}";
+  const std::vector<std::pair<Words, std::string>> failing = {
+      {{"--model", place("nowhere")}, "nowhere"},
+      {{"--size", "100x64"}, "width 100"},
+      {{"--profile", "abacus"}, "abacus"},
+      {{"--profile", place("broken.json")}, "broken.json"},
+      {{"--json", place("no/such/plan.json")}, "no/such"},
+  };
+  for (const auto& [more, text] : failing) {
+    Words words = {"--profile", "a100-nvlink", "--json", place("plan.json")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = plan(words);
+    EXPECT_EQ(outcome.status, 1) << text << ": " << outcome.errors;
+    EXPECT_TRUE(outcome.errors.starts_with("error: ")) << outcome.errors;
+    EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
+    EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1);
+    EXPECT_FALSE(fs::exists(place("plan.json")));
+  }
+}
+
+}  // namespace
+}  // namespace pcpp

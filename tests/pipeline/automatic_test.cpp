@@ -1,0 +1,91 @@
+// Requests that leave the arrangement to the pipeline.
+
+#include <gtest/gtest.h>
+
+#include "pipeline/references.h"
+
+namespace pcpp {
+namespace {
+
+// A device that needs a second for 1e9 multiply-accumulates, on a link of this bandwidth.
+DeviceProfile scripted(double bytes_per_second) {
+  DeviceProfile profile;
+  profile.name = "scripted";
+  for (const WorkKind kind : {WorkKind::convolution, WorkKind::linear, WorkKind::attention,
+                              WorkKind::normalisation, WorkKind::elementwise}) {
+    profile.curves.push_back({kind, "", 1, {{1e9, 1}}});
+  }
+  profile.link = Link{"scripted", bytes_per_second, 1e-6, false};
+  return profile;
+}
+
+Pipeline pipeline_with(const DeviceProfile& profile, int ranks = 4) {
+  PipelineOptions options;
+  options.profile = profile;
+  return {test_data("patch"), World(ranks, 1), options};
+}
+
+GenerationRequest automatic_request() {
+  GenerationRequest request = patch_request("inputs_32x12.safetensors");
+  request.automatic = true;
+  return request;
+}
+
+TEST(Automatic, TakesOneDeviceWhereTheLinkIsSlow) {
+  const GenerationResult result = pipeline_with(scripted(1)).generate(automatic_request());
+  ASSERT_TRUE(result.chosen);
+  EXPECT_EQ(result.chosen->ranks, 1);
+  EXPECT_EQ(result.ranks.size(), 1U);
+  GenerationRequest explicitly = automatic_request();
+  explicitly.automatic = false;
+  const GenerationResult single = cached_pipeline("patch", 1).generate(explicitly);
+  EXPECT_FALSE(single.chosen);
+  EXPECT_EQ(result.latents.values, single.latents.values);
+}
+
+TEST(Automatic, TakesAllDevicesWhereTheLinkIsFastAndSaysHowToRepeatIt) {
+  const GenerationResult result = pipeline_with(scripted(1e15)).generate(automatic_request());
+  ASSERT_TRUE(result.chosen);
+  EXPECT_EQ(result.chosen->ranks, 4);
+  EXPECT_EQ(result.ranks.size(), 4U);
+  EXPECT_GT(result.chosen->speedup, 2);
+  GenerationRequest explicitly = automatic_request();
+  explicitly.automatic = false;
+  explicitly.parallel = result.chosen->parallel;
+  const GenerationResult repeated = cached_pipeline("patch", 4).generate(explicitly);
+  EXPECT_EQ(result.latents.values, repeated.latents.values);
+  for (std::size_t rank = 0; rank < 4; ++rank) {
+    EXPECT_EQ(result.ranks[rank].rows, repeated.ranks[rank].rows);
+  }
+}
+
+TEST(Automatic, KeepsTheRequestsMethod) {
+  GenerationRequest request = automatic_request();
+  request.parallel.reach = Reach::all;
+  request.parallel.sync_steps = 3;
+  request.parallel.group_norm = GroupNormMode::stale;
+  const GenerationResult result = pipeline_with(scripted(1e15), 2).generate(request);
+  EXPECT_EQ(result.chosen->parallel.reach, Reach::all);
+  EXPECT_EQ(result.chosen->parallel.sync_steps, 3);
+  EXPECT_EQ(result.chosen->parallel.group_norm, GroupNormMode::stale);
+}
+
+TEST(Automatic, MeasuresWhereItIsGivenNoProfile) {
+  GenerationRequest request = automatic_request();
+  const GenerationResult result = cached_pipeline("patch", 2).generate(request);
+  ASSERT_TRUE(result.chosen);
+  EXPECT_GT(result.chosen->step_ms, 0);
+  EXPECT_EQ(static_cast<int>(result.ranks.size()), result.chosen->ranks);
+}
+
+TEST(Automatic, RefusesBandsAndAProfileOfAnotherDtype) {
+  GenerationRequest request = automatic_request();
+  request.parallel.bands = {16, 16};
+  EXPECT_THROW(cached_pipeline("patch", 2).generate(request), ConfigError);
+  DeviceProfile half = scripted(1);
+  half.dtype = DataType::bfloat16;
+  EXPECT_THROW(pipeline_with(half), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,138 @@
+#include "planner/arrangements.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "pcpp/error.h"
+#include "planner/configs.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kBounds[] = {8.8, 10.9, 16.4};
+constexpr std::int64_t kSides[] = {128, 256, 480};
+
+WorkShape square(std::int64_t side) { return {side, side, 1, 2}; }
+
+// The run of `runs` on `ranks` with batched guidance.
+const PlannedRun& find_run(const std::vector<PlannedRun>& runs, int ranks, bool balanced = false,
+                           Guidance guidance = Guidance::batched) {
+  return *std::find_if(runs.begin(), runs.end(), [&](const PlannedRun& run) {
+    return run.ranks == ranks && run.balanced == balanced && run.parallel.guidance == guidance;
+  });
+}
+
+TEST(PlanArrangements, BoundsOfSdxlOnEightBandsAreThoseOfTheMethod) {
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto runs = plan_arrangements(published_config("sdxl"), square(kSides[i]), 8,
+                                        {ParallelConfig::pcpp()}, counting_profile());
+    const PlannedRun& eight = find_run(runs, 8);
+    EXPECT_NEAR(runs.front().mean_flops / eight.slowest_flops, kBounds[i], 0.06) << kSides[i];
+    EXPECT_NEAR(eight.speedup, runs.front().mean_flops / eight.slowest_flops, 1e-6);
+  }
+}
+
+TEST(PlanArrangements, BytesAreThoseOfTheExchangePlan) {
+  // Received in 16 bits for one branch: method.md's table, but for halos sent to their readers
+  // only.
+  DeviceProfile profile = counting_profile();
+  profile.dtype = DataType::bfloat16;
+  const auto megabytes = [&](const ParallelConfig& method, int ranks) {
+    const auto runs =
+        plan_arrangements(published_config("sdxl"), {128, 128, 1, 1}, ranks, {method}, profile);
+    const SiteBytes& sent = find_run(runs, ranks).sent;
+    return static_cast<double>(sent.attention + sent.halo) / 1e6;
+  };
+  EXPECT_NEAR(megabytes(ParallelConfig::distrifusion(), 8), 374.0, 0.6);
+  EXPECT_NEAR(megabytes(ParallelConfig::pcpp(), 8), 35, 0.6);
+  EXPECT_NEAR(megabytes(ParallelConfig::pcpp(), 2), 67, 0.6);
+  EXPECT_EQ(megabytes(ParallelConfig::naive(), 4), 0);
+}
+
+TEST(PlanArrangements, EdgeBandsGetMoreRowsWhereAttentionRules) {
+  const auto runs = plan_arrangements(published_config("sdxl"), square(480), 4,
+                                      {ParallelConfig::pcpp()}, counting_profile());
+  const PlannedRun& equal = find_run(runs, 4);
+  const PlannedRun& balanced = find_run(runs, 4, true);
+  const std::vector<int>& bands = balanced.parallel.bands;
+  ASSERT_EQ(bands.size(), 4U);
+  EXPECT_EQ(std::accumulate(bands.begin(), bands.end(), 0), 480);
+  EXPECT_GT(bands.front(), bands[1]);
+  EXPECT_GT(bands.back(), bands[2]);
+  EXPECT_LT(balanced.slowest_flops, equal.slowest_flops);
+  EXPECT_GT(balanced.speedup, equal.speedup);
+  EXPECT_NEAR(balanced.slowest_flops / balanced.mean_flops, 1, 0.02);
+}
+
+TEST(PlanArrangements, LeavesOutWhatCannotBe) {
+  // 16 rows of SD1.5: at most two bands; without guidance nothing to split.
+  const auto runs = plan_arrangements(published_config("sd15"), {16, 16, 1, 1}, 4,
+                                      {ParallelConfig::pcpp()}, counting_profile());
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_EQ(runs[0].ranks, 1);
+  EXPECT_EQ(runs[1].ranks, 2);
+  EXPECT_EQ(runs[1].parallel.bands, (std::vector<int>{8, 8}));
+  const auto guided = plan_arrangements(published_config("sd15"), square(16), 4,
+                                        {ParallelConfig::pcpp()}, counting_profile());
+  EXPECT_EQ(find_run(guided, 4, false, Guidance::split).parallel.bands, (std::vector<int>{8, 8}));
+}
+
+TEST(PlanArrangements, ALinkHidesWhatFitsIntoAStep) {
+  DeviceProfile profile = counting_profile();
+  const auto plan = [&](double bytes_per_second) {
+    profile.link = Link{"test", bytes_per_second, 0, false};
+    return find_run(plan_arrangements(published_config("sd15"), square(64), 2,
+                                      {ParallelConfig::distrifusion()}, profile),
+                    2);
+  };
+  const PlannedRun fast = plan(1e3);
+  const double gather_ms = 1e3 * static_cast<double>(fast.sent.gather) / 1e3;
+  EXPECT_NEAR(fast.exposed_ms, gather_ms, 1e-6 * gather_ms);
+  const double slow_rate = 1e-6;
+  const PlannedRun slow = plan(slow_rate);
+  // The rank that sends most sends a little more than the mean: a downsampler has one halo row.
+  EXPECT_NEAR(slow.step_ms / (1e3 * static_cast<double>(slow.sent.total()) / slow_rate), 1, 5e-3);
+}
+
+TEST(PlanArrangements, OneDeviceIsFastestOverASlowLinkAndAllOverAFastOne) {
+  DeviceProfile profile = counting_profile();
+  const auto fastest = [&](double bytes_per_second) {
+    profile.link = Link{"test", bytes_per_second, 0, false};
+    Plan plan;
+    plan.runs = plan_arrangements(published_config("sd15"), square(64), 4, {ParallelConfig::pcpp()},
+                                  profile);
+    return plan.fastest().ranks;
+  };
+  EXPECT_EQ(fastest(1e-9), 1);
+  EXPECT_EQ(fastest(1e9), 4);
+}
+
+TEST(PlanArrangements, WhatDoesNotFitIsNotTheFastest) {
+  DeviceProfile profile = counting_profile();
+  Plan plan;
+  const auto replan = [&] {
+    plan.runs = plan_arrangements(published_config("sd15"), square(64), 2,
+                                  {ParallelConfig::distrifusion()}, profile);
+  };
+  replan();
+  EXPECT_TRUE(plan.runs.front().fits);
+  const std::int64_t most = plan.runs.front().memory_bytes();
+  EXPECT_GT(most, plan.runs.back().memory_bytes());
+  profile.memory_bytes = most - 1;
+  replan();
+  EXPECT_FALSE(plan.runs.front().fits);
+  EXPECT_EQ(plan.fastest().ranks, 2);
+}
+
+TEST(PlanArrangements, RefusesSettingsOutOfRange) {
+  EXPECT_THROW(plan_arrangements(published_config("sd15"), square(64), 0, {}, counting_profile()),
+               ConfigError);
+  EXPECT_THROW(plan_arrangements(published_config("sd15"), square(64), 2,
+                                 {ParallelConfig::pcpp(1.5)}, counting_profile()),
+               ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp

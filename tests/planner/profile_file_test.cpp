@@ -1,0 +1,117 @@
+// Profiles as files: what is written is read, and what is not a profile is refused.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "pcpp/error.h"
+#include "pcpp/plan.h"
+#include "planner/configs.h"
+
+namespace pcpp {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class ProfileFileTest : public ::testing::Test {
+ protected:
+  ProfileFileTest() {
+    std::string pattern = (fs::temp_directory_path() / "pcpp_profile_XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~ProfileFileTest() override { fs::remove_all(folder_); }
+  ProfileFileTest(const ProfileFileTest&) = delete;
+  ProfileFileTest& operator=(const ProfileFileTest&) = delete;
+
+  fs::path file() const { return folder_ / "profile.json"; }
+  std::string refusal(const std::string& text) const {
+    std::ofstream(file()) << text;
+    try {
+      DeviceProfile::load(file());
+    } catch (const CheckpointError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(ProfileFileTest, ComesBackAsItWas) {
+  DeviceProfile profile = counting_profile();
+  profile.measured = true;
+  profile.dtype = DataType::bfloat16;
+  profile.memory_bytes = 80000000000;
+  profile.link = Link{"wire", 1.25e9, 2e-6, true};
+  profile.curves.push_back({WorkKind::exchange, "a \"shape\"", 3, {{0.5, 0.1}, {2, 0.30000001}}});
+  profile.save(file());
+  const DeviceProfile read = DeviceProfile::load(file());
+  EXPECT_EQ(read.name, profile.name);
+  EXPECT_EQ(read.source, profile.source);
+  EXPECT_TRUE(read.measured);
+  EXPECT_EQ(read.dtype, profile.dtype);
+  EXPECT_EQ(read.memory_bytes, profile.memory_bytes);
+  ASSERT_TRUE(read.link);
+  EXPECT_EQ(read.link->bytes_per_second, 1.25e9);
+  EXPECT_TRUE(read.link->shared);
+  ASSERT_EQ(read.curves.size(), profile.curves.size());
+  const RateCurve& last = read.curves.back();
+  EXPECT_EQ(last.kind, WorkKind::exchange);
+  EXPECT_EQ(last.shape, "a \"shape\"");
+  EXPECT_EQ(last.devices, 3);
+  EXPECT_EQ(last.points[1].work, 2);
+  EXPECT_EQ(last.points[1].seconds, 0.30000001);
+}
+
+TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
+  counting_profile().save(file());
+  const json good = json::parse(std::ifstream(file()));
+  EXPECT_EQ(refusal(good.dump()), "");
+  EXPECT_NE(refusal("not JSON").find("profile.json"), std::string::npos);
+  EXPECT_NE(refusal("[]").find("profile.json"), std::string::npos);
+  const std::vector<std::pair<std::string, std::function<void(json&)>>> spoils = {
+      {"dtype", [](json& j) { j["dtype"] = "float16"; }},
+      {"memory_bytes", [](json& j) { j["memory_bytes"] = -1; }},
+      {"curves", [](json& j) { j["curves"] = 7; }},
+      {"name", [](json& j) { j.erase("name"); }},
+      {"surplus", [](json& j) { j["surplus"] = 1; }},
+      {"kind", [](json& j) { j["curves"][0]["kind"] = "magic"; }},
+      {"devices", [](json& j) { j["curves"][0]["devices"] = 0; }},
+      {"work",
+       [](json& j) {
+         j["curves"][0]["work"] = {1, 1};
+       }},
+      {"work", [](json& j) { j["curves"][0]["work"] = json::array(); }},
+      {"work", [](json& j) { j["curves"][0]["seconds"] = {"fast"}; }},
+      {"0 bytes a second",
+       [](json& j) {
+         j["link"] = {
+             {"name", "w"}, {"bytes_per_second", 0}, {"latency_seconds", 0}, {"shared", false}};
+       }},
+  };
+  for (const auto& [name, spoil] : spoils) {
+    json spoiled = good;
+    spoil(spoiled);
+    const std::string text = refusal(spoiled.dump());
+    EXPECT_NE(text.find(name == "work" ? "curve 0" : name), std::string::npos)
+        << name << ": " << text;
+  }
+}
+
+TEST(NamedProfiles, AreFoundByNameAndSayWhatTheyAre) {
+  for (const DeviceProfile& profile : DeviceProfile::known()) {
+    EXPECT_EQ(DeviceProfile::named(profile.name).name, profile.name);
+    EXPECT_FALSE(profile.measured);
+    EXPECT_FALSE(profile.source.empty());
+    EXPECT_TRUE(profile.link);
+  }
+  EXPECT_THROW(DeviceProfile::named("abacus"), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp
