@@ -32,7 +32,7 @@ const std::map<std::string, GroupNormMode> kGroupNorms = {
 GenerationRequest make_request(const BenchOptions& options, const Combination& combination,
                                int steps, int sync_steps) {
   GenerationRequest request;
-  request.prompts = {options.prompt};
+  request.prompts = options.prompts;
   request.width = combination.size.width;
   request.height = combination.size.height;
   request.steps = steps;
@@ -68,7 +68,7 @@ void verify(const BenchOptions& options, const std::vector<Combination>& combina
 }
 
 // A warm-up, then the timed run, in one process. The warm-up decodes nothing, so that its peak is
-// that of denoising. `first` has a picture.
+// that of denoising. `first` has pictures.
 Drawing timed_run(const BenchOptions& options, const Combination& combination, bool first) {
   const GenerationRequest warm_up = make_request(options, combination, 3, 1);
   GenerationRequest request = make_request(options, combination, options.steps, options.sync_steps);
@@ -120,15 +120,19 @@ void check_outputs(const BenchOptions& options) {
   if (!options.json.empty()) check_writable(options.json);
   if (options.pictures.empty()) return;
   std::filesystem::create_directories(options.pictures);
-  check_writable(options.pictures / Combination().picture_name());
+  check_writable(options.pictures / Combination().picture_names(1).front());
 }
 
-// Links change no picture, so there is one file for all links.
+// Links change no picture, so there is one file of each for all links.
 void write_pictures(const BenchOptions& options, const std::vector<Combination>& combinations,
                     const std::vector<std::vector<Drawing>>& runs) {
   for (std::size_t i = 0; i < combinations.size(); ++i) {
     if (first_that_draws_like(combinations, i) != i) continue;
-    write_png(options.pictures / combinations[i].picture_name(), runs[i].front().image);
+    const std::vector<Image>& images = runs[i].front().images;
+    const std::vector<std::string> names = combinations[i].picture_names(images.size());
+    for (std::size_t picture = 0; picture < images.size(); ++picture) {
+      write_png(options.pictures / names[picture], images[picture]);
+    }
   }
 }
 

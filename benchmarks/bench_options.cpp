@@ -74,7 +74,11 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
 void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
       ->capture_default_str();
-  app.add_option("--prompt", options.prompt, "what to draw")->capture_default_str();
+  app.add_option("--prompt", options.prompts,
+                 "what to draw; given several times: one picture each, in one batch")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->capture_default_str();
   app.add_option("--steps", options.steps, "denoising steps")->capture_default_str();
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->check(CLI::PositiveNumber)
@@ -101,7 +105,8 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");
-  app.add_option("--pictures", options.pictures, "write each combination's picture to this folder");
+  app.add_option("--pictures", options.pictures,
+                 "write each combination's pictures to this folder");
 }
 
 template <typename Value>

@@ -18,7 +18,7 @@ using examples::Size;
 
 struct BenchOptions {
   std::filesystem::path model;
-  std::string prompt = "a fox under a rainbow";
+  std::vector<std::string> prompts = {"a fox under a rainbow"};  // a picture each
   std::vector<std::string> methods = {"single", "distrifusion", "pcpp"};
   std::vector<int> ranks = {2};
   std::vector<double> partials = {0.3};

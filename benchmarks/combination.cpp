@@ -88,10 +88,14 @@ std::string Combination::text() const {
                      size.height, guidance, link ? ", " + link->name : "");
 }
 
-std::string Combination::picture_name() const {
-  std::string name = method_name(*this);
+std::vector<std::string> Combination::picture_names(std::size_t count) const {
+  std::string name = fmt::format("{}-{}ranks-{}x{}-{}", method_name(*this), ranks, size.width,
+                                 size.height, guidance);
   std::replace(name.begin(), name.end(), ' ', '-');
-  return fmt::format("{}-{}ranks-{}x{}-{}.png", name, ranks, size.width, size.height, guidance);
+  if (count == 1) return {name + ".png"};
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i <= count; ++i) names.push_back(fmt::format("{}-{}.png", name, i));
+  return names;
 }
 
 std::vector<Combination> make_combinations(const BenchOptions& options, const ModelInfo& model) {

@@ -2,6 +2,7 @@
 #ifndef PCPP_BENCHMARKS_COMBINATION_H_
 #define PCPP_BENCHMARKS_COMBINATION_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,8 +29,9 @@ struct Combination {
   // The same in all but the link.
   bool draws_like(const Combination& other) const;
   std::string text() const;  // "pcpp 0.3 pool 16, 4 ranks, 256x256, batched, ethernet10g"
-  // "pcpp-0.3-4ranks-256x256-batched.png"; the same over all links, which change no picture.
-  std::string picture_name() const;
+  // "pcpp-0.3-4ranks-256x256-batched.png", or of several pictures "...-1.png", "...-2.png" and so
+  // on; the same over all links, which change no picture.
+  std::vector<std::string> picture_names(std::size_t count) const;
 };
 
 // Every combination of the options, size by size, each size's `single` first: what the others are

@@ -52,7 +52,7 @@ Drawing to_drawing(GenerationResult& result, int scale) {
   drawing.borders.assign(borders.begin(), borders.end());
   drawing.peak_bytes = result.peak_bytes;
   drawing.latents = std::move(result.latents.values);
-  if (!result.images.empty()) drawing.image = std::move(result.images.front());
+  drawing.images = std::move(result.images);
   drawing.scheduler = result.scheduler;
   return drawing;
 }
@@ -63,18 +63,16 @@ Json to_json(const Drawing& drawing) {
     steps.push_back({step.step_ms, step.wait_ms, step.sent.attention, step.sent.halo,
                      step.sent.group_norm, step.sent.gather});
   }
+  Json images = Json::array();
+  for (const Image& image : drawing.images) {
+    images.push_back({image.width, image.height, Json::binary(image.rgb)});
+  }
   Bytes latents(drawing.latents.size() * sizeof(float));
   std::memcpy(latents.data(), drawing.latents.data(), latents.size());
-  return {{"seconds", drawing.seconds},
-          {"steps", std::move(steps)},
-          {"borders", drawing.borders},
-          {"peak_bytes", drawing.peak_bytes},
-          {"stale_bytes", drawing.stale_bytes},
-          {"latents", Json::binary(std::move(latents))},
-          {"width", drawing.image.width},
-          {"height", drawing.image.height},
-          {"rgb", Json::binary(drawing.image.rgb)},
-          {"scheduler", drawing.scheduler}};
+  return {{"seconds", drawing.seconds},         {"steps", std::move(steps)},
+          {"borders", drawing.borders},         {"peak_bytes", drawing.peak_bytes},
+          {"stale_bytes", drawing.stale_bytes}, {"latents", Json::binary(std::move(latents))},
+          {"images", std::move(images)},        {"scheduler", drawing.scheduler}};
 }
 
 Drawing from_json(const Json& json) {
@@ -92,8 +90,10 @@ Drawing from_json(const Json& json) {
   const Bytes& latents = json.at("latents").get_binary();
   drawing.latents.resize(latents.size() / sizeof(float));
   std::memcpy(drawing.latents.data(), latents.data(), latents.size());
-  drawing.image = {json.at("width").get<int>(), json.at("height").get<int>(),
-                   json.at("rgb").get_binary()};
+  for (const Json& image : json.at("images")) {
+    drawing.images.push_back(
+        {image.at(0).get<int>(), image.at(1).get<int>(), image.at(2).get_binary()});
+  }
   drawing.scheduler = json.at("scheduler").get<std::string>();
   return drawing;
 }

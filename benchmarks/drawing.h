@@ -1,4 +1,4 @@
-// One picture drawn in a process of its own, and what it cost.
+// One batch of pictures drawn in a process of its own, and what it cost.
 #ifndef PCPP_BENCHMARKS_DRAWING_H_
 #define PCPP_BENCHMARKS_DRAWING_H_
 
@@ -25,7 +25,7 @@ struct Drawing {
   std::int64_t peak_bytes = 0;   // resident memory of the process, so far
   std::int64_t stale_bytes = 0;  // of the rank with the most
   std::vector<float> latents;
-  Image image;  // empty where the request did not decode
+  std::vector<Image> images;  // none where the request did not decode
   std::string scheduler;
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "flip.h"
 #include "quality.h"
@@ -58,6 +59,20 @@ std::string row(const Summary& summary) {
       cell(summary.flip, 4), cell(summary.seam, 2));
 }
 
+void add_quality(Summary& summary, const Drawing& drawing, const std::vector<Image>& references) {
+  const auto count = static_cast<double>(references.size());
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    const Image& image = drawing.images[i];
+    const Image& reference = references[i];
+    summary.psnr_db_each.push_back(psnr_db(image, reference));
+    summary.psnr_db += summary.psnr_db_each.back() / count;
+    summary.ssim += ssim(image, reference) / count;
+    summary.flip += flip(image, reference) / count;
+    summary.seam += seam(image, drawing.borders) / count;
+    summary.seam_single += seam(reference, drawing.borders) / count;
+  }
+}
+
 }  // namespace
 
 double quantile(std::vector<double> values, double q) {
@@ -91,11 +106,7 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
   const Drawing& first = runs.front();
   summary.bytes_per_step = first.steps[static_cast<std::size_t>(options.sync_steps)].sent;
   summary.stale_bytes = first.stale_bytes;
-  summary.psnr_db = psnr_db(first.image, single.image);
-  summary.ssim = ssim(first.image, single.image);
-  summary.flip = flip(first.image, single.image);
-  summary.seam = seam(first.image, first.borders);
-  summary.seam_single = seam(single.image, first.borders);
+  add_quality(summary, first, single.images);
   return summary;
 }
 
@@ -106,7 +117,7 @@ std::string environment_line(const BenchOptions& options, const std::string& sch
                        {"torch", PCPP_TORCH_VERSION},
                        {"compiler", __VERSION__},
                        {"model", (options.model / "").parent_path().filename().string()},
-                       {"prompt", options.prompt},
+                       {"prompts", options.prompts},
                        {"seed", options.seed},
                        {"scheduler", scheduler},
                        {"steps", options.steps},
@@ -121,6 +132,8 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
   const Combination& combination = summary.combination;
   const std::optional<Link>& link = combination.link;
   const SiteBytes& bytes = summary.bytes_per_step;
+  Json psnr_db_each = Json::array();
+  for (const double value : summary.psnr_db_each) psnr_db_each.push_back(or_null(value));
   const Json line = {
       {"method", combination.method},
       {"ranks", combination.ranks},
@@ -153,11 +166,14 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"peak_bytes", summary.peak_bytes},
       {"stale_bytes", summary.stale_bytes},
       {"psnr_db", or_null(summary.psnr_db)},
+      {"psnr_db_each", std::move(psnr_db_each)},
       {"ssim", summary.ssim},
       {"flip", summary.flip},
       {"seam", or_null(summary.seam)},
       {"seam_single", or_null(summary.seam_single)},
-      {"picture", options.pictures.empty() ? Json() : Json(combination.picture_name())}};
+      {"picture", options.pictures.empty()
+                      ? Json()
+                      : Json(combination.picture_names(options.prompts.size()).front())}};
   return line.dump() + "\n";
 }
 

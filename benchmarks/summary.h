@@ -35,6 +35,7 @@ struct Summary {
   SiteBytes bytes_per_step;
   std::int64_t peak_bytes = 0;
   std::int64_t stale_bytes = 0;
+  std::vector<double> psnr_db_each;  // by picture; of the five below, the mean over pictures
   double psnr_db = 0;
   double ssim = 0;
   double flip = 0;
@@ -42,8 +43,8 @@ struct Summary {
   double seam_single = 0;
 };
 
-// Figures of `runs`, the first of which has a picture; `single`: the first timed run of one device
-// at the same size, with its picture. `speedup` is left to the caller.
+// Figures of `runs`, the first of which has pictures; `single`: the first timed run of one device
+// at the same size, with its pictures. `speedup` is left to the caller.
 Summary summarize(const Combination& combination, const BenchOptions& options,
                   const std::vector<Drawing>& runs, const Drawing& single);
 

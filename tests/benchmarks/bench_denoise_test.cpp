@@ -70,11 +70,12 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
   }
   for (std::size_t i = 1; i < all.size(); ++i) {
     const json& line = all[i];
-    for (const char* name : {"method",         "ranks",      "partial",     "size",    "guidance",
-                             "sync_steps",     "dtype",      "threads",     "link",    "emulated",
-                             "seconds",        "step_ms",    "samples",     "speedup", "wait_ms",
-                             "bytes_per_step", "peak_bytes", "stale_bytes", "psnr_db", "ssim",
-                             "flip",           "seam",       "seam_single", "picture", "pool"}) {
+    for (const char* name :
+         {"method",  "ranks",       "partial", "size",           "guidance",    "sync_steps",
+          "dtype",   "threads",     "link",    "emulated",       "seconds",     "step_ms",
+          "samples", "speedup",     "wait_ms", "bytes_per_step", "peak_bytes",  "stale_bytes",
+          "psnr_db", "ssim",        "flip",    "seam",           "seam_single", "picture",
+          "pool",    "psnr_db_each"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
@@ -186,6 +187,44 @@ TEST_F(BenchDenoiseTest, SavesThePicturesThatItsFiguresAreOf) {
   }
   const auto files = std::distance(fs::directory_iterator(folder_ / "pictures"), {});
   EXPECT_EQ(files, 3);
+}
+
+TEST_F(BenchDenoiseTest, QualityOfSeveralPicturesIsTheirMean) {
+  const Outcome outcome =
+      bench({"--methods", "pcpp", "--ranks", "2", "--size", "64x128", "--prompt", "a fox, asleep",
+             "--prompt", "a fish", "--pictures", place("pictures"), "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0].at("environment").at("prompts"), json({"a fox, asleep", "a fish"}));
+  const std::string first_name = all[2].at("picture").get<std::string>();
+  EXPECT_TRUE(first_name.ends_with("-1.png"));
+  const auto picture = [&](std::string name, const std::string& number) {
+    return read_png(folder_ / "pictures" / name.replace(name.rfind("-1.png"), 2, "-" + number));
+  };
+  double psnr_db = 0;
+  double ssim = 0;
+  double flip = 0;
+  double seam = 0;
+  double seam_single = 0;
+  for (const std::size_t i : {0U, 1U}) {
+    const std::string number = std::to_string(i + 1);
+    const Image single = picture(all[1].at("picture").get<std::string>(), number);
+    const Image image = picture(first_name, number);
+    EXPECT_NEAR(all[2].at("psnr_db_each").at(i), benchmarks::psnr_db(image, single), 1e-9);
+    psnr_db += benchmarks::psnr_db(image, single) / 2;
+    ssim += benchmarks::ssim(image, single) / 2;
+    flip += benchmarks::flip(image, single) / 2;
+    seam += benchmarks::seam(image, {64}) / 2;
+    seam_single += benchmarks::seam(single, {64}) / 2;
+  }
+  EXPECT_NE(all[2].at("psnr_db_each").at(0), all[2].at("psnr_db_each").at(1));
+  EXPECT_NEAR(all[2].at("psnr_db"), psnr_db, 1e-9);
+  EXPECT_NEAR(all[2].at("ssim"), ssim, 1e-9);
+  EXPECT_NEAR(all[2].at("flip"), flip, 1e-9);
+  EXPECT_NEAR(all[2].at("seam"), seam, 1e-9);
+  EXPECT_NEAR(all[2].at("seam_single"), seam_single, 1e-9);
+  EXPECT_TRUE(all[1].at("psnr_db_each").at(1).is_null());
 }
 
 // A link delivers no byte early, so a step takes at least what its bytes take one way.
