@@ -1,6 +1,7 @@
 #include "kernels/encode_rows.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -106,6 +107,25 @@ void decode_rows(float* rows, const std::byte* encoded, std::int64_t count, std:
 void decode_rows(Bfloat16* rows, const std::byte* encoded, std::int64_t count,
                  std::int64_t values) {
   decode(rows, encoded, count, values);
+}
+
+void encode_moments(std::byte* encoded, const double* moments, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double mean = moments[2 * i];
+    const std::array<float, 2> pair = {static_cast<float>(mean),
+                                       static_cast<float>(moments[2 * i + 1] - mean * mean)};
+    std::memcpy(encoded + i * kEncodedMomentsBytes, pair.data(), kEncodedMomentsBytes);
+  }
+}
+
+void decode_moments(double* moments, const std::byte* encoded, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::array<float, 2> pair{};
+    std::memcpy(pair.data(), encoded + i * kEncodedMomentsBytes, kEncodedMomentsBytes);
+    const double mean = pair[0];
+    moments[2 * i] = mean;
+    moments[2 * i + 1] = mean * mean + pair[1];
+  }
 }
 
 }  // namespace pcpp

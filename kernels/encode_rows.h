@@ -1,4 +1,4 @@
-// Rows of activations in eight bits a value, for the way between ranks.
+// Rows of activations in eight bits a value, and moments in float32, for the way between ranks.
 #ifndef PCPP_KERNELS_ENCODE_ROWS_H_
 #define PCPP_KERNELS_ENCODE_ROWS_H_
 
@@ -25,6 +25,14 @@ void encode_rows(std::byte* encoded, const float* rows, std::int64_t count, std:
 void encode_rows(std::byte* encoded, const Bfloat16* rows, std::int64_t count, std::int64_t values);
 void decode_rows(float* rows, const std::byte* encoded, std::int64_t count, std::int64_t values);
 void decode_rows(Bfloat16* rows, const std::byte* encoded, std::int64_t count, std::int64_t values);
+
+// GroupNorm's moments (kernels/moments.h) travel as a float32 pair of mean and variance: in float32
+// a mean of squares would lose the variance of a group with a large mean.
+inline constexpr std::int64_t kEncodedMomentsBytes = 2 * sizeof(float);
+
+// `count` pairs; encoded ones need no alignment. The two must not overlap.
+void encode_moments(std::byte* encoded, const double* moments, std::int64_t count);
+void decode_moments(double* moments, const std::byte* encoded, std::int64_t count);
 
 }  // namespace pcpp
 

@@ -33,7 +33,7 @@ enum class GroupNormMode {
 // How rows of activations (attention, convolutions) travel in a steady step.
 enum class RowFormat {
   exact,  // as they are
-  int8,   // a byte a value, with a float32 scale for each 128 of a row
+  int8,   // a byte a value, a float32 scale for each 128 of a row; GroupNorm's moments in float32
 };
 
 // Where the two branches of classifier-free guidance run.

@@ -8,6 +8,11 @@ namespace pcpp {
 
 namespace {
 
+// GroupNorm's pairs in so many rows.
+std::int64_t moments_in(const SitePlan& site, std::int64_t rows) {
+  return rows * site.row_bytes / static_cast<std::int64_t>(2 * sizeof(double));
+}
+
 // Calls function(a null pointer to the type of the elements).
 template <typename Function>
 void with_element(std::int64_t element_bytes, const Function& function) {
@@ -28,6 +33,14 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
     transport.copy_rows(target, target_stride, source, source_stride, batch, rows * site.row_bytes);
     return;
   }
+  if (site.kind == SiteKind::group_norm) {
+    for (std::int64_t item = 0; item < batch; ++item) {
+      encode_moments(target + item * target_stride,
+                     reinterpret_cast<const double*>(source + item * source_stride),
+                     moments_in(site, rows));
+    }
+    return;
+  }
   with_element(element_bytes, [&]<typename Element>(Element*) {
     for (std::int64_t item = 0; item < batch; ++item) {
       encode_rows(target + item * target_stride,
@@ -39,6 +52,11 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
 
 void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* target,
                   const Piece& piece, std::int64_t batch) {
+  if (site.kind == SiteKind::group_norm) {
+    decode_moments(reinterpret_cast<double*>(target), piece.data,
+                   moments_in(site, batch * piece.rows.size()));
+    return;
+  }
   with_element(element_bytes, [&]<typename Element>(Element*) {
     decode_rows(reinterpret_cast<Element*>(target), piece.data, batch * piece.rows.size(),
                 site.row_bytes / element_bytes);

@@ -108,11 +108,13 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
       plan.row_bytes = site.width * 2 * static_cast<std::int64_t>(sizeof(double));
       break;
   }
-  plan.steady_row_bytes = plan.row_bytes;
-  if (config.row_format == RowFormat::int8 && site.kind != SiteKind::group_norm) {
-    plan.steady_row_bytes = encoded_bytes(plan.row_bytes / shape_.element_bytes);
-  }
   plan_reads(plan, site, config);
+  plan.steady_row_bytes = plan.row_bytes;
+  if (config.row_format == RowFormat::int8 && !plan.always_fresh) {
+    plan.steady_row_bytes = site.kind == SiteKind::group_norm
+                                ? site.width * kEncodedMomentsBytes
+                                : encoded_bytes(plan.row_bytes / shape_.element_bytes);
+  }
   return plan;
 }
 

@@ -58,7 +58,7 @@ struct SitePlan {
   bool keeps_own = false;                   // its operator asks for its own rows of the step before
   int bundle = -1;  // the bundle that carries it in a steady step; -1: none does
 
-  // Its rows travel in eight bits a value in steady steps (kernels/encode_rows).
+  // Its rows travel in eight bits a value, or as float32 moments, in steady steps.
   bool is_encoded() const { return steady_row_bytes != row_bytes; }
   std::int64_t travelling_row_bytes(StepKind kind_of_step) const {
     return kind_of_step == StepKind::steady ? steady_row_bytes : row_bytes;

@@ -134,10 +134,14 @@ TEST(ExchangePlan, EightBitsAValueTravelInSteadySteps) {
   const SiteBytes steady = plan.sent_bytes(1, StepKind::steady);
   EXPECT_EQ(steady.halo, 2 * 2 * (10 * 6 + 4));  // a scale for each row of 60 values
   EXPECT_EQ(steady.attention, 2 * (6 + 7 + 2 * 3) * (12 + 4));
-  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 8));
+  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 4));  // float32
   EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).halo, 2 * 2 * (10 * 6 * 4));
+  EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).group_norm, 2 * 2 * (4 * 2 * 8));
   const SiteBytes received = plan.received_bytes(1, StepKind::steady);
   EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather));
+  config.group_norm = GroupNormMode::synchronous;
+  EXPECT_EQ(plan_for(sites, config).sent_bytes(1, StepKind::steady).group_norm,
+            2 * 2 * (4 * 2 * 8));
 }
 
 TEST(ExchangePlan, EveryByteSentIsReceived) {

@@ -84,5 +84,24 @@ TEST(EncodeRows, TakesAByteAValueAndAScaleABlock) {
   EXPECT_EQ(encoded_bytes(129), 137);
 }
 
+TEST(EncodeMoments, KeepsASmallVarianceBesideALargeMean) {
+  std::vector<double> moments;
+  for (const double mean : {0.0, -0.7, 3e4}) {
+    for (const double variance : {1e-3, 1.0, 12.3}) {
+      moments.insert(moments.end(), {mean, mean * mean + variance});
+    }
+  }
+  const auto count = static_cast<std::int64_t>(moments.size() / 2);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(1 + count * kEncodedMomentsBytes));
+  encode_moments(bytes.data() + 1, moments.data(), count);
+  std::vector<double> result(moments.size());
+  decode_moments(result.data(), bytes.data() + 1, count);
+  for (std::size_t i = 0; i < moments.size(); i += 2) {
+    EXPECT_NEAR(result[i], moments[i], 1e-7 * std::abs(moments[i]));
+    const double variance = moments[i + 1] - moments[i] * moments[i];
+    EXPECT_NEAR(result[i + 1] - result[i] * result[i], variance, 1e-6 + 1e-6 * variance);
+  }
+}
+
 }  // namespace
 }  // namespace pcpp
