@@ -49,6 +49,17 @@ class Planner {
 // The bytes that wait for the next step to read them.
 std::int64_t stale(const SiteBytes& bytes) { return bytes.total() - bytes.gather; }
 
+// What a self-attention reads in a steady step: tokens and, at the site before its own, the other
+// bands' pooled ones, all of them where it may leave out those that it reads one by one.
+std::int64_t keys_read(const ExchangePlan& plan, SiteId id, std::size_t patch) {
+  const SitePlan& pooled = plan.site(id - 1);
+  const std::int64_t means =
+      pooled.kind == SiteKind::pooled
+          ? pooled.reads(StepKind::steady)[patch].size() - pooled.owned[patch].size()
+          : 0;
+  return plan.site(id).reads(StepKind::steady)[patch].size() + means;
+}
+
 RankCost Planner::rank_cost(const ExchangePlan& plan, int rank, const Costs& costs) {
   const auto patch = static_cast<std::size_t>(plan.topology().patch_of(rank));
   const BandWork& band = network_.of(plan.topology().band_of(rank).size(), plan.batch());
@@ -56,8 +67,7 @@ RankCost Planner::rank_cost(const ExchangePlan& plan, int rank, const Costs& cos
   for (const WorkItem& item : band.items) {
     double amount = item.work.amount;
     if (item.work.site) {
-      const SitePlan& site = plan.site(*item.work.site);
-      amount *= static_cast<double>(site.reads(StepKind::steady)[patch].size()) /
+      amount *= static_cast<double>(keys_read(plan, *item.work.site, patch)) /
                 static_cast<double>(item.work.keys);
     }
     if (item.work.kind != WorkKind::normalisation) cost.macs += item.count * amount;

@@ -116,6 +116,7 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
     const double gather_wait = transport.wait_ms(gather_interval) / 1e3;
     timed.push_back({seconds, stale_wait + gather_wait, stale_wait, log.works()});
   }
+  transport.drain(deadline_in(kTimeout));
 }
 
 TimedSteps Measurement::run(const ExchangePlan& plan, int steps) const {

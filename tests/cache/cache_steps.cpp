@@ -205,6 +205,7 @@ std::vector<MethodCase> method_cases() {
           {"pooled_100", with_pool(100), 5},
           {"pcpp_split_6", split(ParallelConfig::pcpp()), 6},
           {"pcpp_bands", with_bands(ParallelConfig::pcpp(0.37), {4, 12, 5}), 3},
+          {"pooled_bands", with_bands(with_pool(4), {12, 4, 5}), 3},
           {"distrifusion_bands", with_bands(ParallelConfig::distrifusion(), {12, 4, 5}), 3},
           {"split_bands", split(with_bands(ParallelConfig::pcpp(), {4, 17})), 4},
           {"stale", with_group_norm(GroupNormMode::stale), 3},

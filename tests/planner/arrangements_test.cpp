@@ -51,6 +51,26 @@ TEST(PlanArrangements, BytesAreThoseOfTheExchangePlan) {
   EXPECT_EQ(megabytes(ParallelConfig::naive(), 4), 0);
 }
 
+TEST(PlanArrangements, PooledTokensAreReadToo) {
+  const auto flops = [](int pool) {
+    ParallelConfig method = ParallelConfig::pcpp(0);
+    method.pool = pool;
+    return find_run(plan_arrangements(published_config("sd15"), square(64), 2, {method},
+                                      counting_profile()),
+                    2)
+        .mean_flops;
+  };
+  // Half of the tokens one by one; the other half too where each is its own mean.
+  const double unread = flops(0);
+  const double all =
+      find_run(plan_arrangements(published_config("sd15"), square(64), 2,
+                                 {ParallelConfig::distrifusion()}, counting_profile()),
+               2)
+          .mean_flops;
+  EXPECT_NEAR(flops(1), all, 1e-9 * all);
+  EXPECT_NEAR(flops(4), unread + (all - unread) / 4, 1e-3 * all);
+}
+
 TEST(PlanArrangements, EdgeBandsGetMoreRowsWhereAttentionRules) {
   const auto runs = plan_arrangements(published_config("sdxl"), square(480), 4,
                                       {ParallelConfig::pcpp()}, counting_profile());
