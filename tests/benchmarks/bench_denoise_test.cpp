@@ -1,7 +1,6 @@
 // `bench_denoise` as other programs call it: the names in its JSON lines, its exit statuses.
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "benchmarks/flip.h"
 #include "benchmarks/quality.h"
 #include "examples/process.h"
+#include "io/files.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp {
@@ -26,15 +26,7 @@ using Words = std::vector<std::string>;
 
 class BenchDenoiseTest : public ::testing::Test {
  protected:
-  BenchDenoiseTest() {
-    std::string pattern = (fs::temp_directory_path() / "pcpp_bench_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~BenchDenoiseTest() override { fs::remove_all(folder_); }
-  BenchDenoiseTest(const BenchDenoiseTest&) = delete;
-  BenchDenoiseTest& operator=(const BenchDenoiseTest&) = delete;
-
-  std::string place(const std::string& name) const { return (folder_ / name).string(); }
+  std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
 
   static std::string model() { return (fs::path(PCPP_TEST_DATA) / "models/sd15").string(); }
 
@@ -52,7 +44,7 @@ class BenchDenoiseTest : public ::testing::Test {
     return lines;
   }
 
-  fs::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
@@ -171,7 +163,7 @@ TEST_F(BenchDenoiseTest, SavesThePicturesThatItsFiguresAreOf) {
   const std::vector<json> all = lines("out.jsonl");
   ASSERT_EQ(all.size(), 6U);
   const auto picture = [&](const json& line) {
-    return read_png(folder_ / "pictures" / line.at("picture").get<std::string>());
+    return read_png(folder_.path() / "pictures" / line.at("picture").get<std::string>());
   };
   const Image single = picture(all[1]);
   EXPECT_EQ(all[2].at("picture"), all[3].at("picture"));  // over two links
@@ -185,7 +177,7 @@ TEST_F(BenchDenoiseTest, SavesThePicturesThatItsFiguresAreOf) {
     EXPECT_NEAR(all[i].at("seam"), benchmarks::seam(image, {64}), 1e-9);
     EXPECT_NEAR(all[i].at("seam_single"), benchmarks::seam(single, {64}), 1e-9);
   }
-  const auto files = std::distance(fs::directory_iterator(folder_ / "pictures"), {});
+  const auto files = std::distance(fs::directory_iterator(folder_.path() / "pictures"), {});
   EXPECT_EQ(files, 3);
 }
 
@@ -200,7 +192,8 @@ TEST_F(BenchDenoiseTest, QualityOfSeveralPicturesIsTheirMean) {
   const std::string first_name = all[2].at("picture").get<std::string>();
   EXPECT_TRUE(first_name.ends_with("-1.png"));
   const auto picture = [&](std::string name, const std::string& number) {
-    return read_png(folder_ / "pictures" / name.replace(name.rfind("-1.png"), 2, "-" + number));
+    return read_png(folder_.path() / "pictures" /
+                    name.replace(name.rfind("-1.png"), 2, "-" + number));
   };
   double psnr_db = 0;
   double ssim = 0;

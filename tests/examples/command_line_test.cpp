@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/process.h"
+#include "io/files.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp {
@@ -24,15 +24,7 @@ std::string data(const std::string& name) { return (fs::path(PCPP_TEST_DATA) / n
 
 class CommandLineTest : public ::testing::Test {
  protected:
-  CommandLineTest() {
-    std::string pattern = (fs::temp_directory_path() / "pcpp_generate_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~CommandLineTest() override { fs::remove_all(folder_); }
-  CommandLineTest(const CommandLineTest&) = delete;
-  CommandLineTest& operator=(const CommandLineTest&) = delete;
-
-  std::string place(const std::string& name) const { return (folder_ / name).string(); }
+  std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
 
   // A run of a tiny model with a text encoder and a VAE.
   static Words words(const Words& more) {
@@ -46,14 +38,14 @@ class CommandLineTest : public ::testing::Test {
 
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_)) {
+    for (const auto& entry : fs::directory_iterator(folder_.path())) {
       names.push_back(entry.path().filename().string());
     }
     std::sort(names.begin(), names.end());
     return names;
   }
 
-  fs::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }

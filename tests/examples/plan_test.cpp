@@ -2,7 +2,6 @@
 // what it planned.
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <sstream>
 
 #include "examples/process.h"
+#include "io/files.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp {
@@ -26,23 +26,21 @@ std::string model() { return (fs::path(PCPP_TEST_DATA) / "models/sd15").string()
 
 class PlanTest : public ::testing::Test {
  protected:
-  PlanTest() {
-    std::string pattern = (fs::temp_directory_path() / "pcpp_plan_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~PlanTest() override { fs::remove_all(folder_); }
-  PlanTest(const PlanTest&) = delete;
-  PlanTest& operator=(const PlanTest&) = delete;
-
-  std::string place(const std::string& name) const { return (folder_ / name).string(); }
+  std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
   json read(const std::string& name) const { return json::parse(std::ifstream(place(name))); }
   static Outcome plan(const Words& more) {
     Words words = {PCPP_PLAN, "--model", model()};
     words.insert(words.end(), more.begin(), more.end());
     return run_process(words);
   }
+  static Outcome generate(const Words& more) {
+    Words words = {PCPP_GENERATE, "--model", model(),   "--prompt", "a fox",        "--width", "64",
+                   "--height",    "128",     "--steps", "3",        "--sync-steps", "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_process(words);
+  }
 
-  fs::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 TEST_F(PlanTest, WritesATableAndJson) {
@@ -78,52 +76,18 @@ TEST_F(PlanTest, AMeasuredProfileServesPlanAndGenerate) {
   EXPECT_EQ(read("here.json").at("measured"), true);
   const Words same = {"--size", "64x128", "--profile", place("here.json")};
   EXPECT_EQ(plan(same).output, measured.output);
-  const Outcome drawn = run_process({PCPP_GENERATE,
-                                     "--model",
-                                     model(),
-                                     "--prompt",
-                                     "a fox",
-                                     "--width",
-                                     "64",
-                                     "--height",
-                                     "128",
-                                     "--steps",
-                                     "3",
-                                     "--sync-steps",
-                                     "1",
-                                     "--ranks",
-                                     "2",
-                                     "--method",
-                                     "auto",
-                                     "--profile",
-                                     place("here.json"),
-                                     "--save-latents",
-                                     place("auto.safetensors"),
-                                     "--report",
-                                     place("report.json")});
+  const Outcome drawn =
+      generate({"--ranks", "2", "--method", "auto", "--profile", place("here.json"),
+                "--save-latents", place("auto.safetensors"), "--report", place("report.json")});
   ASSERT_EQ(drawn.status, 0) << drawn.errors;
   EXPECT_NE(drawn.errors.find("auto: --method "), std::string::npos) << drawn.errors;
   const std::string options = read("report.json").at("chosen").at("options");
   EXPECT_NE(drawn.errors.find(options), std::string::npos);
 
-  Words again = {PCPP_GENERATE,
-                 "--model",
-                 model(),
-                 "--prompt",
-                 "a fox",
-                 "--width",
-                 "64",
-                 "--height",
-                 "128",
-                 "--steps",
-                 "3",
-                 "--sync-steps",
-                 "1",
-                 "--save-latents",
-                 place("again.safetensors")};
+  Words again = {"--save-latents", place("again.safetensors")};
   std::istringstream words(options);
   for (std::string word; words >> word;) again.push_back(word);
-  const Outcome repeated = run_process(again);
+  const Outcome repeated = generate(again);
   ASSERT_EQ(repeated.status, 0) << repeated.errors;
   EXPECT_EQ(load_tensors(place("again.safetensors")).at("latents").values,
             load_tensors(place("auto.safetensors")).at("latents").values);

@@ -1,6 +1,5 @@
 // Profiles as files: what is written is read, and what is not a profile is refused.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -8,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "io/files.h"
 #include "pcpp/error.h"
 #include "pcpp/plan.h"
 #include "planner/configs.h"
@@ -20,15 +20,7 @@ using nlohmann::json;
 
 class ProfileFileTest : public ::testing::Test {
  protected:
-  ProfileFileTest() {
-    std::string pattern = (fs::temp_directory_path() / "pcpp_profile_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~ProfileFileTest() override { fs::remove_all(folder_); }
-  ProfileFileTest(const ProfileFileTest&) = delete;
-  ProfileFileTest& operator=(const ProfileFileTest&) = delete;
-
-  fs::path file() const { return folder_ / "profile.json"; }
+  fs::path file() const { return folder_.path() / "profile.json"; }
   std::string refusal(const std::string& text) const {
     std::ofstream(file()) << text;
     try {
@@ -39,7 +31,7 @@ class ProfileFileTest : public ::testing::Test {
     return "";
   }
 
-  fs::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 TEST_F(ProfileFileTest, ComesBackAsItWas) {
