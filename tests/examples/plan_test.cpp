@@ -55,6 +55,7 @@ TEST_F(PlanTest, WritesATableAndJson) {
   EXPECT_EQ(all.at("profile").at("measured"), false);
   const json& runs = all.at("runs");
   EXPECT_EQ(runs[0].at("method"), "single");
+  EXPECT_EQ(runs[0].at("flops").at("mean"), runs[0].at("flops").at("slowest"));
   EXPECT_LT(all.at("fastest"), runs.size());
   // Four methods, batched on 2, 3 and 4 ranks and split on 2 and 4, and balanced ones.
   EXPECT_GE(runs.size(), 1U + 4 * 5);
