@@ -29,6 +29,9 @@ const std::map<std::string, GroupNormMode> kGroupNorms = {
     {"local", GroupNormMode::local},
     {"synchronous", GroupNormMode::synchronous}};
 
+const std::map<std::string, RowFormat> kRowFormats = {
+    {"exact", RowFormat::exact}, {"int8", RowFormat::int8}, {"int4", RowFormat::int4}};
+
 GenerationRequest make_request(const BenchOptions& options, const Combination& combination,
                                int steps, int sync_steps) {
   GenerationRequest request;
@@ -41,7 +44,7 @@ GenerationRequest make_request(const BenchOptions& options, const Combination& c
   request.scheduler = options.scheduler;
   request.parallel = combination.parallel(sync_steps);
   request.parallel.group_norm = kGroupNorms.at(options.group_norm);
-  request.parallel.row_format = options.row_format == "int8" ? RowFormat::int8 : RowFormat::exact;
+  request.parallel.row_format = kRowFormats.at(options.row_format);
   request.decode = false;
   return request;
 }

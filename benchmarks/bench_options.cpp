@@ -87,7 +87,7 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
       ->check(CLI::IsMember({"corrected", "stale", "local", "synchronous"}))
       ->capture_default_str();
   app.add_option("--row-format", options.row_format, "how rows travel in steady steps")
-      ->check(CLI::IsMember({"exact", "int8"}))
+      ->check(CLI::IsMember({"exact", "int8", "int4"}))
       ->capture_default_str();
   app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
       ->capture_default_str();

@@ -12,7 +12,6 @@ namespace pcpp {
 namespace {
 
 constexpr std::size_t kScaleBytes = sizeof(float);
-constexpr float kLevels = 127;
 
 float to_float(float value) { return value; }
 float to_float(Bfloat16 value) {
@@ -26,70 +25,146 @@ void from_float(float value, Bfloat16& result) {
   result.bits = static_cast<std::uint16_t>((std::isnan(value) ? bits | 0x400000 : rounded) >> 16);
 }
 
-template <typename Element>
-void encode_block(std::byte* encoded, const Element* values, std::int64_t count) {
+// Writes and returns the scale of a block, whose largest magnitude becomes `levels`; returns 0
+// where all values are to be encoded as 0: they are, or one of them is not finite.
+template <typename ValueAt>
+float write_scale(std::byte* encoded, std::int64_t count, float levels, const ValueAt& value_at) {
   float largest = 0;
   float poison = 0;  // not a number where a value is not finite
   for (std::int64_t i = 0; i < count; ++i) {
-    const float value = to_float(values[i]);
+    const float value = value_at(i);
     largest = std::max(largest, std::abs(value));
     poison += value * 0;
   }
-  const float scale = largest / kLevels + poison;
+  const float scale = largest / levels + poison;
   std::memcpy(encoded, &scale, kScaleBytes);
-  auto* bytes = reinterpret_cast<std::int8_t*>(encoded + kScaleBytes);
-  if (!(scale > std::numeric_limits<float>::min())) {  // zeros, or not finite
-    std::memset(bytes, 0, static_cast<std::size_t>(count));
-    return;
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    bytes[i] = static_cast<std::int8_t>(std::nearbyint(to_float(values[i]) / scale));
-  }
+  return scale > std::numeric_limits<float>::min() ? scale : 0;
 }
 
-template <typename Element>
-void decode_block(Element* values, const std::byte* encoded, std::int64_t count) {
+float read_scale(const std::byte* encoded) {
   float scale = 0;
   std::memcpy(&scale, encoded, kScaleBytes);
-  const auto* bytes = reinterpret_cast<const std::int8_t*>(encoded + kScaleBytes);
-  for (std::int64_t i = 0; i < count; ++i) {
-    from_float(static_cast<float>(bytes[i]) * scale, values[i]);
+  return scale;
+}
+
+struct EightBits {
+  static std::int64_t bytes(std::int64_t values) { return values; }
+
+  template <typename Element>
+  static void encode(std::byte* encoded, const Element* values, std::int64_t count) {
+    const auto value_at = [&](std::int64_t i) { return to_float(values[i]); };
+    const float scale = write_scale(encoded, count, 127, value_at);
+    auto* bytes = reinterpret_cast<std::int8_t*>(encoded + kScaleBytes);
+    for (std::int64_t i = 0; i < count; ++i) {
+      bytes[i] = scale == 0 ? 0 : static_cast<std::int8_t>(std::nearbyint(value_at(i) / scale));
+    }
   }
+
+  template <typename Element>
+  static void decode(Element* values, const std::byte* encoded, std::int64_t count) {
+    const float scale = read_scale(encoded);
+    const auto* bytes = reinterpret_cast<const std::int8_t*>(encoded + kScaleBytes);
+    for (std::int64_t i = 0; i < count; ++i) {
+      from_float(static_cast<float>(bytes[i]) * scale, values[i]);
+    }
+  }
+};
+
+struct FourBits {
+  static std::int64_t bytes(std::int64_t values) { return (values + 1) / 2; }
+
+  template <typename Element>
+  static void encode(std::byte* encoded, Element* last, const Element* values, std::int64_t count) {
+    const auto residual_at = [&](std::int64_t i) {
+      return to_float(values[i]) - to_float(last[i]);
+    };
+    const float scale = write_scale(encoded, count, 7, residual_at);
+    const auto level_at = [&](std::int64_t i) {
+      if (scale == 0 || i >= count) return 0;
+      return static_cast<int>(std::nearbyint(residual_at(i) / scale));
+    };
+    const std::int64_t half = bytes(count);
+    for (std::int64_t i = 0; i < half; ++i) {
+      encoded[kScaleBytes + static_cast<std::size_t>(i)] =
+          static_cast<std::byte>((level_at(i) & 0xF) | (level_at(i + half) & 0xF) << 4);
+    }
+    add(last, encoded, count);
+  }
+
+  template <typename Element>
+  static void add(Element* last, const std::byte* encoded, std::int64_t count) {
+    const float scale = read_scale(encoded);
+    const auto* pairs = reinterpret_cast<const std::int8_t*>(encoded + kScaleBytes);
+    const auto add_level = [&](std::int64_t i, int level) {
+      from_float(to_float(last[i]) + static_cast<float>(level) * scale, last[i]);
+    };
+    const std::int64_t half = bytes(count);
+    for (std::int64_t i = 0; i < half; ++i) {
+      add_level(i, static_cast<std::int8_t>(pairs[i] << 4) >> 4);
+      if (i + half < count) add_level(i + half, pairs[i] >> 4);
+    }
+  }
+};
+
+template <typename Bits>
+std::int64_t bytes_of_row(std::int64_t values) {
+  const std::int64_t blocks = (values + kEncodedBlock - 1) / kEncodedBlock;
+  return values / kEncodedBlock * Bits::bytes(kEncodedBlock) + Bits::bytes(values % kEncodedBlock) +
+         blocks * static_cast<std::int64_t>(kScaleBytes);
 }
 
 // Calls function(first value of a block, its first encoded byte, its values) for every block.
-template <typename Function>
+template <typename Bits, typename Function>
 void for_each_block(std::int64_t count, std::int64_t values, const Function& function) {
   std::int64_t byte = 0;
   for (std::int64_t row = 0; row < count; ++row) {
     for (std::int64_t first = 0; first < values; first += kEncodedBlock) {
       const std::int64_t size = std::min(kEncodedBlock, values - first);
       function(row * values + first, byte, size);
-      byte += encoded_bytes(size);
+      byte += bytes_of_row<Bits>(size);
     }
   }
 }
 
 template <typename Element>
 void encode(std::byte* encoded, const Element* rows, std::int64_t count, std::int64_t values) {
-  for_each_block(count, values, [&](std::int64_t value, std::int64_t byte, std::int64_t size) {
-    encode_block(encoded + byte, rows + value, size);
-  });
+  for_each_block<EightBits>(count, values,
+                            [&](std::int64_t value, std::int64_t byte, std::int64_t size) {
+                              EightBits::encode(encoded + byte, rows + value, size);
+                            });
 }
 
 template <typename Element>
 void decode(Element* rows, const std::byte* encoded, std::int64_t count, std::int64_t values) {
-  for_each_block(count, values, [&](std::int64_t value, std::int64_t byte, std::int64_t size) {
-    decode_block(rows + value, encoded + byte, size);
-  });
+  for_each_block<EightBits>(count, values,
+                            [&](std::int64_t value, std::int64_t byte, std::int64_t size) {
+                              EightBits::decode(rows + value, encoded + byte, size);
+                            });
+}
+
+template <typename Element>
+void encode_residuals(std::byte* encoded, Element* last, const Element* rows, std::int64_t count,
+                      std::int64_t values) {
+  for_each_block<FourBits>(count, values,
+                           [&](std::int64_t value, std::int64_t byte, std::int64_t size) {
+                             FourBits::encode(encoded + byte, last + value, rows + value, size);
+                           });
+}
+
+template <typename Element>
+void add_residuals(Element* last, const std::byte* encoded, std::int64_t count,
+                   std::int64_t values) {
+  for_each_block<FourBits>(count, values,
+                           [&](std::int64_t value, std::int64_t byte, std::int64_t size) {
+                             FourBits::add(last + value, encoded + byte, size);
+                           });
 }
 
 }  // namespace
 
-std::int64_t encoded_bytes(std::int64_t values) {
-  const std::int64_t blocks = (values + kEncodedBlock - 1) / kEncodedBlock;
-  return values + blocks * static_cast<std::int64_t>(kScaleBytes);
-}
+std::int64_t encoded_bytes(std::int64_t values) { return bytes_of_row<EightBits>(values); }
+
+std::int64_t residual_bytes(std::int64_t values) { return bytes_of_row<FourBits>(values); }
 
 void encode_rows(std::byte* encoded, const float* rows, std::int64_t count, std::int64_t values) {
   encode(encoded, rows, count, values);
@@ -107,6 +182,25 @@ void decode_rows(float* rows, const std::byte* encoded, std::int64_t count, std:
 void decode_rows(Bfloat16* rows, const std::byte* encoded, std::int64_t count,
                  std::int64_t values) {
   decode(rows, encoded, count, values);
+}
+
+void encode_residual(std::byte* encoded, float* last, const float* rows, std::int64_t count,
+                     std::int64_t values) {
+  encode_residuals(encoded, last, rows, count, values);
+}
+
+void encode_residual(std::byte* encoded, Bfloat16* last, const Bfloat16* rows, std::int64_t count,
+                     std::int64_t values) {
+  encode_residuals(encoded, last, rows, count, values);
+}
+
+void add_residual(float* last, const std::byte* encoded, std::int64_t count, std::int64_t values) {
+  add_residuals(last, encoded, count, values);
+}
+
+void add_residual(Bfloat16* last, const std::byte* encoded, std::int64_t count,
+                  std::int64_t values) {
+  add_residuals(last, encoded, count, values);
 }
 
 void encode_moments(std::byte* encoded, const double* moments, std::int64_t count) {

@@ -1,4 +1,5 @@
-// Rows of activations in eight bits a value, and moments in float32, for the way between ranks.
+// Rows of activations in eight or four bits a value, and moments in float32, for the way between
+// ranks.
 #ifndef PCPP_KERNELS_ENCODE_ROWS_H_
 #define PCPP_KERNELS_ENCODE_ROWS_H_
 
@@ -25,6 +26,22 @@ void encode_rows(std::byte* encoded, const float* rows, std::int64_t count, std:
 void encode_rows(std::byte* encoded, const Bfloat16* rows, std::int64_t count, std::int64_t values);
 void decode_rows(float* rows, const std::byte* encoded, std::int64_t count, std::int64_t values);
 void decode_rows(Bfloat16* rows, const std::byte* encoded, std::int64_t count, std::int64_t values);
+
+// Four bits a value are enough for what has changed since the rows were sent last. Both ends keep
+// `last`, the rows as the receiver has them, and what travels is the residual rows - last: the
+// scale is its largest magnitude in the block / 7, and a byte holds value i in its low half and
+// value i + ceil(size of the block / 2) in its high half. What is lost to rounding is part of the
+// next residual, so errors do not add up.
+std::int64_t residual_bytes(std::int64_t values);
+
+// As above; adds to `last` on one end just what add_residual() adds to an equal one on the other.
+void encode_residual(std::byte* encoded, float* last, const float* rows, std::int64_t count,
+                     std::int64_t values);
+void encode_residual(std::byte* encoded, Bfloat16* last, const Bfloat16* rows, std::int64_t count,
+                     std::int64_t values);
+void add_residual(float* last, const std::byte* encoded, std::int64_t count, std::int64_t values);
+void add_residual(Bfloat16* last, const std::byte* encoded, std::int64_t count,
+                  std::int64_t values);
 
 // GroupNorm's moments (kernels/moments.h) travel as a float32 pair of mean and variance: in float32
 // a mean of squares would lose the variance of a group with a large mean.

@@ -28,7 +28,7 @@ void with_element(std::int64_t element_bytes, const Function& function) {
 void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
                 std::int64_t element_bytes, std::byte* target, std::int64_t target_stride,
                 const std::byte* source, std::int64_t source_stride, std::int64_t batch,
-                std::int64_t rows) {
+                std::int64_t rows, std::byte* last) {
   if (kind == StepKind::synchronous || !site.is_encoded()) {
     transport.copy_rows(target, target_stride, source, source_stride, batch, rows * site.row_bytes);
     return;
@@ -43,9 +43,14 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
   }
   with_element(element_bytes, [&]<typename Element>(Element*) {
     for (std::int64_t item = 0; item < batch; ++item) {
-      encode_rows(target + item * target_stride,
-                  reinterpret_cast<const Element*>(source + item * source_stride), rows,
-                  site.row_bytes / element_bytes);
+      const auto* values = reinterpret_cast<const Element*>(source + item * source_stride);
+      std::byte* encoded = target + item * target_stride;
+      if (site.is_residual()) {
+        encode_residual(encoded, reinterpret_cast<Element*>(last + item * rows * site.row_bytes),
+                        values, rows, site.row_bytes / element_bytes);
+      } else {
+        encode_rows(encoded, values, rows, site.row_bytes / element_bytes);
+      }
     }
   });
 }
@@ -58,8 +63,13 @@ void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* t
     return;
   }
   with_element(element_bytes, [&]<typename Element>(Element*) {
-    decode_rows(reinterpret_cast<Element*>(target), piece.data, batch * piece.rows.size(),
-                site.row_bytes / element_bytes);
+    const std::int64_t rows = batch * piece.rows.size();
+    const std::int64_t values = site.row_bytes / element_bytes;
+    if (site.is_residual()) {
+      add_residual(reinterpret_cast<Element*>(piece.last), piece.data, rows, values);
+    } else {
+      decode_rows(reinterpret_cast<Element*>(target), piece.data, rows, values);
+    }
   });
 }
 
@@ -79,14 +89,18 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
       same->peers.push_back(peer);
     } else if (!send.parts.empty()) {
       send.offset = send_bytes_;
+      send.last_offset = last_bytes_;
       send_bytes_ += send.bytes;
+      last_bytes_ += send.last_bytes;
       sends_.push_back(std::move(send));
     }
     Message receive = message(peer, patch_, sites);
     if (receive.parts.empty()) continue;
     receive.peers = {peer};
     receive.offset = buffer_bytes_;
+    receive.last_offset = last_bytes_;
     buffer_bytes_ += receive.bytes;
+    last_bytes_ += receive.last_bytes;
     receives_.push_back(std::move(receive));
   }
 }
@@ -96,11 +110,15 @@ ExchangeMemory::Message ExchangeMemory::message(int from, int to,
   Message message;
   message.peers = {to};
   for (const SiteId site : sites) {
-    const RowRange rows = plan_.site(site).sent(from, to, kind_);
+    const SitePlan& plan = plan_.site(site);
+    const RowRange rows = plan.sent(from, to, kind_);
     if (rows.empty()) continue;
-    message.parts.push_back({site, rows, message.bytes});
-    message.bytes += static_cast<std::size_t>(plan_.batch() * rows.size() *
-                                              plan_.site(site).travelling_row_bytes(kind_));
+    message.parts.push_back({site, rows, message.bytes, message.last_bytes});
+    const std::int64_t all_rows = plan_.batch() * rows.size();
+    message.bytes += static_cast<std::size_t>(all_rows * plan.travelling_row_bytes(kind_));
+    if (kind_ == StepKind::steady && plan.is_residual()) {
+      message.last_bytes += static_cast<std::size_t>(all_rows * plan.row_bytes);
+    }
   }
   return message;
 }
@@ -111,10 +129,14 @@ std::size_t ExchangeMemory::receive_bytes() const {
   return static_cast<std::size_t>(buffers_) * buffer_bytes_;
 }
 
-void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* receive) {
+std::size_t ExchangeMemory::last_bytes() const { return last_bytes_; }
+
+void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* receive,
+                             std::byte* last) {
   transport_ = &transport;
   send_ = send;
   receive_ = receive;
+  last_ = last;
   for (int buffer = 0; buffer < buffers_; ++buffer) {
     Exchange exchange;
     for (const Message& message : sends_) {
@@ -144,11 +166,30 @@ std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
       write_rows(*transport_, plan, kind_, plan_.shape().element_bytes,
                  send_ + message.offset + part.offset, bytes,
                  own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride, plan_.batch(),
-                 part.rows.size());
+                 part.rows.size(), last_rows(message, part));
       travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
     }
   }
   return travelling;
+}
+
+std::byte* ExchangeMemory::last_rows(const Message& message, const Part& part) const {
+  if (kind_ == StepKind::synchronous || !plan_.site(part.site).is_residual()) return nullptr;
+  return last_ + message.last_offset + part.last_offset;
+}
+
+void ExchangeMemory::keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride) const {
+  const SitePlan& plan = plan_.site(site);
+  const std::int64_t first_row = plan.owned[static_cast<std::size_t>(patch_)].begin;
+  for (const Message& message : sends_) {
+    for (const Part& part : message.parts) {
+      if (part.site != site) continue;
+      const std::int64_t bytes = part.rows.size() * plan.row_bytes;
+      transport_->copy_rows(last_rows(message, part), bytes,
+                            own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
+                            plan_.batch(), bytes);
+    }
+  }
 }
 
 std::vector<Piece> ExchangeMemory::pieces(SiteId site, int buffer) const {
@@ -157,7 +198,7 @@ std::vector<Piece> ExchangeMemory::pieces(SiteId site, int buffer) const {
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
       std::byte* base = receive_ + static_cast<std::size_t>(buffer) * buffer_bytes_;
-      pieces.push_back({part.rows, base + message.offset + part.offset});
+      pieces.push_back({part.rows, base + message.offset + part.offset, last_rows(message, part)});
     }
   }
   return pieces;

@@ -16,14 +16,17 @@ namespace pcpp {
 struct Piece {
   RowRange rows;
   std::byte* data = nullptr;
+  std::byte* last = nullptr;  // the rows that residuals are added to; null where none travel
 };
 
 // Writes `rows` rows of each of `batch` items as they travel in a step of this kind; strides in
-// bytes. decode_piece() brings back what is encoded, [batch, rows.size(), row_bytes].
+// bytes. `last`, where residuals travel: the rows as those who read them have them, `rows` of each
+// item behind each other. decode_piece() brings back what is encoded, [batch, rows.size(),
+// row_bytes], to `target`; residuals it adds to piece.last.
 void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
                 std::int64_t element_bytes, std::byte* target, std::int64_t target_stride,
                 const std::byte* source, std::int64_t source_stride, std::int64_t batch,
-                std::int64_t rows);
+                std::int64_t rows, std::byte* last = nullptr);
 void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* target,
                   const Piece& piece, std::int64_t batch);
 
@@ -39,15 +42,20 @@ class ExchangeMemory {
 
   std::size_t send_bytes() const;     // of memory
   std::size_t receive_bytes() const;  // of memory, all buffers
+  std::size_t last_bytes() const;     // of memory for the last rows sent and received as residuals
 
-  // Takes the memory (of send_bytes() and receive_bytes()) and prepares the exchanges. Exchanges
-  // that are never under way together may share memory. `transport` must outlive the object.
-  void prepare(Transport& transport, std::byte* send, std::byte* receive);
+  // Takes the memory (of send_bytes(), receive_bytes() and last_bytes()) and prepares the
+  // exchanges. Exchanges that are never under way together may share memory, but for the last rows.
+  // `transport` must outlive the object.
+  void prepare(Transport& transport, std::byte* send, std::byte* receive, std::byte* last);
 
   // After prepare(): copies, or encodes, the rows that peers read of `site` out of its owned rows
   // (see StaleCache::swap) on the rank's stream; returns the bytes that travel, counted once for
   // each peer.
   std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
+
+  // After prepare(): takes the owned rows for the last ones sent of `site`.
+  void keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
 
   // What is received of `site` in `buffer`, in the image's order, as it travelled.
   std::vector<Piece> pieces(SiteId site, int buffer) const;
@@ -59,6 +67,7 @@ class ExchangeMemory {
     SiteId site = 0;
     RowRange rows;
     std::size_t offset = 0;
+    std::size_t last_offset = 0;
     friend bool operator==(const Part&, const Part&) = default;
   };
   struct Message {
@@ -66,8 +75,11 @@ class ExchangeMemory {
     std::vector<Part> parts;
     std::size_t bytes = 0;
     std::size_t offset = 0;  // in the send memory, or in one buffer of the receive memory
+    std::size_t last_bytes = 0;
+    std::size_t last_offset = 0;
   };
   Message message(int from, int to, std::span<const SiteId> sites) const;
+  std::byte* last_rows(const Message& message, const Part& part) const;
 
   const ExchangePlan& plan_;
   int rank_;
@@ -79,9 +91,11 @@ class ExchangeMemory {
   std::vector<Message> receives_;
   std::size_t send_bytes_ = 0;
   std::size_t buffer_bytes_ = 0;
+  std::size_t last_bytes_ = 0;
   Transport* transport_ = nullptr;
   std::byte* send_ = nullptr;
   std::byte* receive_ = nullptr;
+  std::byte* last_ = nullptr;
   std::vector<ExchangeId> exchanges_;
 };
 

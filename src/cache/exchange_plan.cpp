@@ -34,6 +34,16 @@ std::vector<RowRange> adjacent_parts(const std::vector<RowRange>& bands, const P
   return result;
 }
 
+// Bytes of a row in a steady step.
+std::int64_t travelling_bytes(const SitePlan& site, std::int64_t element_bytes) {
+  if (site.format == RowFormat::exact) return site.row_bytes;
+  if (site.kind == SiteKind::group_norm) {
+    return site.row_bytes / static_cast<std::int64_t>(2 * sizeof(double)) * kEncodedMomentsBytes;
+  }
+  const std::int64_t values = site.row_bytes / element_bytes;
+  return site.format == RowFormat::int4 ? residual_bytes(values) : encoded_bytes(values);
+}
+
 }  // namespace
 
 std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind) {
@@ -109,12 +119,8 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
       break;
   }
   plan_reads(plan, site, config);
-  plan.steady_row_bytes = plan.row_bytes;
-  if (config.row_format == RowFormat::int8 && !plan.always_fresh) {
-    plan.steady_row_bytes = site.kind == SiteKind::group_norm
-                                ? site.width * kEncodedMomentsBytes
-                                : encoded_bytes(plan.row_bytes / shape_.element_bytes);
-  }
+  if (!plan.always_fresh) plan.format = config.row_format;
+  plan.steady_row_bytes = travelling_bytes(plan, shape_.element_bytes);
   return plan;
 }
 
@@ -207,8 +213,9 @@ std::int64_t ExchangePlan::stale_bytes(int rank) const {
   const int own = topology_.patch_of(rank);
   for (const SitePlan& site : sites_) {
     if (site.bundle < 0) continue;
+    const std::int64_t kept = 2 * site.steady_row_bytes + (site.is_residual() ? site.row_bytes : 0);
     for (int peer = 0; peer < topology_.patches(); ++peer) {
-      bytes += 2 * batch() * site.sent(peer, own, StepKind::steady).size() * site.steady_row_bytes;
+      bytes += batch() * site.sent(peer, own, StepKind::steady).size() * kept;
     }
   }
   return bytes;

@@ -50,16 +50,18 @@ struct PlanShape {
 struct SitePlan {
   SiteKind kind = SiteKind::halo;
   std::int64_t row_bytes = 0;
-  std::int64_t steady_row_bytes = 0;   // as it travels in a steady step: fewer where it is encoded
-  std::vector<RowRange> owned;         // by patch
-  std::vector<RowRange> steady_reads;  // by patch, its own rows included
+  RowFormat format = RowFormat::exact;  // of its rows in steady steps
+  std::int64_t steady_row_bytes = 0;    // as it travels in a steady step: fewer where it is encoded
+  std::vector<RowRange> owned;          // by patch
+  std::vector<RowRange> steady_reads;   // by patch, its own rows included
   std::vector<RowRange> synchronous_reads;  // likewise
   bool always_fresh = false;                // waits for this step's rows in steady steps too
   bool keeps_own = false;                   // its operator asks for its own rows of the step before
   int bundle = -1;  // the bundle that carries it in a steady step; -1: none does
 
-  // Its rows travel in eight bits a value, or as float32 moments, in steady steps.
-  bool is_encoded() const { return steady_row_bytes != row_bytes; }
+  bool is_encoded() const { return format != RowFormat::exact; }
+  // In steady steps its rows travel as what they differ by from the last ones sent.
+  bool is_residual() const { return format == RowFormat::int4 && kind != SiteKind::group_norm; }
   std::int64_t travelling_row_bytes(StepKind kind_of_step) const {
     return kind_of_step == StepKind::steady ? steady_row_bytes : row_bytes;
   }
@@ -90,7 +92,8 @@ class ExchangePlan {
   // Bytes that `rank` sends in a step of this kind (in a steady step, for the next one to read).
   SiteBytes sent_bytes(int rank, StepKind kind) const;
   SiteBytes received_bytes(int rank, StepKind kind) const;
-  // Bytes of the double buffer that `rank` receives stale rows into.
+  // Bytes of the double buffer that `rank` receives stale rows into, and of the rows that it adds
+  // residuals to.
   std::int64_t stale_bytes(int rank) const;
   // Bytes of one rank's noise band, which it sends to every other rank in every step.
   std::int64_t noise_bytes(int rank) const;

@@ -43,13 +43,14 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
   std::byte* send = transport.allocate(send_bytes);
   std::byte* receive = transport.allocate(receive_bytes);
   decoded_ = transport.allocate(receive_bytes);
-  for (ExchangeMemory& memory : fresh_) memory.prepare(transport, send, receive);
+  for (ExchangeMemory& memory : fresh_) memory.prepare(transport, send, receive, nullptr);
 
   std::int64_t tag = sites;
   for (const std::vector<SiteId>& bundle : plan.bundles()) {
     ExchangeMemory memory(plan, rank, bundle, StepKind::steady, tag, 2);
     memory.prepare(transport, transport.allocate(memory.send_bytes()),
-                   transport.allocate(memory.receive_bytes()));
+                   transport.allocate(memory.receive_bytes()),
+                   transport.allocate(memory.last_bytes()));
     bundles_.push_back({std::move(memory)});
     tag += 2;
   }
@@ -59,6 +60,7 @@ void StaleCache::begin_step(StepKind kind, std::optional<StepKind> next) {
   require(!in_step_, "begin_step() within a step");
   require(kind == StepKind::synchronous || next_ == StepKind::steady || bundles_.empty(),
           "a steady step after one that sent nothing for it");
+  previous_ = kind_;
   kind_ = kind;
   next_ = next;
   in_step_ = true;
@@ -87,7 +89,7 @@ Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_s
   }
   if (plan.bundle >= 0 && next_ == StepKind::steady) {
     if (fresh) {
-      retain(site, reading);
+      retain(site, reading, own, batch_stride);
     } else {
       contribute(site, own, batch_stride);
     }
@@ -119,8 +121,10 @@ std::vector<Piece> StaleCache::decoded(SiteId site, std::vector<Piece> pieces) {
   if (!plan.is_encoded()) return pieces;
   std::byte* target = decoded_;
   for (Piece& piece : pieces) {
-    decode_piece(plan, plan_.shape().element_bytes, target, piece, plan_.batch());
-    piece.data = target;
+    // A synchronous step leaves no residual.
+    const bool is_whole = plan.is_residual() && previous_ == StepKind::synchronous;
+    if (!is_whole) decode_piece(plan, plan_.shape().element_bytes, target, piece, plan_.batch());
+    piece.data = plan.is_residual() ? piece.last : target;
     target += plan_.batch() * piece.rows.size() * plan.row_bytes;
   }
   return pieces;
@@ -135,16 +139,21 @@ void StaleCache::contribute(SiteId site, const std::byte* own, std::int64_t batc
   bundle.under_way = true;
 }
 
-void StaleCache::retain(SiteId site, const Reading& fresh) {
+void StaleCache::retain(SiteId site, const Reading& fresh, const std::byte* own,
+                        std::int64_t batch_stride) {
   const SitePlan& plan = plan_.site(site);
   const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+  const bool residual = plan.is_residual();
+  if (residual) bundle.memory.keep_last(site, own, batch_stride);
+  const StepKind as = residual ? StepKind::synchronous : StepKind::steady;
+  const std::int64_t row_bytes = plan.travelling_row_bytes(as);
   for (const Piece& kept : bundle.memory.pieces(site, filled_)) {
     for (const Piece& whole : fresh.pieces) {
       const RowRange rows = intersect(kept.rows, whole.rows);
       if (rows.empty()) continue;
-      write_rows(transport_, plan, StepKind::steady, plan_.shape().element_bytes,
-                 kept.data + (rows.begin - kept.rows.begin) * plan.steady_row_bytes,
-                 kept.rows.size() * plan.steady_row_bytes,
+      write_rows(transport_, plan, as, plan_.shape().element_bytes,
+                 (residual ? kept.last : kept.data) + (rows.begin - kept.rows.begin) * row_bytes,
+                 kept.rows.size() * row_bytes,
                  whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
                  whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size());
     }

@@ -60,7 +60,7 @@ class StaleCache {
   Reading read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride);
   Reading read_stale(SiteId site);
   std::vector<Piece> decoded(SiteId site, std::vector<Piece> pieces);
-  void retain(SiteId site, const Reading& fresh);
+  void retain(SiteId site, const Reading& fresh, const std::byte* own, std::int64_t batch_stride);
   void contribute(SiteId site, const std::byte* own, std::int64_t batch_stride);
   void keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride);
 
@@ -75,6 +75,7 @@ class StaleCache {
   std::byte* decoded_ = nullptr;       // of the site that was read last
 
   StepKind kind_ = StepKind::synchronous;
+  StepKind previous_ = StepKind::synchronous;
   std::optional<StepKind> next_;
   bool in_step_ = false;
   int filled_ = 0;  // the buffer that this step fills; a steady step reads the other one

@@ -144,6 +144,20 @@ TEST(ExchangePlan, EightBitsAValueTravelInSteadySteps) {
             2 * 2 * (4 * 2 * 8));
 }
 
+TEST(ExchangePlan, FourBitsAValueTravelAndTheRowsThatTheyAreAddedToAreKept) {
+  ParallelConfig config = ParallelConfig::pcpp(0.33);
+  config.row_format = RowFormat::int4;
+  const ExchangePlan plan = plan_for({kConvolution, kGroupNorm, kAttention}, config);
+  const SiteBytes steady = plan.sent_bytes(1, StepKind::steady);
+  EXPECT_EQ(steady.halo, 2 * 2 * (10 * 6 / 2 + 4));
+  EXPECT_EQ(steady.attention, 2 * (6 + 7) * (12 / 2 + 4));
+  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 4));
+  EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).halo, 2 * 2 * (10 * 6 * 4));
+  const SiteBytes received = plan.received_bytes(1, StepKind::steady);
+  EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather) + 2 * 2 * (10 * 6 * 4) +
+                                     2 * (7 + 6) * (12 * 4));
+}
+
 TEST(ExchangePlan, EveryByteSentIsReceived) {
   const std::vector<Site> sites = {kConvolution, kGroupNorm, kAttention, kDownsampler};
   for (const ParallelConfig& config :

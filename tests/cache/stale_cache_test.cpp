@@ -4,11 +4,14 @@
 
 #include <bit>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <random>
 
 #include "cache/cache_steps.h"
 #include "cache/noise_gather.h"
 #include "kernels/bfloat16.h"
+#include "kernels/encode_rows.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
@@ -136,6 +139,106 @@ TEST(StaleCache, ReadsEncodedRowsOfTheStepBefore) {
       element_bytes == 4 ? run_encoded_steps<float>(plan, transport)
                          : run_encoded_steps<Bfloat16>(plan, transport);
     });
+  }
+}
+
+// Another value in every place of every step.
+template <typename Element>
+std::vector<Element> random_own(const ExchangePlan& plan, int patch, int step, SiteId id) {
+  std::mt19937 random(static_cast<unsigned>((patch * 101 + step) * 1009 + id));
+  std::normal_distribution<float> normal;
+  const SitePlan& site = plan.site(id);
+  const std::int64_t bytes =
+      plan.batch() * site.owned[static_cast<std::size_t>(patch)].size() * site.row_bytes;
+  std::vector<Element> own(static_cast<std::size_t>(bytes) / sizeof(Element));
+  for (Element& value : own) assign(value, normal(random));
+  return own;
+}
+
+// The rows of a piece, [batch, rows, values], out of those of the patch that owns them.
+template <typename Element>
+std::vector<Element> rows_of_piece(const ExchangePlan& plan, int step, SiteId id,
+                                   const RowRange& rows) {
+  const SitePlan& site = plan.site(id);
+  int patch = 0;
+  while (intersect(site.owned[static_cast<std::size_t>(patch)], rows).empty()) ++patch;
+  const RowRange owned = site.owned[static_cast<std::size_t>(patch)];
+  const std::vector<Element> own = random_own<Element>(plan, patch, step, id);
+  const std::int64_t values = site.row_bytes / static_cast<std::int64_t>(sizeof(Element));
+  std::vector<Element> result;
+  for (std::int64_t item = 0; item < plan.batch(); ++item) {
+    const auto first = own.begin() + (item * owned.size() + rows.begin - owned.begin) * values;
+    result.insert(result.end(), first, first + rows.size() * values);
+  }
+  return result;
+}
+
+// What those who read residuals must have, to the bit: the rows of the last synchronous step and
+// all that was sent since.
+template <typename Element>
+void run_residual_steps(const ExchangePlan& plan, Transport& transport,
+                        const std::vector<StepKind>& kinds) {
+  StaleCache cache(plan, transport, kTimeout);
+  NoiseGather gather(plan, transport, kTimeout);
+  std::map<std::pair<SiteId, std::int64_t>, std::vector<Element>> last;  // by site and first row
+  for (int step = 0; step < static_cast<int>(kinds.size()); ++step) {
+    const auto kind = [&](int at) { return kinds[static_cast<std::size_t>(at)]; };
+    const bool ends = step + 1 == static_cast<int>(kinds.size());
+    cache.begin_step(kind(step), ends ? std::nullopt : std::optional(kind(step + 1)));
+    for (SiteId id = 0; id < static_cast<SiteId>(plan.sites().size()); ++id) {
+      const std::vector<Element> own = random_own<Element>(plan, transport.rank(), step, id);
+      const auto bytes = static_cast<std::int64_t>(own.size() * sizeof(Element));
+      const Reading reading =
+          cache.swap(id, reinterpret_cast<const std::byte*>(own.data()), bytes / plan.batch());
+      if (plan.site(id).kind == SiteKind::group_norm || kind(step) == StepKind::synchronous) {
+        continue;
+      }
+      for (const Piece& piece : reading.pieces) {
+        std::vector<Element>& rows = last[{id, piece.rows.begin}];
+        const std::vector<Element> sent = rows_of_piece<Element>(plan, step - 1, id, piece.rows);
+        if (kind(step - 1) == StepKind::synchronous) {
+          rows = sent;
+        } else {
+          const std::int64_t count = plan.batch() * piece.rows.size();
+          std::vector<std::byte> encoded(
+              static_cast<std::size_t>(count * plan.site(id).steady_row_bytes));
+          encode_residual(encoded.data(), rows.data(), sent.data(), count,
+                          static_cast<std::int64_t>(sent.size()) / count);
+        }
+        const auto* data = reinterpret_cast<const Element*>(piece.data);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          ASSERT_EQ(float_of(data[i]), float_of(rows[i])) << id << ", step " << step;
+        }
+      }
+    }
+    cache.end_step();
+    const std::vector<std::byte> noise(
+        static_cast<std::size_t>(plan.noise_bytes(transport.rank())));
+    gather.run(noise.data());
+    if (ends || kind(step) != kind(step + 1)) continue;
+    SiteBytes planned = plan.sent_bytes(transport.rank(), kind(step));
+    planned.gather = 0;
+    EXPECT_EQ(cache.sent(), planned);
+  }
+}
+
+TEST(StaleCache, KeepsTheRowsThatResidualsAreAddedToTheSameOnBothEnds) {
+  constexpr StepKind kFresh = StepKind::synchronous;
+  constexpr StepKind kStale = StepKind::steady;
+  const std::vector<StepKind> kinds = {kFresh, kFresh, kStale, kStale, kStale,
+                                       kStale, kFresh, kStale, kStale, kStale};
+  for (ParallelConfig config : {with_pool(4), ParallelConfig::distrifusion()}) {
+    config.row_format = RowFormat::int4;
+    const Topology topology(3, config.guidance, 2, kRows, 4);
+    RandomCourier random(6);
+    for (const std::int64_t element_bytes : {4, 2}) {
+      const ExchangePlan plan(sites(), topology, config, {kRows, kColumns, 4, 1, element_bytes});
+      LocalHub hub(3, &random);
+      run_ranks(hub, [&](Transport& transport) {
+        element_bytes == 4 ? run_residual_steps<float>(plan, transport, kinds)
+                           : run_residual_steps<Bfloat16>(plan, transport, kinds);
+      });
+    }
   }
 }
 

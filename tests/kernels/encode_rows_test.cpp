@@ -84,6 +84,89 @@ TEST(EncodeRows, TakesAByteAValueAndAScaleABlock) {
   EXPECT_EQ(encoded_bytes(129), 137);
 }
 
+// Rows that are sent again and again, as both ends then have them.
+template <typename Element>
+struct Ends {
+  std::vector<Element> sender;
+  std::vector<Element> receiver;
+
+  explicit Ends(std::size_t size) : sender(size), receiver(size) {}
+
+  void send(const std::vector<Element>& rows, std::int64_t count) {
+    const auto values = static_cast<std::int64_t>(rows.size()) / count;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(1 + count * residual_bytes(values)));
+    encode_residual(bytes.data() + 1, sender.data(), rows.data(), count, values);
+    add_residual(receiver.data(), bytes.data() + 1, count, values);
+  }
+};
+
+TYPED_TEST(EncodeRowsTest, AResidualIsWithinHalfAStepOfItsBlockAndOnBothEndsTheSame) {
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal(0.5F, 2);
+  for (const std::int64_t values : {1, 7, 128, 129, 301}) {
+    Ends<TypeParam> ends(static_cast<std::size_t>(3 * values));
+    std::vector<TypeParam> rows(ends.sender.size());
+    for (int sending = 0; sending < 4; ++sending) {
+      for (TypeParam& value : rows) value = element(normal(random), TypeParam{});
+      rows[0] = element(100, TypeParam{});
+      const std::vector<TypeParam> before = ends.receiver;
+      ends.send(rows, 3);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        ASSERT_EQ(value_of(ends.sender[i]), value_of(ends.receiver[i])) << values << ", " << i;
+      }
+      for (std::int64_t row = 0; row < 3; ++row) {
+        for (std::int64_t first = 0; first < values; first += kEncodedBlock) {
+          const auto begin = static_cast<std::size_t>(row * values + first);
+          const auto size = static_cast<std::size_t>(std::min(kEncodedBlock, values - first));
+          float largest = 0;
+          for (std::size_t i = begin; i < begin + size; ++i) {
+            largest = std::max(largest, std::abs(value_of(rows[i]) - value_of(before[i])));
+          }
+          for (std::size_t i = begin; i < begin + size; ++i) {
+            const float rounding =
+                (std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 256) * (8 + value_of(rows[0]));
+            EXPECT_NEAR(value_of(ends.receiver[i]), value_of(rows[i]),
+                        largest * 0.5F / 7 + rounding)
+                << values << ", " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(EncodeRowsTest, WhatAResidualRoundsOffTheNextOneSends) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<TypeParam> rows(300);
+  for (TypeParam& value : rows) value = element(normal(random), TypeParam{});
+  Ends<TypeParam> ends(rows.size());
+  for (int sending = 0; sending < 8; ++sending) ends.send(rows, 2);
+  const float rounding = std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 128;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_NEAR(value_of(ends.receiver[i]), value_of(rows[i]), 4 * rounding);
+  }
+}
+
+TYPED_TEST(EncodeRowsTest, AResidualShowsWhatIsNotFinite) {
+  std::vector<TypeParam> rows(256, element(0, TypeParam{}));
+  Ends<TypeParam> ends(rows.size());
+  rows[130] = element(std::numeric_limits<float>::infinity(), TypeParam{});
+  ends.send(rows, 1);
+  EXPECT_EQ(value_of(ends.receiver[127]), 0);
+  for (std::size_t i = 128; i < 256; ++i) {
+    EXPECT_FALSE(std::isfinite(value_of(ends.receiver[i]))) << i;
+  }
+}
+
+TEST(EncodeRows, AResidualTakesHalfAByteAValueAndAScaleABlock) {
+  EXPECT_EQ(residual_bytes(0), 0);
+  EXPECT_EQ(residual_bytes(1), 5);
+  EXPECT_EQ(residual_bytes(127), 68);
+  EXPECT_EQ(residual_bytes(128), 68);
+  EXPECT_EQ(residual_bytes(129), 73);
+}
+
 TEST(EncodeMoments, KeepsASmallVarianceBesideALargeMean) {
   std::vector<double> moments;
   for (const double mean : {0.0, -0.7, 3e4}) {

@@ -70,8 +70,10 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
 class DelayTest : public ::testing::TestWithParam<const char*> {
  protected:
   static ParallelConfig parallel() {
+    const std::string name = GetParam();
     ParallelConfig config =
-        std::string(GetParam()) == "pcpp" ? ParallelConfig::pcpp() : ParallelConfig::distrifusion();
+        name == "distrifusion" ? ParallelConfig::distrifusion() : ParallelConfig::pcpp();
+    if (name == "int4") config.row_format = RowFormat::int4;
     config.sync_steps = 2;
     return config;
   }
@@ -88,7 +90,7 @@ TEST_P(DelayTest, ChangeNoBitOfThePictureOnAnyRank) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, DelayTest, ::testing::Values("pcpp", "distrifusion"),
+INSTANTIATE_TEST_SUITE_P(Methods, DelayTest, ::testing::Values("pcpp", "distrifusion", "int4"),
                          [](const auto& suite) { return std::string(suite.param); });
 
 TEST(Guided, IsTheWeightedDifference) {
