@@ -222,8 +222,8 @@ std::int64_t ExchangePlan::stale_bytes(int rank) const {
 }
 
 std::int64_t ExchangePlan::noise_bytes(int rank) const {
-  return batch() * shape_.latent_channels * topology_.band_of(rank).size() * shape_.latent_columns *
-         static_cast<std::int64_t>(sizeof(float));
+  return shape_.images * shape_.latent_channels * topology_.band_of(rank).size() *
+         shape_.latent_columns * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace pcpp

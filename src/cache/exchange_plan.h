@@ -95,7 +95,8 @@ class ExchangePlan {
   // Bytes of the double buffer that `rank` receives stale rows into, and of the rows that it adds
   // residuals to.
   std::int64_t stale_bytes(int rank) const;
-  // Bytes of one rank's noise band, which it sends to every other rank in every step.
+  // Bytes of one rank's noise band, which it sends to every other rank in every step: of its
+  // branch, or guided where it computes both.
   std::int64_t noise_bytes(int rank) const;
 
  private:

@@ -46,9 +46,9 @@ class Rank {
     const at::Tensor noise = task_.unet(input.repeat({repeats, 1, 1, 1}).to(task_.dtype), timestep,
                                         text_, added_, context_);
     cache_.end_step();
-    const at::Tensor dense = noise.to(at::kFloat).contiguous();
-    gather_.run(static_cast<const std::byte*>(dense.const_data_ptr()));
-    if (task_.branches() == 1) return whole_noise(0);
+    const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
+    gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
+    if (repeats == task_.branches()) return whole_noise(0);
     return guided(whole_noise(0), whole_noise(1), task_.guidance_scale);
   }
 
@@ -95,23 +95,26 @@ class Rank {
     return padded;
   }
 
-  // The gathered prediction of one branch, [images, c, h, w].
+  // Guidance comes before the gather where the rank computes both branches: half the bytes.
+  at::Tensor guided_where_both(const at::Tensor& noise) const {
+    if (task_.plan.topology().branches_of_rank() == 1) return noise;
+    const std::vector<at::Tensor> branches = noise.chunk(2);
+    return guided(branches[0], branches[1], task_.guidance_scale);
+  }
+
+  // The gathered prediction, [images, c, h, w]: guided, or of one branch where guidance is split.
   at::Tensor whole_noise(int branch) const {
     const Topology& topology = task_.plan.topology();
     const PlanShape& shape = task_.plan.shape();
     std::vector<at::Tensor> bands;
     for (int patch = 0; patch < topology.patches(); ++patch) {
-      const bool split = topology.branches_of_rank() < task_.branches();
-      const int rank = split ? branch * topology.patches() + patch : patch;
-      const std::int64_t first = split ? 0 : branch * shape.images;
+      const int rank = branch * topology.patches() + patch;
       const RowRange band = topology.band_of(rank);
       // from_blob takes a mutable pointer; the tensor is only read.
       auto* data = const_cast<std::byte*>(gather_.band(rank));  // NOLINT
-      bands.push_back(
-          at::from_blob(
-              data, {task_.plan.batch(), shape.latent_channels, band.size(), shape.latent_columns},
-              at::kFloat)
-              .narrow(0, first, shape.images));
+      bands.push_back(at::from_blob(
+          data, {shape.images, shape.latent_channels, band.size(), shape.latent_columns},
+          at::kFloat));
     }
     return at::cat(bands, 2);
   }

@@ -118,7 +118,7 @@ TEST(ExchangePlan, CountsBytesByKind) {
   EXPECT_EQ(middle.halo, 2 * 2 * (10 * 6 * 4));         // two branches, two rows
   EXPECT_EQ(middle.group_norm, 2 * 2 * (4 * 2 * 8));    // to both others
   EXPECT_EQ(middle.attention, 2 * (6 + 7) * (12 * 4));  // 6 up, 7 down
-  EXPECT_EQ(middle.gather, 2 * 2 * 4 * 8 * 10 * 4);     // its noise band, to both others
+  EXPECT_EQ(middle.gather, 2 * 4 * 8 * 10 * 4);         // its guided noise band, to both others
   EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).attention, 2 * 2 * 20 * (12 * 4));
   const SiteBytes received = plan.received_bytes(1, StepKind::steady);
   EXPECT_EQ(received.attention, 2 * (7 + 6) * (12 * 4));
