@@ -70,17 +70,22 @@ RowRange SitePlan::sent(int from, int to, StepKind kind_of_step) const {
                    reads(kind_of_step)[static_cast<std::size_t>(to)]);
 }
 
-ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology,
-                           const ParallelConfig& config, const PlanShape& shape)
-    : topology_(topology), shape_(shape) {
+void check_settings(const ParallelConfig& config, int patches) {
   check<ConfigError>(config.sync_steps >= 0, "{} synchronous steps: at least 0 are possible",
                      config.sync_steps);
   check<ConfigError>(
-      config.sync_steps > 0 || config.reach == Reach::none || topology.patches() == 1,
+      config.sync_steps > 0 || config.reach == Reach::none || patches == 1,
       "0 synchronous steps: the first step has no earlier one to read from; use at least 1");
   check<ConfigError>(config.pool >= 0,
                      "{} tokens to a pooled one: at least 1, or 0 for none, are possible",
                      config.pool);
+  static_cast<void>(Partial(config.partial));
+}
+
+ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology,
+                           const ParallelConfig& config, const PlanShape& shape)
+    : topology_(topology), shape_(shape) {
+  check_settings(config, topology_.patches());
   if (config.reach == Reach::adjacent && topology_.patches() > 1) pool_ = config.pool;
   for (const Site& site : sites) sites_.push_back(plan_site(site, config));
   make_bundles();

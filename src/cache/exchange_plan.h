@@ -70,10 +70,13 @@ struct SitePlan {
   RowRange sent(int from, int to, StepKind kind_of_step) const;
 };
 
+// Throws ConfigError for settings that are out of range for so many patches.
+void check_settings(const ParallelConfig& config, int patches);
+
 // Immutable; shared by all ranks of a request.
 class ExchangePlan {
  public:
-  // Throws ConfigError for settings that are out of range.
+  // Throws as check_settings() does.
   ExchangePlan(std::span<const Site> sites, const Topology& topology, const ParallelConfig& config,
                const PlanShape& shape);
 

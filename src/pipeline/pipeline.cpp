@@ -146,6 +146,7 @@ class Pipeline::Parts {
 PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const RequestSizes& sizes) {
   check<ConfigError>(request.parallel.bands.empty(),
                      "an automatic request chooses its bands: leave them empty");
+  check_settings(request.parallel, world_.ranks());
   const WorkShape shape{sizes.rows, sizes.columns, sizes.images, sizes.guided ? 2 : 1};
   const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
   if (profile == nullptr) {
@@ -249,6 +250,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
+  const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
@@ -257,7 +259,6 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const ExchangePlan plan(unet_.sites().sites(), topology, parallel,
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(dtype_))});
-  const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
   const at::Tensor noise =
       request.latents ? to_tensor(*request.latents, "latents")
                       : standard_normal(request.seed, {sizes.images, model_.latent_channels,

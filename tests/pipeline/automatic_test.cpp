@@ -78,6 +78,28 @@ TEST(Automatic, MeasuresWhereItIsGivenNoProfile) {
   EXPECT_EQ(static_cast<int>(result.ranks.size()), result.chosen->ranks);
 }
 
+// A profile without curves, as one that is still to be measured, is of no use to the planner.
+TEST(Automatic, RefusesBadSettingsBeforeItAsksWhatTheyCost) {
+  const auto refused = [](const GenerationRequest& request, const std::string& words) {
+    try {
+      pipeline_with(DeviceProfile{}, 2).generate(request);
+    } catch (const ConfigError& error) {
+      return std::string(error.what()).find(words) != std::string::npos;
+    }
+    return false;
+  };
+  GenerationRequest request = automatic_request();
+  EXPECT_TRUE(refused(request, "profile"));
+  request.parallel.partial = 1.5;
+  EXPECT_TRUE(refused(request, "partial 1.5"));
+  request = automatic_request();
+  request.parallel.sync_steps = 0;
+  EXPECT_TRUE(refused(request, "0 synchronous steps"));
+  request = automatic_request();
+  request.steps = 100000;
+  EXPECT_TRUE(refused(request, "100000"));
+}
+
 TEST(Automatic, RefusesBandsAndAProfileOfAnotherDtype) {
   GenerationRequest request = automatic_request();
   request.parallel.bands = {16, 16};
