@@ -106,6 +106,30 @@ struct FourBits {
   }
 };
 
+// A number of 11 digits times a power of two, at least 2^-24.
+Float16 to_half(double value) {
+  const std::uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  const double magnitude = std::abs(value);
+  if (std::isnan(value)) return {0x7E00};
+  if (magnitude >= 65520) return {static_cast<std::uint16_t>(sign | 0x7C00)};
+  const int exponent = magnitude < 0x1p-14 ? -14 : std::ilogb(magnitude);
+  const auto digits = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));
+  // Digits from 1024 on, and those that round up to 2048, carry into the exponent.
+  return {static_cast<std::uint16_t>(sign | (((exponent + 14) << 10) + digits))};
+}
+
+double from_half(Float16 half) {
+  const int exponent = (half.bits >> 10) & 0x1F;
+  const int fraction = half.bits & 0x3FF;
+  double magnitude =
+      std::ldexp(exponent == 0 ? fraction : fraction + 1024, std::max(exponent, 1) - 25);
+  if (exponent == 0x1F) {
+    magnitude = fraction == 0 ? std::numeric_limits<double>::infinity()
+                              : std::numeric_limits<double>::quiet_NaN();
+  }
+  return (half.bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
 template <typename Bits>
 std::int64_t bytes_of_row(std::int64_t values) {
   const std::int64_t blocks = (values + kEncodedBlock - 1) / kEncodedBlock;
@@ -206,19 +230,21 @@ void add_residual(Bfloat16* last, const std::byte* encoded, std::int64_t count,
 void encode_moments(std::byte* encoded, const double* moments, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     const double mean = moments[2 * i];
-    const std::array<float, 2> pair = {static_cast<float>(mean),
-                                       static_cast<float>(moments[2 * i + 1] - mean * mean)};
+    const double variance = moments[2 * i + 1] - mean * mean;
+    const std::array<Float16, 2> pair = {to_half(mean),
+                                         to_half(std::sqrt(std::max(variance, 0.0)))};
     std::memcpy(encoded + i * kEncodedMomentsBytes, pair.data(), kEncodedMomentsBytes);
   }
 }
 
 void decode_moments(double* moments, const std::byte* encoded, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    std::array<float, 2> pair{};
+    std::array<Float16, 2> pair;
     std::memcpy(pair.data(), encoded + i * kEncodedMomentsBytes, kEncodedMomentsBytes);
-    const double mean = pair[0];
+    const double mean = from_half(pair[0]);
+    const double deviation = from_half(pair[1]);
     moments[2 * i] = mean;
-    moments[2 * i + 1] = mean * mean + pair[1];
+    moments[2 * i + 1] = mean * mean + deviation * deviation;
   }
 }
 

@@ -1,4 +1,4 @@
-// Rows of activations in eight or four bits a value, and moments in float32, for the way between
+// Rows of activations in eight or four bits a value, and moments in sixteen, for the way between
 // ranks.
 #ifndef PCPP_KERNELS_ENCODE_ROWS_H_
 #define PCPP_KERNELS_ENCODE_ROWS_H_
@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 
 namespace pcpp {
 
@@ -43,9 +44,10 @@ void add_residual(float* last, const std::byte* encoded, std::int64_t count, std
 void add_residual(Bfloat16* last, const std::byte* encoded, std::int64_t count,
                   std::int64_t values);
 
-// GroupNorm's moments (kernels/moments.h) travel as a float32 pair of mean and variance: in float32
-// a mean of squares would lose the variance of a group with a large mean.
-inline constexpr std::int64_t kEncodedMomentsBytes = 2 * sizeof(float);
+// GroupNorm's moments (kernels/moments.h) travel as a float16 pair of mean and standard deviation,
+// to 2^-11 of each: a mean of squares would lose the variance of a group with a large mean. One
+// past float16's 65504 becomes infinite.
+inline constexpr std::int64_t kEncodedMomentsBytes = 2 * sizeof(Float16);
 
 // `count` pairs; encoded ones need no alignment. The two must not overlap.
 void encode_moments(std::byte* encoded, const double* moments, std::int64_t count);

@@ -134,7 +134,7 @@ TEST(ExchangePlan, EightBitsAValueTravelInSteadySteps) {
   const SiteBytes steady = plan.sent_bytes(1, StepKind::steady);
   EXPECT_EQ(steady.halo, 2 * 2 * (10 * 6 + 4));  // a scale for each row of 60 values
   EXPECT_EQ(steady.attention, 2 * (6 + 7 + 2 * 3) * (12 + 4));
-  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 4));  // float32
+  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 2));  // float16
   EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).halo, 2 * 2 * (10 * 6 * 4));
   EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).group_norm, 2 * 2 * (4 * 2 * 8));
   const SiteBytes received = plan.received_bytes(1, StepKind::steady);
@@ -151,7 +151,7 @@ TEST(ExchangePlan, FourBitsAValueTravelAndTheRowsThatTheyAreAddedToAreKept) {
   const SiteBytes steady = plan.sent_bytes(1, StepKind::steady);
   EXPECT_EQ(steady.halo, 2 * 2 * (10 * 6 / 2 + 4));
   EXPECT_EQ(steady.attention, 2 * (6 + 7) * (12 / 2 + 4));
-  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 4));
+  EXPECT_EQ(steady.group_norm, 2 * 2 * (4 * 2 * 2));
   EXPECT_EQ(plan.sent_bytes(1, StepKind::synchronous).halo, 2 * 2 * (10 * 6 * 4));
   const SiteBytes received = plan.received_bytes(1, StepKind::steady);
   EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather) + 2 * 2 * (10 * 6 * 4) +

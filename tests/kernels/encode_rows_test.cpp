@@ -180,10 +180,43 @@ TEST(EncodeMoments, KeepsASmallVarianceBesideALargeMean) {
   std::vector<double> result(moments.size());
   decode_moments(result.data(), bytes.data() + 1, count);
   for (std::size_t i = 0; i < moments.size(); i += 2) {
-    EXPECT_NEAR(result[i], moments[i], 1e-7 * std::abs(moments[i]));
+    EXPECT_NEAR(result[i], moments[i], 0x1p-11 * std::abs(moments[i]));
     const double variance = moments[i + 1] - moments[i] * moments[i];
-    EXPECT_NEAR(result[i + 1] - result[i] * result[i], variance, 1e-6 + 1e-6 * variance);
+    EXPECT_NEAR(result[i + 1] - result[i] * result[i], variance, 1e-6 + 0x1p-10 * variance);
   }
+}
+
+// Means that float16 holds, and what it makes of others: rounded to even, small, too large.
+TEST(EncodeMoments, TravelAsFloat16) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const auto& [mean, expected] :
+       std::vector<std::pair<double, double>>{{0, 0},
+                                              {1, 1},
+                                              {-1.5, -1.5},
+                                              {1 + 0x1p-10, 1 + 0x1p-10},
+                                              {1 + 0x1p-11, 1},
+                                              {1 + 3 * 0x1p-11, 1 + 2 * 0x1p-10},
+                                              {2 - 0x1p-12, 2},
+                                              {0x1p-14, 0x1p-14},
+                                              {0x1p-14 - 0x1p-26, 0x1p-14},
+                                              {3 * 0x1p-24, 3 * 0x1p-24},
+                                              {0x1p-26, 0},
+                                              {65504, 65504},
+                                              {65519, 65504},
+                                              {-65520, -infinity}}) {
+    const double moments[2] = {mean, mean * mean};
+    std::byte bytes[kEncodedMomentsBytes];
+    encode_moments(bytes, moments, 1);
+    double result[2] = {};
+    decode_moments(result, bytes, 1);
+    EXPECT_EQ(result[0], expected) << mean;
+  }
+  const double not_finite[2] = {std::nan(""), 1};
+  std::byte bytes[kEncodedMomentsBytes];
+  encode_moments(bytes, not_finite, 1);
+  double result[2] = {};
+  decode_moments(result, bytes, 1);
+  EXPECT_TRUE(std::isnan(result[0]));
 }
 
 }  // namespace
