@@ -6,17 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/vector_level.h"
+
 namespace pcpp {
 
 // Keys of a block at most, and queries of one call at most.
 inline constexpr std::int64_t kAttentionKeys = 128;
 inline constexpr std::int64_t kAttentionQueries = 128;
-
-// What a kernel is compiled for, each level including those before it. All sums are in float32.
-// Products are of float32, but at amx those of bfloat16 tensors are of bfloat16, to which the
-// probabilities are rounded. (AVX-512's own products of bfloat16 took 1.4 times as long as those of
-// float32 where both were measured.)
-enum class VectorLevel { baseline, avx2, avx512, amx };
 
 enum class AttentionElement { float32, bfloat16 };
 
@@ -52,11 +48,10 @@ struct AttentionKernel {
                  std::int64_t output_stride, std::byte* scratch);
 };
 
-// The best level that this machine can run, found once. On Linux the first call asks the system to
-// let the process use AMX.
-VectorLevel vector_level();
-
-// The kernel for a level that is at most vector_level().
+// The kernel for a level that is at most vector_level(). All sums are in float32. Products are of
+// float32, but at amx those of bfloat16 tensors are of bfloat16, to which the probabilities are
+// rounded. (AVX-512's own products of bfloat16 took 1.4 times as long as those of float32 where
+// both were measured.)
 AttentionKernel attention_kernel(AttentionElement element, VectorLevel level);
 
 }  // namespace pcpp

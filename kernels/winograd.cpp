@@ -1,0 +1,15 @@
+#include "kernels/winograd.h"
+
+#include "kernels/winograd_levels.h"
+
+namespace pcpp {
+
+WinogradKernel winograd_kernel(WinogradTile tile, VectorLevel level) {
+#if defined(__x86_64__)
+  if (level >= VectorLevel::avx512) return winograd_avx512(tile);
+  if (level == VectorLevel::avx2) return winograd_avx2(tile);
+#endif
+  return winograd_baseline(tile);
+}
+
+}  // namespace pcpp
