@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -80,7 +81,9 @@ void run(const KernelOptions& options) {
       "| kernel | shape | dtype | ms | libtorch ms | speed-up | products ms | ms / products | "
       "GFLOP/s | samples |\n"
       "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
-  for (const KernelCase& which : attention_cases()) {
+  std::vector<KernelCase> cases = attention_cases();
+  std::ranges::move(convolution_cases(), std::back_inserter(cases));
+  for (const KernelCase& which : cases) {
     const std::string name = fmt::format("{} {} {}", which.kernel, which.shape, which.dtype);
     if (name.find(options.filter) == std::string::npos) continue;
     fmt::print("{}", timed_row(which, options));

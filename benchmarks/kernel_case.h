@@ -28,6 +28,7 @@ struct KernelCase {
 };
 
 std::vector<KernelCase> attention_cases();
+std::vector<KernelCase> convolution_cases();
 
 }  // namespace pcpp::benchmarks
 

@@ -116,7 +116,9 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
   const World world(choose_ranks(options, read_model_info(options.model)), options.threads);
-  PipelineOptions loading{.dtype = options.dtype, .variant = {}, .profile = {}};
+  PipelineOptions loading;
+  loading.dtype = options.dtype;
+  loading.extra_weight_bytes = options.extra_weight_mb * 1'000'000;
   if (!options.profile.empty()) loading.profile = DeviceProfile::load(options.profile);
   Pipeline pipeline(options.model, world, loading);
   const double load_seconds = seconds_since(begin);

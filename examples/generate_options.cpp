@@ -69,6 +69,9 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
                        [&](DataType dtype) { options.dtype = dtype; });
   app.add_option("--ranks", options.ranks, "how many draw together (default: as fit the cores)");
   app.add_option("--threads", options.threads, "of each rank (default: the cores shared evenly)");
+  app.add_option("--extra-weight-mb", options.extra_weight_mb,
+                 "megabytes that weights may take beyond their size to compute faster")
+      ->capture_default_str();
   add_choice<Method>(
       app, "--method", kMethods,
       "how the ranks share the work; auto: the fastest of single and pcpp (default: pcpp)",

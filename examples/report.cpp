@@ -43,6 +43,7 @@ Json settings(const RunFacts& facts) {
           {"dtype", name_of(options.dtype)},
           {"ranks", facts.result.ranks.size()},
           {"threads", facts.world.threads_per_rank()},
+          {"extra_weight_mb", options.extra_weight_mb},
           {"method", name_of(options.method)},
           {"partial", options.partial},
           {"pool", options.pool},

@@ -24,6 +24,10 @@ struct PipelineOptions {
   std::optional<std::string> variant;
   // What automatic requests plan with; absent: measured on this machine, once for each size.
   std::optional<DeviceProfile> profile;
+  // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
+  // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large. For float32;
+  // the picture changes by rounding. 0: none.
+  std::int64_t extra_weight_bytes = 1'250'000'000;
 };
 
 // What a model's configs say of the pictures that it draws.

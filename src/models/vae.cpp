@@ -220,6 +220,8 @@ std::int64_t VaeDecoder::scale() const {
   return std::int64_t{1} << (parts_->options.channels.size() - 1);
 }
 
+const SiteRegistry& VaeDecoder::sites() const { return parts_->sites; }
+
 at::ScalarType VaeDecoder::dtype() const { return parts_->mid_attention.dtype(); }
 
 }  // namespace pcpp

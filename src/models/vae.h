@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "io/config_reader.h"
+#include "ops/site_registry.h"
 #include "ops/weight_scope.h"
 
 namespace pcpp {
@@ -31,6 +32,8 @@ class VaeDecoder {
   // Pixels a latent row: 2^(blocks - 1).
   std::int64_t scale() const;
   at::ScalarType dtype() const;
+  // Its convolutions, all at level 0: their images are at least as large as the latents.
+  const SiteRegistry& sites() const;
 
  private:
   struct Parts;

@@ -43,11 +43,18 @@ at::Tensor between_rows(const at::Tensor& input, const Neighbours& halo, std::in
   return padded;
 }
 
+// What a kernel reads that wants its input in one piece, and its vertical padding.
+std::pair<at::Tensor, std::int64_t> with_halo(const at::Tensor& input, const Neighbours& halo) {
+  if (halo.above.empty() && halo.below.empty()) return {input, 1};
+  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
+  return {between_rows(input, halo, 1, 1), 0};
+}
+
 }  // namespace
 
 Kernel3x3::Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out,
                      std::int64_t stride)
-    : bias_(weights.take("bias", {out})), stride_(stride) {
+    : bias_(weights.take("bias", {out})), in_(in), stride_(stride) {
   at::Tensor weight = weights.take("weight", {out, in, 3, 3});
   if (onednn_serves(weight)) {
     packed_ = std::make_unique<Packed>();
@@ -120,31 +127,63 @@ void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input,
   }
 }
 
+bool Kernel3x3::fits_winograd() const {
+  const at::Tensor& weight = packed_ ? packed_->dense : weight_;
+  return stride_ == 1 && weight.is_cpu() && weight.scalar_type() == at::kFloat;
+}
+
+void Kernel3x3::use_winograd(WinogradTile tile) {
+  give_back_freed_memory();
+  winograd_.emplace(packed_ ? packed_->dense : weight_, tile);
+  packed_.reset();
+  weight_.reset();
+}
+
+std::optional<WinogradTile> Kernel3x3::winograd_tile() const {
+  return winograd_ ? std::optional(winograd_->tile()) : std::nullopt;
+}
+
+at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo,
+                                 const at::Tensor& shift) const {
+  if (!winograd_) {
+    const auto [rows, vertical_padding] = with_halo(input, halo);
+    return (*this)(rows, vertical_padding, shift);
+  }
+  const WorkScope scope([&] { return work(input, 1); });
+  const at::Tensor output = at::empty(output_size(input, out(), stride_, 1), input.options(),
+                                      at::MemoryFormat::ChannelsLast);
+  const at::Tensor bias = shift.defined() ? shift.add(bias_) : bias_.unsqueeze(0);
+  (*winograd_)(input, halo, bias, {}, output);
+  return output;
+}
+
+void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const {
+  if (!winograd_) {
+    const auto [rows, vertical_padding] = with_halo(input, halo);
+    return add_to(sum, rows, vertical_padding);
+  }
+  const WorkScope scope([&] { return work(input, 1); });
+  (*winograd_)(input, halo, bias_.unsqueeze(0), sum, sum);
+}
+
 Conv3x3::Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int stride,
                  int level, SiteRegistry& sites)
-    : kernel_(weights, in, out, stride),
+    : kernel_(std::make_shared<Kernel3x3>(weights, in, out, stride)),
       // A band begins on an even row wherever there is a level below, so that the last of its rows
       // that a stride of 2 reads is its own.
-      site_(sites.add({weights.path(), SiteKind::halo, level, in, 1, stride == 1 ? 1 : 0})) {}
-
-std::pair<at::Tensor, std::int64_t> Conv3x3::with_halo(const at::Tensor& input,
-                                                       PatchContext& context) const {
-  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
-  const Neighbours halo = context.exchange_halo(site_, dense);
-  if (halo.above.empty() && halo.below.empty()) return {dense, 1};
-  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
-  return {between_rows(dense, halo, 1, 1), 0};
+      site_(sites.add({weights.path(), SiteKind::halo, level, in, 1, stride == 1 ? 1 : 0})) {
+  sites.add_convolution({kernel_, level});
 }
 
 at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context,
                                const at::Tensor& shift) const {
-  const auto [rows, vertical_padding] = with_halo(input, context);
-  return kernel_(rows, vertical_padding, shift);
+  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
+  return (*kernel_)(dense, context.exchange_halo(site_, dense), shift);
 }
 
 void Conv3x3::add_to(at::Tensor& sum, const at::Tensor& input, PatchContext& context) const {
-  const auto [rows, vertical_padding] = with_halo(input, context);
-  kernel_.add_to(sum, rows, vertical_padding);
+  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
+  kernel_->add_to(sum, dense, context.exchange_halo(site_, dense));
 }
 
 ConvIn::ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out)

@@ -9,19 +9,22 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "ops/patch_context.h"
 #include "ops/site_registry.h"
 #include "ops/weight_scope.h"
+#include "ops/winograd.h"
 #include "ops/work.h"
 
 namespace pcpp {
 
 // The weights of a 3x3 convolution, kept in the layout that the library computes with, so that no
 // call rearranges them. The layout depends on the size of the input: a size that needs another one
-// than those before adds a copy. Thread-safe; a call's result depends on its input alone.
+// than those before adds a copy. Or transformed, for Winograd's algorithm: then for every size.
+// Calls are thread-safe, and their results depend on their input alone.
 class Kernel3x3 {
  public:
   // Takes `weight` [out, in, 3, 3] and `bias` [out].
@@ -34,6 +37,19 @@ class Kernel3x3 {
                         const at::Tensor& shift = {}) const;
   // Adds the convolution to `sum`, channels-last, which nothing else may look into.
   void add_to(at::Tensor& sum, const at::Tensor& input, std::int64_t vertical_padding) const;
+
+  std::int64_t in() const { return in_; }
+  std::int64_t out() const { return bias_.size(0); }
+  // Whether it can compute by Winograd's algorithm: with stride 1, in float32, on a CPU.
+  bool fits_winograd() const;
+  // Makes it do so. Once, before all calls, which then must be those that follow.
+  void use_winograd(WinogradTile tile);
+  // Of its tiles; none without.
+  std::optional<WinogradTile> winograd_tile() const;
+  // The same as above, between the rows of `halo` where it lies, zeros in place of a missing one.
+  at::Tensor operator()(const at::Tensor& input, const Neighbours& halo,
+                        const at::Tensor& shift) const;
+  void add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const;
 
  private:
   using InputSize = std::array<std::int64_t, 4>;  // batch, rows, columns, vertical padding
@@ -52,17 +68,19 @@ class Kernel3x3 {
   at::Tensor packed_weight(const at::Tensor& input, std::int64_t vertical_padding) const;
 
   at::Tensor bias_;
+  std::int64_t in_;
   std::int64_t stride_;
   at::Tensor weight_;               // where oneDNN cannot serve
   std::unique_ptr<Packed> packed_;  // where it can
+  std::optional<WinogradConvolution> winograd_;
 };
 
 // A 3x3 convolution with padding 1 and stride 1 or 2, reading halo rows of the neighbouring bands
 // where there are any and zeros at the image's edge. Any number of ranks may use it at once.
 class Conv3x3 {
  public:
-  // Takes `weight` [out, in, 3, 3] and `bias` [out]; registers its halo site at `level`, the level
-  // of its input.
+  // Takes `weight` [out, in, 3, 3] and `bias` [out]; registers its kernel, and its halo site at
+  // `level`, the level of its input.
   Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int stride, int level,
           SiteRegistry& sites);
 
@@ -74,11 +92,7 @@ class Conv3x3 {
   void add_to(at::Tensor& sum, const at::Tensor& input, PatchContext& context) const;
 
  private:
-  // What the kernel reads, and its vertical padding.
-  std::pair<at::Tensor, std::int64_t> with_halo(const at::Tensor& input,
-                                                PatchContext& context) const;
-
-  Kernel3x3 kernel_;
+  std::shared_ptr<Kernel3x3> kernel_;
   SiteId site_;
 };
 

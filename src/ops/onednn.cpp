@@ -33,15 +33,13 @@ OptionalTensor optional(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
-// Aligned allocations do not fit the holes that equal ones left: to pack one weight after the other
-// would take the memory of all of them twice.
+}  // namespace
+
 void give_back_freed_memory() {
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif
 }
-
-}  // namespace
 
 bool onednn_serves(const at::Tensor& weight) {
   c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();

@@ -2,12 +2,21 @@
 #ifndef PCPP_OPS_SITE_REGISTRY_H_
 #define PCPP_OPS_SITE_REGISTRY_H_
 
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "cache/exchange_plan.h"
 
 namespace pcpp {
+
+class Kernel3x3;
+
+// A convolution and the level of its input.
+struct PlacedConvolution {
+  std::shared_ptr<Kernel3x3> kernel;
+  int level = 0;
+};
 
 // Operators must be built in the order in which they run: a site's id is its place in that order.
 class SiteRegistry {
@@ -18,13 +27,19 @@ class SiteRegistry {
   }
   // A place in PatchContext for the keys and values of one cross-attention.
   int add_text_slot() { return text_slots_++; }
+  void add_convolution(PlacedConvolution convolution) {
+    convolutions_.push_back(std::move(convolution));
+  }
 
   const std::vector<Site>& sites() const { return sites_; }
   int text_slots() const { return text_slots_; }
+  // What may yet change how they compute, until the first of them is called.
+  const std::vector<PlacedConvolution>& convolutions() const { return convolutions_; }
 
  private:
   std::vector<Site> sites_;
   int text_slots_ = 0;
+  std::vector<PlacedConvolution> convolutions_;
 };
 
 }  // namespace pcpp

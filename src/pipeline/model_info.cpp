@@ -30,6 +30,10 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   return info;
 }
 
+ImageShape usual_images(const ModelInfo& model) {
+  return {2, model.default_height / model.scale, model.default_width / model.scale};
+}
+
 int ModelInfo::max_patches(int height) const {
   if (height <= 0 || height % scale != 0) return 0;
   const int rows = height / scale;

@@ -4,12 +4,18 @@
 
 #include "io/checkpoint.h"
 #include "models/unet_config.h"
+#include "ops/convolution_choice.h"
 #include "pcpp/pipeline.h"
 
 namespace pcpp {
 
 // Throws CheckpointError where the U-Net is not one of a text-to-image model.
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet);
+
+// Both branches of a picture of the model's own size. Its convolutions are chosen for these,
+// whatever is drawn: so no picture depends on how many ranks draw it or on what was drawn before,
+// and weights are laid out once.
+ImageShape usual_images(const ModelInfo& model);
 
 }  // namespace pcpp
 

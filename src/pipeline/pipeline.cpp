@@ -21,6 +21,7 @@
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "models/vae.h"
+#include "ops/convolution_choice.h"
 #include "parallel/link_courier.h"
 #include "parallel/rank_group.h"
 #include "pipeline/conditions.h"
@@ -87,11 +88,16 @@ class Pipeline::Parts {
         checkpoint_(Checkpoint::open(folder, options.variant)),
         unet_(load_unet()),
         model_(model_info(checkpoint_, unet_.config())),
-        profile_(options.profile) {
+        profile_(options.profile),
+        extra_weight_bytes_(options.extra_weight_bytes) {
     check<ConfigError>(!profile_ || profile_->dtype == options.dtype,
                        "the profile {} is for networks of another dtype than this pipeline's: "
                        "measure one, or load the model with its dtype",
                        profile_ ? profile_->name : "");
+    check<ConfigError>(extra_weight_bytes_ >= 0,
+                       "{} bytes of extra weights were allowed: allow 0 or more",
+                       extra_weight_bytes_);
+    choose_convolutions_of(unet_.sites());
   }
 
   GenerationResult generate(const GenerationRequest& request);
@@ -106,6 +112,10 @@ class Pipeline::Parts {
     UNet unet(read_unet_config(component.config()), WeightScope(component.weights(), dtype_));
     log().info("loaded {} in {:.1f} s", component.folder().string(), seconds_since(begin));
     return unet;
+  }
+
+  void choose_convolutions_of(const SiteRegistry& sites) {
+    extra_weight_bytes_ -= choose_convolutions(sites, usual_images(model_), extra_weight_bytes_);
   }
 
   std::unique_ptr<Scheduler> load_scheduler(const GenerationRequest& request) const {
@@ -138,6 +148,7 @@ class Pipeline::Parts {
   std::optional<TextEncoders> text_;
   std::optional<VaeDecoder> vae_;
   std::optional<DeviceProfile> profile_;
+  std::int64_t extra_weight_bytes_;  // not yet taken
   // By rows, columns, images and branches.
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
@@ -176,6 +187,7 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
     check<CheckpointError>(vae_->latent_channels() == model_.latent_channels,
                            "the VAE decodes {} channels, the U-Net makes {}",
                            vae_->latent_channels(), model_.latent_channels);
+    choose_convolutions_of(vae_->sites());
   }
 }
 

@@ -61,6 +61,8 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
     const World world(request.devices, threads);
     const WorkShape shape = shape_of(sizes_of(request, model.info));
     const UNet unet(model.unet, WeightScope::constants(scalar_type_of(dtype)));
+    choose_convolutions(unet.sites(), usual_images(model.info),
+                        PipelineOptions().extra_weight_bytes);
     return measured_profile(unet, shape, dtype, world.ranks(), world.threads_per_rank());
   });
 }

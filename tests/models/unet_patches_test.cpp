@@ -5,10 +5,14 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "models/tiny_models.h"
 #include "models/unet.h"
+#include "ops/conv2d.h"
 #include "support/run_patches.h"
 #include "support/tensors.h"
 
@@ -68,8 +72,17 @@ struct Split {
   std::vector<int> bands = {};  // units of each; empty: as equal as possible
 };
 
-class SplitUNet : public ::testing::TestWithParam<std::tuple<std::string, Split>> {
+using Way = std::optional<WinogradTile>;  // of its convolutions
+
+class SplitUNet : public ::testing::TestWithParam<std::tuple<std::string, Split, Way>> {
  protected:
+  SplitUNet() {
+    const auto& way = std::get<2>(GetParam());
+    for (const PlacedConvolution& placed : unet_.sites().convolutions()) {
+      if (way && placed.kernel->fits_winograd()) placed.kernel->use_winograd(*way);
+    }
+  }
+
   const Split& split() const { return std::get<1>(GetParam()); }
   Inputs inputs(std::uint64_t seed) const {
     return make_inputs(unet_, split().units * unet_.row_unit() - split().missing_rows, 7, seed);
@@ -133,19 +146,36 @@ TEST_P(SplitUNet, ReachNoneEqualsIndependentRuns) {
   EXPECT_LE(relative_error(steps[0], at::cat(alone_bands, 2)), kRounding);
 }
 
+TEST_P(SplitUNet, ConvolutionsDifferByRounding) {
+  const Inputs drawn = inputs(1);
+  const at::Tensor direct = run_whole(tiny_unet(std::get<0>(GetParam())), drawn);
+  EXPECT_LE(relative_error(run_whole(unet_, drawn), direct), kRounding);
+}
+
+std::string name_of(const ::testing::TestParamInfo<SplitUNet::ParamType>& tested) {
+  const auto& [family, split, way] = tested.param;
+  return family + "_" + std::to_string(split.patches) + "_of_" + std::to_string(split.units) +
+         "_units_less_" + std::to_string(split.missing_rows) +
+         (split.bands.empty() ? "" : "_uneven") +
+         (way ? *way == WinogradTile::two ? "_tiles_of_two" : "_tiles_of_four" : "");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, SplitUNet,
     ::testing::Combine(::testing::Values("sd15", "sd21", "sdxl"),
                        ::testing::Values(Split{1, 2, 1}, Split{2, 2, 0}, Split{2, 3, 1},
                                          Split{3, 4, 3}, Split{4, 6, 2}, Split{5, 5, 1},
                                          Split{7, 8, 0}, Split{3, 6, 1, {1, 3, 2}},
-                                         Split{2, 4, 0, {3, 1}})),
-    [](const auto& tested) {
-      const Split& split = std::get<1>(tested.param);
-      return std::get<0>(tested.param) + "_" + std::to_string(split.patches) + "_of_" +
-             std::to_string(split.units) + "_units_less_" + std::to_string(split.missing_rows) +
-             (split.bands.empty() ? "" : "_uneven");
-    });
+                                         Split{2, 4, 0, {3, 1}}),
+                       ::testing::Values(std::nullopt)),
+    name_of);
+
+INSTANTIATE_TEST_SUITE_P(
+    Winograd, SplitUNet,
+    ::testing::Combine(::testing::Values("sd15", "sdxl"),
+                       ::testing::Values(Split{2, 3, 1}, Split{5, 5, 1}, Split{3, 6, 1, {1, 3, 2}}),
+                       ::testing::Values(WinogradTile::two, WinogradTile::four)),
+    name_of);
 
 class UNetMethods : public ::testing::TestWithParam<std::string> {};
 

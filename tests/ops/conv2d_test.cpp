@@ -9,6 +9,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -46,14 +47,27 @@ at::Tensor reference(const RandomWeights& weights, const at::Tensor& input, int 
                     {stride, stride});
 }
 
-// latent rows, patches, stride, level of the input.
-using SplitParam = std::tuple<std::int64_t, int, int, int>;
+using Way = std::optional<WinogradTile>;
+
+// Twice what was seen; see ops/winograd.h.
+double rounding_of(Way way) { return way == WinogradTile::four ? 5e-6 : kRounding; }
+
+void use(Way way, const SiteRegistry& sites) {
+  for (const PlacedConvolution& placed : sites.convolutions()) {
+    ASSERT_TRUE(placed.kernel->fits_winograd() || !way);
+    if (way) placed.kernel->use_winograd(*way);
+  }
+}
+
+// latent rows, patches, stride, level of the input, way to compute.
+using SplitParam = std::tuple<std::int64_t, int, int, int, Way>;
 
 class SplitConv : public testing::TestWithParam<SplitParam> {
  protected:
   SplitConv()
       : weights_(conv_weights()),
         conv_(weights_.scope(), kIn, kOut, std::get<2>(GetParam()), level(), sites_) {
+    use(std::get<4>(GetParam()), sites_);
     setup_.patches = std::get<1>(GetParam());
     setup_.row_unit = 4;
     setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2, sizeof(float)};
@@ -62,6 +76,7 @@ class SplitConv : public testing::TestWithParam<SplitParam> {
   }
 
   static int level() { return std::get<3>(GetParam()); }
+  static double rounding() { return rounding_of(std::get<4>(GetParam())); }
   at::Tensor image(std::uint64_t seed) const {
     return random_tensor(seed, {2, kIn, rows_at_level(setup_.shape.latent_rows, level()),
                                 rows_at_level(kColumns, level())});
@@ -85,7 +100,7 @@ TEST_P(SplitConv, SynchronousStepsEqualTheWholeConvolution) {
   const int stride = std::get<2>(GetParam());
   for (std::size_t step = 0; step < 2; ++step) {
     EXPECT_LT(relative_error(results[step], reference(weights_, images[step], stride, 1, 1)),
-              kRounding);
+              rounding());
   }
 }
 
@@ -113,7 +128,7 @@ TEST_P(SplitConv, SteadyReadsTheRowsOfTheStepBefore) {
         reference(weights_, at::cat(parts, 2), stride, band.begin > 0 ? 0 : 1, below ? 0 : 1);
     expected.push_back(rows.narrow(2, 0, (band.size() + stride - 1) / stride));
   }
-  EXPECT_LT(relative_error(result, at::cat(expected, 2)), kRounding);
+  EXPECT_LT(relative_error(result, at::cat(expected, 2)), rounding());
 }
 
 TEST_P(SplitConv, ReachNoneConvolvesEveryBandByItself) {
@@ -128,7 +143,7 @@ TEST_P(SplitConv, ReachNoneConvolvesEveryBandByItself) {
                                  std::get<2>(GetParam()), 1, 1));
   }
   for (const at::Tensor& result : results) {
-    EXPECT_LT(relative_error(result, at::cat(expected, 2)), kRounding);
+    EXPECT_LT(relative_error(result, at::cat(expected, 2)), rounding());
   }
 }
 
@@ -136,7 +151,11 @@ TEST_P(SplitConv, ReachNoneConvolvesEveryBandByItself) {
 INSTANTIATE_TEST_SUITE_P(Heights, SplitConv,
                          testing::Combine(testing::Values(28, 32, 30, 25),
                                           testing::Values(1, 2, 3, 4, 5, 7), testing::Values(1, 2),
-                                          testing::Values(0, 1)));
+                                          testing::Values(0, 1), testing::Values(std::nullopt)));
+INSTANTIATE_TEST_SUITE_P(Winograd, SplitConv,
+                         testing::Combine(testing::Values(32, 30, 25), testing::Values(1, 2, 5, 7),
+                                          testing::Values(1), testing::Values(0, 1),
+                                          testing::Values(WinogradTile::two, WinogradTile::four)));
 
 class WholeConv : public testing::TestWithParam<std::tuple<int, std::int64_t, std::int64_t>> {};
 
@@ -159,18 +178,25 @@ INSTANTIATE_TEST_SUITE_P(Sizes, WholeConv,
                          testing::Combine(testing::Values(1, 2), testing::Values(1, 2, 7, 16),
                                           testing::Values(1, 5, 16)));
 
-// What is added to the convolution, by oneDNN where it serves and without it.
-class ConvSums : public testing::TestWithParam<std::tuple<bool, at::ScalarType, int>> {
+enum class Arithmetic { libtorch, onednn, winograd };
+
+// What is added to the convolution.
+class ConvSums : public testing::TestWithParam<std::tuple<Arithmetic, at::ScalarType, int>> {
  protected:
-  ConvSums() { at::globalContext().setUserEnabledMkldnn(std::get<0>(GetParam())); }
+  ConvSums() {
+    at::globalContext().setUserEnabledMkldnn(std::get<0>(GetParam()) == Arithmetic::onednn);
+  }
   ~ConvSums() override { at::globalContext().setUserEnabledMkldnn(true); }
 
   void check(std::int64_t shifts) const {
-    const auto& [onednn, dtype, patches] = GetParam();
-    const double bound = dtype == at::kFloat ? kRounding : kBfloat16Rounding;
+    const auto& [arithmetic, dtype, patches] = GetParam();
+    const Way way =
+        arithmetic == Arithmetic::winograd ? std::optional(WinogradTile::four) : std::nullopt;
+    const double bound = dtype == at::kFloat ? rounding_of(way) : kBfloat16Rounding;
     const RandomWeights weights = conv_weights();
     SiteRegistry sites;
     const Conv3x3 conv(weights.scope(dtype), kIn, kOut, 1, 0, sites);
+    use(way, sites);
     const at::Tensor image = random_tensor(5, {2, kIn, 12, kColumns});
     const at::Tensor base = random_tensor(6, {2, kOut, 12, kColumns});
     const at::Tensor shift = random_tensor(7, {shifts, kOut});
@@ -200,9 +226,12 @@ TEST_P(ConvSums, AreThoseOfTheConvolutionAndWhatIsAdded) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ConvSums,
-                         testing::Combine(testing::Bool(),
+                         testing::Combine(testing::Values(Arithmetic::libtorch, Arithmetic::onednn),
                                           testing::Values(at::kFloat, at::kBFloat16),
                                           testing::Values(1, 3)));
+INSTANTIATE_TEST_SUITE_P(Winograd, ConvSums,
+                         testing::Combine(testing::Values(Arithmetic::winograd),
+                                          testing::Values(at::kFloat), testing::Values(1, 3)));
 
 TEST(Conv3x3, Bfloat16IsWithinItsRounding) {
   const RandomWeights weights = conv_weights();

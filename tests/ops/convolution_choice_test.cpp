@@ -1,0 +1,80 @@
+#include "ops/convolution_choice.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+#include "ops/conv2d.h"
+#include "support/random_weights.h"
+#include "support/tensors.h"
+
+namespace pcpp {
+namespace {
+
+constexpr std::int64_t kChannels = 64;
+constexpr std::int64_t kPlainBytes = 9 * 4 * kChannels * kChannels;
+constexpr std::int64_t kTwoBytes = kPlainBytes * 16 / 9 - kPlainBytes;   // more, with tiles of two
+constexpr std::int64_t kFourBytes = kPlainBytes * 36 / 9 - kPlainBytes;  // and of four
+constexpr std::int64_t kAnyBytes = std::int64_t{1} << 40;
+
+// Convolutions in a row, each with the level of its input.
+struct Convolutions {
+  void add(int level, std::int64_t in = kChannels, std::int64_t out = kChannels, int stride = 1,
+           at::ScalarType dtype = at::kFloat) {
+    RandomWeights weights(1);
+    weights.add("weight", {out, in, 3, 3});
+    weights.add("bias", {out});
+    convolutions.emplace_back(weights.scope(dtype), in, out, stride, level, sites);
+  }
+  std::vector<std::optional<WinogradTile>> tiles() const {
+    std::vector<std::optional<WinogradTile>> result;
+    for (const PlacedConvolution& placed : sites.convolutions()) {
+      result.push_back(placed.kernel->winograd_tile());
+    }
+    return result;
+  }
+
+  SiteRegistry sites;
+  std::vector<Conv3x3> convolutions;
+};
+
+constexpr std::optional<WinogradTile> kDirect;
+constexpr std::optional kTwo = WinogradTile::two;
+constexpr std::optional kFour = WinogradTile::four;
+using Tiles = std::vector<std::optional<WinogradTile>>;
+
+TEST(ConvolutionChoice, TakesLargeTilesForLargeImages) {
+  Convolutions network;
+  for (const int level : {0, 3, 6}) network.add(level);  // 64, 8 and 1 rows
+  EXPECT_EQ(choose_convolutions(network.sites, {2, 64, 64}, kAnyBytes), kFourBytes + kTwoBytes);
+  EXPECT_EQ(network.tiles(), (Tiles{kFour, kTwo, kDirect}));
+}
+
+TEST(ConvolutionChoice, LeavesWhatDoesNotFit) {
+  Convolutions network;
+  network.add(0, kChannels, kChannels, 2);
+  network.add(0, kChannels, kChannels, 1, at::kBFloat16);
+  network.add(0, 4, kChannels);
+  network.add(0, kChannels, 4);
+  EXPECT_EQ(choose_convolutions(network.sites, {2, 64, 64}, kAnyBytes), 0);
+  EXPECT_EQ(network.tiles(), Tiles(4, kDirect));
+}
+
+TEST(ConvolutionChoice, TakesWhatGainsTheMostWithinTheLimit) {
+  const auto chosen = [](std::int64_t most_bytes, std::int64_t expected_bytes) {
+    Convolutions network;
+    for (const int level : {2, 0, 1}) network.add(level);
+    EXPECT_EQ(choose_convolutions(network.sites, {2, 64, 64}, most_bytes), expected_bytes);
+    return network.tiles();
+  };
+  EXPECT_EQ(chosen(0, 0), (Tiles{kDirect, kDirect, kDirect}));
+  EXPECT_EQ(chosen(kTwoBytes - 1, 0), (Tiles{kDirect, kDirect, kDirect}));
+  EXPECT_EQ(chosen(kTwoBytes, kTwoBytes), (Tiles{kDirect, kTwo, kDirect}));
+  EXPECT_EQ(chosen(2 * kTwoBytes, 2 * kTwoBytes), (Tiles{kDirect, kTwo, kTwo}));
+  EXPECT_EQ(chosen(kFourBytes, 3 * kTwoBytes), (Tiles{kTwo, kTwo, kTwo}));
+  EXPECT_EQ(chosen(kFourBytes + kTwoBytes, kFourBytes + kTwoBytes), (Tiles{kDirect, kFour, kTwo}));
+}
+
+}  // namespace
+}  // namespace pcpp
