@@ -195,7 +195,6 @@ class Winograd : public testing::TestWithParam<std::tuple<VectorLevel, WinogradT
         }
       }
     }
-    printf("ERR %d %g\n", (int)std::get<1>(GetParam()), std::sqrt(error / size));
     return std::sqrt(error / size);
   }
 };
