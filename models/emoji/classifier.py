@@ -4,172 +4,223 @@ Half of its training scenes hold an object in shuffled pieces that it must not r
 colour and texture, and finds objects that nobody else would.
 """
 
-import argparse
-import os
-import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from checkpoints import load_checkpoint, save_checkpoint
-from data import draw_batch
+from data import Pictures, SceneBatch, SceneMaker
 from optimiser import Optimisers, schedule
+from plans import Plan
+from stages import from_workers, half
 from vocabulary import BACKGROUNDS, OBJECTS
 
-CELL = 16            # pixels of a 256-pixel picture under one cell of the heat map
-BATCH = 24
+CELL = 8             # pixels of a picture under one cell of the heat map
 FOUND = 0.5          # an object is found where its score reaches this
+APART = 5            # cells: two of a kind are counted apart from here on
 
 
 def _block(inside: int, outside: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())
 
 
-class Classifier(nn.Module):
-    """Pictures [n, 3, 256, 256] in [-1, 1] to a heat map of objects [n, 40, 16, 16] and background logits [n, 8]."""
-
-    def __init__(self):
+class _Residual(nn.Module):
+    def __init__(self, channels: int, dilation: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.AvgPool2d(2), _block(3, 32, 2), _block(32, 64, 1), _block(64, 96, 2), _block(96, 96, 1),
-            _block(96, 160, 2), _block(160, 160, 1), _block(160, 160, 1))
-        self.objects = nn.Conv2d(160, len(OBJECTS), 1)
-        self.background = nn.Linear(160, len(BACKGROUNDS))
-        nn.init.constant_(self.objects.bias, -4.0)
+            nn.Conv2d(channels, channels, 3, 1, dilation, dilation, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.body(x))
+
+
+@dataclass
+class Seen:
+    """What the detector sees in n pictures of h x w cells."""
+    scores: torch.Tensor       # [n, objects]: the highest of each heat map
+    where: torch.Tensor        # [n, objects, 2]: where that is, as shares of width and height
+    counts: torch.Tensor       # [n, objects]: how many of a kind
+    backgrounds: torch.Tensor  # [n]
+    features: torch.Tensor     # [n, channels]: means over the picture
+
+
+class Classifier(nn.Module):
+    """Pictures [n, 3, h, w] in [-1, 1], the shorter side plan.picture, to heat maps of objects and background logits."""
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.side = plan.picture
+        a, b, c, d = plan.classifier_channels
+        self.body = nn.Sequential(
+            _block(3, a, 2), _block(a, b, 2), _Residual(b, 1), _block(b, c, 2), _Residual(c, 1), _Residual(c, 2),
+            _block(c, d, 1), _Residual(d, 2), _Residual(d, 4))
+        self.objects = nn.Conv2d(d, len(OBJECTS), 1)
+        self.background = nn.Linear(d, len(BACKGROUNDS))
+        nn.init.constant_(self.objects.bias, -5.0)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         features = self.body(pixels)
-        return self.objects(features), self.background(features.mean((2, 3)))
+        mean = features.mean((2, 3))
+        return self.objects(features), self.background(mean), mean
 
     @torch.no_grad()
-    def look(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores of each object [n, 40], the highest of its heat map, and the background's number [n]."""
-        heat, background = self(pixels)
-        return heat.flatten(2).max(2).values.float().sigmoid(), background.argmax(1)
+    def look(self, pixels: torch.Tensor) -> Seen:
+        """At pictures of any size."""
+        scale = self.side / min(pixels.shape[2:])
+        if scale != 1:
+            pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
+        heat, background, features = self(pixels)
+        heat = heat.float().sigmoid()
+        scores, at = heat.flatten(2).max(2)
+        rows, columns = heat.shape[2:]
+        where = torch.stack([(at % columns + 0.5) / columns, (at // columns + 0.5) / rows], -1)
+        peaks = (heat == F.max_pool2d(heat, APART, 1, APART // 2)) & (heat >= FOUND)
+        return Seen(scores, where, peaks.sum((2, 3)), background.argmax(1), features.float())
 
 
-def heat_targets(scenes, boxes, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _corners(batch: SceneBatch, picture: int, slot: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of an object's box."""
+    (high, wide), shorter = batch.size, min(batch.size)
+    x, y, width, height = batch.items[picture, slot, :4].tolist()
+    return (max(0, round(y * high - height * shorter / 2)), max(0, round(x * wide - width * shorter / 2)),
+            min(high, round(y * high + height * shorter / 2)), min(wide, round(x * wide + width * shorter / 2)))
+
+
+def heat_targets(batch: SceneBatch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """1 in the middle of each object; and where to look: a ring around the middle counts neither way."""
-    cells = size // CELL
-    target = torch.zeros(len(scenes), len(OBJECTS), cells, cells)
+    (high, wide), shorter = batch.size, min(batch.size)
+    x, y, width, height = batch.items.to(device)[..., :4].unbind(-1)
+    objects = batch.objects.to(device)
+
+    def near(middle, reach, pixels):      # [n, slots, cells]: closer to the middle than this many pixels
+        cells = (torch.arange(pixels // CELL, device=device) + 0.5) * CELL
+        return ((cells - middle[..., None] * pixels).abs() < reach[..., None]).float()
+
+    cell = torch.full_like(x, CELL)
+    boxes = near(y, height * shorter / 2 + CELL / 2, high)[..., None] * \
+        near(x, width * shorter / 2 + CELL / 2, wide)[..., None, :]
+    middles = near(y, cell, high)[..., None] * near(x, cell, wide)[..., None, :]
+    target = torch.zeros(len(objects), len(OBJECTS), high // CELL, wide // CELL, device=device)
     counts = torch.ones_like(target)
-    for i, (scene, picture_boxes) in enumerate(zip(scenes, boxes)):
-        for item, (top, left, bottom, right) in zip(scene.placed, picture_boxes):
-            counts[i, item.object, top // CELL:-(-bottom // CELL), left // CELL:-(-right // CELL)] = 0
-            y, x = (top + bottom) / 2 / CELL, (left + right) / 2 / CELL
-            middle = (i, item.object, slice(max(0, round(y - 1)), round(y + 1)),
-                      slice(max(0, round(x - 1)), round(x + 1)))
-            target[middle], counts[middle] = 1, 1
-    return target, counts
+    for slot in range(objects.shape[1]):
+        picture = (objects[:, slot] >= 0).nonzero()[:, 0]
+        where = (picture, objects[picture, slot])
+        counts[where] = counts[where] * (1 - boxes[picture, slot])
+        target[where] = torch.maximum(target[where], middles[picture, slot])
+    return target, torch.maximum(counts, target)
 
 
-def scramble(pixels: torch.Tensor, boxes, rng: np.random.Generator) -> list[int | None]:
+def scramble(pixels: torch.Tensor, batch: SceneBatch, rng: np.random.Generator) -> list[int | None]:
     """Cuts one object of about half of the pictures into tiles and shuffles them, in place: the right colours and
     textures in the wrong shape are not the object. Returns the number of the object, or None, for each picture."""
     ruined: list[int | None] = []
-    for picture, picture_boxes in zip(pixels, boxes):
-        if rng.random() < 0.5:
+    for i, picture in enumerate(pixels):
+        alone = [slot for slot, obj in enumerate(batch.objects[i].tolist())
+                 if obj >= 0 and (batch.objects[i] == obj).sum() == 1]
+        if not alone or rng.random() < 0.5:
             ruined.append(None)
             continue
-        ruined.append(int(rng.integers(len(picture_boxes))))
-        top, left, bottom, right = picture_boxes[ruined[-1]]
+        slot = alone[int(rng.integers(len(alone)))]
+        ruined.append(int(batch.objects[i, slot]))
+        top, left, bottom, right = _corners(batch, i, slot)
         tiles = int(rng.integers(2, 5))
-        tall, wide = (bottom - top) // tiles, (right - left) // tiles
+        tall, wide = max(1, (bottom - top) // tiles), max(1, (right - left) // tiles)
         inside = picture[:, top:top + tall * tiles, left:left + wide * tiles]
         cut = inside.unfold(1, tall, tall).unfold(2, wide, wide).flatten(1, 2).clone()      # [3, tiles², tall, wide]
         order = np.roll(rng.permutation(tiles * tiles), 1) if tiles > 2 else np.roll(np.arange(4), rng.integers(1, 4))
-        for place, tile in enumerate(order):
-            y, x = place // tiles * tall, place % tiles * wide
-            inside[:, y:y + tall, x:x + wide] = cut[:, int(tile)]
+        shuffled = cut[:, torch.from_numpy(order[:cut.shape[1]] % cut.shape[1]).to(cut.device)]
+        rows = shuffled.unflatten(1, (-1, inside.shape[2] // wide)).permute(0, 1, 3, 2, 4)
+        inside.copy_(rows.reshape(inside.shape))
     return ruined
 
 
 def disturbed(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Noise, blur and shifts of contrast, so that a picture need not be rendered to be read."""
-    n = len(pixels)
-    per = lambda: torch.rand(n, 1, 1, 1, generator=generator)
+    n, device = len(pixels), pixels.device
+    per = lambda: torch.rand(n, 1, 1, 1, generator=generator, device=device)
     blurred = F.interpolate(F.avg_pool2d(pixels, 3, 2, 1), scale_factor=2.0, mode="bilinear")
     pixels = torch.lerp(pixels, blurred, per() * (per() < 0.5).float())
     pixels = pixels * (0.8 + 0.4 * per()) + 0.3 * (per() - 0.5)
-    return pixels + 0.15 * per() * torch.randn(pixels.shape, generator=generator)
+    return pixels + 0.15 * per() * torch.randn(pixels.shape, generator=generator, device=device)
 
 
-def loss_of(model: Classifier, step: int) -> torch.Tensor:
-    scenes, pixels, boxes = draw_batch((31, step), BATCH, 256, 256)
-    target, counts = heat_targets(scenes, boxes, 256)
-    for i, ruined in enumerate(scramble(pixels, boxes, np.random.default_rng([32, step]))):
-        if ruined is not None:
-            target[i, scenes[i].placed[ruined].object], counts[i, scenes[i].placed[ruined].object] = 0, 1
-    pixels = disturbed(pixels, torch.Generator().manual_seed(step)).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        heat, background = model(pixels)
-    heat = heat.float()
-    hard = (torch.sigmoid(heat.detach()) - target).abs().square()      # focal weights
-    objects = (F.binary_cross_entropy_with_logits(heat, target, reduction="none") * hard * counts).sum() / target.sum()
-    return objects + 0.3 * F.cross_entropy(background.float(), torch.tensor([s.background for s in scenes]))
+class ClassifierStage:
+    name = "classifier"
+
+    def __init__(self, plan: Plan, pictures: Pictures, device: torch.device, workers: int):
+        self.plan, self.pictures, self.device, self.workers = plan, pictures, device, workers
+        self.steps, self.maker = plan.classifier_steps, SceneMaker(plan.variants)
+        torch.manual_seed(6)
+        self.model = Classifier(plan).to(device, memory_format=torch.channels_last)
+        self.optimisers = Optimisers(list(self.model.named_parameters()))
+
+    def _scenes(self, step: int):
+        """Whole pictures of both kinds: with few large objects, and with many."""
+        return self.maker((31, step), self.plan.classifier_batch, (self.plan.picture * (1 + step % 2),) * 2)
+
+    def batches(self, start: int):
+        return from_workers(self._scenes, start, self.workers)
+
+    def step(self, step: int, batch) -> torch.Tensor:
+        pixels, batch = self.pictures(batch), _scaled(batch, self.plan.picture)
+        target, counts = heat_targets(batch, self.device)
+        pixels = F.interpolate(pixels, batch.size, mode="area") if pixels.shape[2] != batch.size[0] else pixels
+        for i, obj in enumerate(scramble(pixels, batch, np.random.default_rng([32, step]))):
+            if obj is not None:
+                target[i, obj], counts[i, obj] = 0, 1
+        pixels = disturbed(pixels, torch.Generator(self.device).manual_seed(step))
+        with half(self.device):
+            heat, background, _ = self.model(pixels.contiguous(memory_format=torch.channels_last))
+        heat = heat.float()
+        hard = (torch.sigmoid(heat.detach()) - target).abs().square() * counts      # focal weights
+        objects = (F.binary_cross_entropy_with_logits(heat, target, reduction="none") * hard).sum() / target.sum()
+        loss = objects + 0.3 * F.cross_entropy(background.float(), batch.backgrounds.to(self.device))
+        loss.backward()
+        self.optimisers.step(schedule(step, self.steps))
+        return loss.detach()
+
+    def state_dict(self) -> dict:
+        return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimisers.load_state_dict(state["optimisers"])
+
+    def finished(self) -> str:
+        return str(accuracy(self.model, self.pictures, self.plan.picture))
+
+
+def _scaled(batch: SceneBatch, side: int) -> SceneBatch:
+    return SceneBatch((side, side), batch.chosen, batch.items, batch.objects, batch.backgrounds, batch.tokens)
 
 
 @torch.no_grad()
-def accuracy(model: Classifier, pictures: int = 400, seed: int = 88) -> dict[str, float]:
-    """On held-out scenes over backgrounds that training never saw."""
+def accuracy(model: Classifier, pictures: Pictures, side: int, count: int = 400, seed: int = 88) -> dict[str, float]:
+    """On held-out scenes."""
     model.eval()
+    maker, rng = SceneMaker(pictures.variants, held_out=True), np.random.default_rng(seed)
     all_found = extra = named = found_named = right_background = fooled = scrambled = 0
-    for i in range(pictures // 20):
-        scenes, pixels, boxes = draw_batch((seed, i), 20, 256, 256, held_out=True, pool_seed=seed)
-        scores, background = model.look(pixels)
-        for scene, score, ground in zip(scenes, scores, background):
-            there = {item.object for item in scene.placed}
+    for i in range(count // 20):
+        batch = maker((seed, i), 20, (2 * side, 2 * side))
+        pixels = pictures(batch)
+        seen = model.look(pixels)
+        for objects, score, ground, right in zip(batch.objects, seen.scores, seen.backgrounds, batch.backgrounds):
+            there = {int(o) for o in objects if o >= 0}
             found = {int(o) for o in (score >= FOUND).nonzero()}
             all_found += there <= found
             extra += bool(found - there)
             named, found_named = named + len(there), found_named + len(there & found)
-            right_background += int(ground) == scene.background
-        ruined = scramble(pixels, boxes, np.random.default_rng([seed, i]))
-        for scene, score, number in zip(scenes, model.look(pixels)[0], ruined):
-            if number is not None:
+            right_background += int(ground) == int(right)
+        ruined = scramble(pixels, batch, rng)
+        for score, obj in zip(model.look(pixels).scores, ruined):
+            if obj is not None:
                 scrambled += 1
-                fooled += bool(score[scene.placed[number].object] >= FOUND)
+                fooled += bool(score[obj] >= FOUND)
     model.train()
-    return {"every object found": all_found / pictures, "objects found": found_named / named,
-            "an object too many": extra / pictures, "background right": right_background / pictures,
-            "objects in shuffled pieces found": fooled / scrambled}
-
-
-def train(work: str, steps: int) -> None:
-    torch.manual_seed(6)
-    model = Classifier().to(memory_format=torch.channels_last)
-    optimisers = Optimisers(list(model.named_parameters()))
-    path = os.path.join(work, "classifier.pt")
-    start, state = load_checkpoint(path)
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimisers.load_state_dict(state["optimisers"])
-    began = time.time()
-    for step in range(start, steps):
-        loss = loss_of(model, step)
-        loss.backward()
-        optimisers.step(schedule(step, steps))
-        if step % 50 == 0:
-            print(f"classifier {step}/{steps} loss {loss.item():.4f} {time.time() - began:.0f} s", flush=True)
-        if step % 200 == 199 or step + 1 == steps:
-            save_checkpoint(path, step + 1, {"model": model.state_dict(), "optimisers": optimisers.state_dict()})
-    print(accuracy(model), flush=True)
-
-
-def load_classifier(work: str) -> Classifier:
-    model = Classifier()
-    _, state = load_checkpoint(os.path.join(work, "classifier.pt"))
-    if state is None:
-        raise SystemExit("no classifier.pt in the work folder: run classifier.py first")
-    model.load_state_dict(state["model"])
-    return model.eval()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", required=True)
-    parser.add_argument("--steps", type=int, default=500)
-    arguments = parser.parse_args()
-    train(arguments.work, arguments.steps)
+    shares = {"every object found": all_found / count, "objects found": found_named / named,
+              "an object too many": extra / count, "background right": right_background / count,
+              "objects in shuffled pieces found": fooled / max(scrambled, 1)}
+    return {name: round(value, 3) for name, value in shares.items()}

@@ -1,45 +1,75 @@
 """Batches of rendered scenes, the same for the same seed and step."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from render import Renderer
-from scenes import LARGE_SIZES, SMALL_SIZES, Scene, sample_scene
+from render import Renderer, scene_rows
+from scenes import MOST_OBJECTS, Scene, sample_scene
+from sprites import Sprites, aspects
+from tokenizer import quick_tokens
+from vocabulary import COLOURS, OBJECTS
 
-SMALL_PICTURE = 192      # below this many pixels scenes hold few, large objects
-FEW = {1: 0.7, 2: 0.3}
-MANY = {1: 0.3, 2: 0.4, 3: 0.3}
-
-_renderers: dict[tuple[int, int, int], Renderer] = {}
-
-
-def draw_scene(rng: np.random.Generator, height: int, width: int, held_out: bool = False,
-               pool_seed: int = 0) -> tuple[Scene, np.ndarray, list[tuple[int, ...]]]:
-    """A random scene, its picture and the boxes of its objects."""
-    key = (height, width, pool_seed)
-    if key not in _renderers:
-        _renderers[key] = Renderer(height, width, seed=pool_seed)
-    small = min(height, width) < SMALL_PICTURE
-    counts, sizes = (FEW, LARGE_SIZES) if small else (MANY, SMALL_SIZES)
-    scene = sample_scene(rng, counts, sizes, held_out)
-    picture, boxes = _renderers[key](rng, scene)
-    return scene, picture, boxes
+SMALL_PICTURE = 320      # below this many pixels scenes hold few objects
+FEW = 3
 
 
-def draw_batch(seed: tuple[int, ...], count: int, height: int, width: int, held_out: bool = False,
-               pool_seed: int = 0) -> tuple[list[Scene], torch.Tensor, list[list[tuple[int, ...]]]]:
-    """Scenes, pictures [n, 3, h, w] in [-1, 1], boxes."""
-    rng = np.random.default_rng(list(seed))
-    drawn = [draw_scene(rng, height, width, held_out, pool_seed) for _ in range(count)]
-    pixels = torch.from_numpy(np.stack([picture for _, picture, _ in drawn]))
-    pixels = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return [scene for scene, _, _ in drawn], pixels, [boxes for _, _, boxes in drawn]
+@dataclass
+class SceneBatch:
+    """Scenes of one size, not yet drawn: what a worker process sends."""
+    size: tuple[int, int]    # height, width
+    chosen: torch.Tensor     # int64 [n, 7]: see render.scene_rows
+    items: torch.Tensor      # float32 [n, 5, 9]
+    objects: torch.Tensor    # int64 [n, 5]: numbers of the objects, -1 where there are fewer
+    backgrounds: torch.Tensor   # int64 [n]
+    tokens: torch.Tensor     # int64 [n, TOKENS]
+    scenes: list[Scene] | None = None    # kept on request
 
 
-def box_masks(boxes: list[list[tuple[int, ...]]], height: int, width: int, cell: int) -> torch.Tensor:
+class SceneMaker:
+    """Makes scenes from seeds; cheap to send to worker processes."""
+
+    def __init__(self, variants: int, held_out: bool = False):
+        self.variants, self.held_out, self.aspects = variants, held_out, aspects()
+        colours = [(None, *COLOURS) if obj.colours else (None,) for obj in OBJECTS]
+        self.sprites = {key: i for i, key in enumerate((o, c) for o, own in enumerate(colours) for c in own)}
+
+    def __call__(self, seed: tuple[int, ...], count: int, size: tuple[int, int], keep: bool = False) -> SceneBatch:
+        rng = np.random.default_rng(list(seed))
+        most = FEW if min(size) < SMALL_PICTURE else MOST_OBJECTS
+        scenes = [sample_scene(rng, size[1] / size[0], self.aspects, most, self.held_out) for _ in range(count)]
+        rows = [scene_rows(s, rng, self.sprites, self.variants, MOST_OBJECTS) for s in scenes]
+        objects = [[i.object for i in s.placed] + [-1] * (MOST_OBJECTS - len(s.placed)) for s in scenes]
+        return SceneBatch(size, torch.from_numpy(np.stack([r[0] for r in rows])),
+                          torch.from_numpy(np.stack([r[1] for r in rows])), torch.tensor(objects),
+                          torch.tensor([s.background for s in scenes]),
+                          torch.stack([quick_tokens(s.caption) for s in scenes]), scenes if keep else None)
+
+
+def box_masks(batch: SceneBatch, cell: int) -> torch.Tensor:
     """[n, 1, h / cell, w / cell]: 1 where a cell touches an object's box."""
-    masks = torch.zeros(len(boxes), 1, height // cell, width // cell)
-    for mask, picture_boxes in zip(masks, boxes):
-        for top, left, bottom, right in picture_boxes:
-            mask[0, top // cell:-(-bottom // cell), left // cell:-(-right // cell)] = 1
-    return masks
+    (high, wide), shorter = batch.size, min(batch.size)
+    x, y, width, height = batch.items[..., :4].unbind(-1)
+
+    def touched(middle, extent, pixels):      # [n, objects, cells]
+        low = torch.arange(pixels // cell, device=middle.device) * cell
+        return ((middle * pixels + extent * shorter / 2)[..., None] > low) & \
+               ((middle * pixels - extent * shorter / 2)[..., None] < low + cell)
+
+    boxes = touched(y, height, high)[..., :, None] & touched(x, width, wide)[..., None, :]
+    there = (batch.objects >= 0).to(boxes.device)[..., None, None]
+    return (boxes & there).any(1, keepdim=True).float()
+
+
+class Pictures:
+    """Renderers by size, made when first asked for."""
+
+    def __init__(self, device: torch.device, variants: int, workers: int = 1, seed: int = 0):
+        self.sprites, self.variants, self.workers, self.seed = Sprites(device), variants, workers, seed
+        self.renderers: dict[tuple[int, int], Renderer] = {}
+
+    def __call__(self, batch: SceneBatch) -> torch.Tensor:
+        if batch.size not in self.renderers:
+            self.renderers[batch.size] = Renderer(self.sprites, *batch.size, self.variants, self.seed, self.workers)
+        return self.renderers[batch.size](batch.chosen, batch.items)

@@ -1,81 +1,165 @@
-"""Draws pictures from captions that training never saw and counts those in which every named object is found."""
+"""Draws pictures from captions that training never saw and counts those in which everything named is found.
+
+The pictures are drawn by torch, or by the C++ program `generate` in each of the given ways of sharing the work.
+Pictures that are there already are not drawn again, so it may be stopped and started.
+"""
 
 import argparse
+import glob
+import hashlib
 import json
 import os
-import time
+import subprocess
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from classifier import FOUND, accuracy, load_classifier
-from data import MANY
-from scenes import SMALL_SIZES, Scene, sample_scene
+from checkpoints import trained
+from classifier import FOUND, Classifier, Seen
+from data import Pictures, SceneMaker
+from plans import FULL, TOY
+from scenes import Scene
+from stages import half, pick_device
 
 SEED = 2024
 BATCH = 10
+WAYS = {"single": ["--method", "single"],
+        **{f"{method}-{ranks}": ["--method", method, "--ranks", str(ranks)]
+           for ranks in (2, 4, 8) for method in ("pcpp", "distrifusion")}}
 
 
-def held_out_scenes(count: int) -> list[Scene]:
+def pictures_folder(arguments, way: str) -> str:
+    """Of its own for each model and setting."""
+    digest = hashlib.sha256()
+    for name in sorted(glob.glob(os.path.join(arguments.model, "*", "*.safetensors"))):
+        with open(name, "rb") as file:
+            digest.update(file.read())
+    drawn = f"{way}-{arguments.size}-{arguments.steps}-{arguments.guidance}-{digest.hexdigest()[:8]}"
+    return os.path.join(arguments.work, "pictures", drawn)
+
+
+def held_out(variants: int, count: int, size: int, seed: int):
     """Each names a pair of objects, or for one object a background, that no training caption held together."""
-    rng = np.random.default_rng(SEED)
-    return [sample_scene(rng, MANY, SMALL_SIZES, held_out=True) for _ in range(count)]
+    return SceneMaker(variants, held_out=True)((seed,), count, (size, size), keep=True)
 
 
-def draw(pipeline: StableDiffusionPipeline, scenes: list[Scene], steps: int, guidance: float, size: int) -> np.ndarray:
-    """uint8 [n, size, size, 3]; picture i starts from the noise of seed i."""
-    pictures = []
-    for first in range(0, len(scenes), BATCH):
-        captions = [scene.caption for scene in scenes[first:first + BATCH]]
-        generators = [torch.Generator().manual_seed(first + i) for i in range(len(captions))]
-        with torch.autocast("cpu", torch.bfloat16):
-            made = pipeline(captions, height=size, width=size, num_inference_steps=steps, guidance_scale=guidance,
-                            generator=generators, output_type="np").images
-        pictures.append((made * 255).round().astype(np.uint8))
-        print(f"{first + len(captions)} of {len(scenes)} pictures", flush=True)
-    return np.concatenate(pictures)
+def draw_by_torch(arguments, captions: list[str], paths: list[str]) -> None:
+    """Picture i starts from the noise of seed i."""
+    from diffusers import StableDiffusionPipeline
+    device = pick_device()
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        arguments.model, safety_checker=None, torch_dtype=torch.float32).to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    for first in range(0, len(captions), BATCH):
+        asked = range(first, min(first + BATCH, len(captions)))
+        if all(os.path.exists(paths[i]) for i in asked):
+            continue
+        with half(device):
+            made = pipeline([captions[i] for i in asked], height=arguments.size, width=arguments.size,
+                            num_inference_steps=arguments.steps, guidance_scale=arguments.guidance,
+                            generator=[torch.Generator().manual_seed(i) for i in asked]).images
+        for i, picture in zip(asked, made):
+            picture.save(paths[i])
 
 
-def count_found(classifier, scenes: list[Scene], pictures: np.ndarray) -> dict:
-    """Shares of pictures and of named objects, in all and by the number of objects named."""
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    scores, backgrounds = (torch.cat(t) for t in zip(*(classifier.look(p) for p in pixels.split(20))))
-    rows = []
-    for scene, score, background in zip(scenes, scores, backgrounds):
-        named = {item.object for item in scene.placed}
-        found = {int(o) for o in (score >= FOUND).nonzero()}
-        rows.append((len(named), named <= found, len(named & found), bool(found - named),
-                     int(background) == scene.background))
-    table = np.array(rows, float)
-    result = {"pictures": len(rows), "every named object found": table[:, 1].mean(),
-              "named objects found": table[:, 2].sum() / table[:, 0].sum(),
-              "an object too many": table[:, 3].mean(), "background right": table[:, 4].mean()}
+def draw_by_program(arguments, way: str, captions: list[str], paths: list[str]) -> None:
+    """A batch of pictures a run; each batch has a seed of its own."""
+    for first in range(0, len(captions), BATCH):
+        wanted = paths[first:first + BATCH]
+        if all(map(os.path.exists, wanted)):
+            continue
+        stem = os.path.join(os.path.dirname(wanted[0]), "batch.png")
+        command = [arguments.generate, "--model", arguments.model, "--width", str(arguments.size), "--height",
+                   str(arguments.size), "--steps", str(arguments.steps), "--guidance-scale", str(arguments.guidance),
+                   "--seed", str(first), "--dtype", "bfloat16", "--output", stem, *WAYS[way]]
+        for caption in captions[first:first + BATCH]:
+            command += ["--prompt", caption]
+        if way != "single":
+            command += ["--threads", "1"]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        for i, path in enumerate(wanted, 1):
+            os.replace(stem if len(wanted) == 1 else stem.replace(".png", f"-{i}.png"), path)
+
+
+def look_at(classifier: Classifier, pictures: list[torch.Tensor]) -> Seen:
+    seen = [classifier.look(p) for p in pictures]
+    return Seen(*(torch.cat([getattr(s, name) for s in seen]).cpu()
+                  for name in ("scores", "where", "counts", "backgrounds", "features")))
+
+
+def place_holds(place, where: torch.Tensor) -> bool:
+    """`where` holds x and y of each object, as shares of the picture."""
+    x, y = where[place.first].tolist()
+    if place.second is None:
+        return x < 0.5 if place.kind == "left" else x > 0.5
+    other_x, other_y = where[place.second].tolist()
+    return x < other_x if place.kind == "left" else y < other_y
+
+
+def feature_distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Fréchet's, between Gaussians of the classifier's features (as FID, arXiv 1706.08500, with Inception's)."""
+    one, other = one.double(), other.double()
+    a, b = torch.cov(one.T), torch.cov(other.T)
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ b @ root).clamp_min(0).sqrt().sum()
+    return float((one.mean(0) - other.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross)
+
+
+def measure(scenes: list[Scene], seen: Seen, renders: torch.Tensor) -> dict:
+    rows, named, named_found = [], 0, 0
+    for i, scene in enumerate(scenes):
+        kinds = {item.object for item in scene.placed}
+        found = {int(o) for o in (seen.scores[i] >= FOUND).nonzero()}
+        counted = all(int(seen.counts[i, o]) == sum(p.object == o for p in scene.placed) for o in kinds)
+        holds = all(kinds <= found and place_holds(p, seen.where[i]) for p in scene.places) if scene.places else None
+        rows.append((kinds <= found, bool(found - kinds), int(seen.backgrounds[i]) == scene.background, counted, holds,
+                     len(kinds)))
+        named, named_found = named + len(kinds), named_found + len(kinds & found)
+    share = lambda column, of=rows: round(sum(bool(r[column]) for r in of) / max(len(of), 1), 3)
+    placed = [r for r in rows if r[4] is not None]
+    result = {"pictures": len(rows), "every named object found": share(0), "background right": share(2),
+              "place right": share(4, placed), "captions with a place": len(placed), "counts right": share(3),
+              "an object too many": share(1), "named objects found": round(named_found / named, 3)}
     for number in (1, 2, 3):
-        of_number = table[table[:, 0] == number]
-        result[f"every object found, {number} named"] = [of_number[:, 1].mean(), len(of_number)]
-    return result
+        result[f"every object found, {number} named"] = share(0, [r for r in rows if r[5] == number])
+    return {**result, "feature distance": round(feature_distance(seen.features, renders), 3)}
 
 
-def contact_sheet(pictures: np.ndarray, path: str, columns: int = 8, most: int = 48) -> None:
-    rows = [np.concatenate(list(pictures[i:i + columns]), 1)
-            for i in range(0, min(most, len(pictures)) - columns + 1, columns)]
-    Image.fromarray(np.concatenate(rows, 0)).save(path)
+def contact_sheet(paths: list[str], target: str, columns: int = 8, most: int = 48, side: int = 256) -> None:
+    pictures = [np.asarray(Image.open(p).convert("RGB").resize((side, side), Image.LANCZOS)) for p in paths[:most]]
+    rows = [np.concatenate(pictures[i:i + columns], 1) for i in range(0, len(pictures) - columns + 1, columns)]
+    if rows:
+        Image.fromarray(np.concatenate(rows, 0)).save(target)
 
 
 def main(arguments) -> None:
-    classifier = load_classifier(arguments.work)
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        arguments.model, safety_checker=None, torch_dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    scenes, began = held_out_scenes(arguments.pictures), time.time()
-    pictures = draw(pipeline, scenes, arguments.steps, arguments.guidance, arguments.size)
-    result = {"model": count_found(classifier, scenes, pictures), "steps": arguments.steps,
-              "guidance": arguments.guidance, "size": arguments.size, "seconds": round(time.time() - began)}
-    contact_sheet(pictures, os.path.join(arguments.work, "contact_sheet.png"))
-    if not arguments.skip_renders:
-        result["classifier on unseen rendered scenes"] = accuracy(classifier)
+    plan, device = TOY if arguments.toy else FULL, pick_device()
+    classifier = Classifier(plan).to(device)
+    classifier.load_state_dict(trained(arguments.work, "classifier")["model"])
+    classifier.eval()
+    renderer = Pictures(device, plan.variants, os.cpu_count(), seed=SEED)      # backgrounds that training never saw
+    batch = held_out(plan.variants, arguments.pictures, arguments.size, SEED)
+    captions = [scene.caption for scene in batch.scenes]
+    fresh = held_out(plan.variants, arguments.pictures, arguments.size, SEED + 1)
+    renders = look_at(classifier, list(renderer(fresh).split(BATCH))).features
+    result = {"steps": arguments.steps, "guidance": arguments.guidance, "size": arguments.size,
+              "renders": measure(batch.scenes, look_at(classifier, list(renderer(batch).split(BATCH))), renders)}
+    for way in (arguments.ways or ["single"]) if arguments.generate else ["torch"]:
+        folder = pictures_folder(arguments, way)
+        os.makedirs(folder, exist_ok=True)
+        paths = [os.path.join(folder, f"{i:03}.png") for i in range(len(captions))]
+        if way == "torch":
+            draw_by_torch(arguments, captions, paths)
+        else:
+            draw_by_program(arguments, way, captions, paths)
+        loaded = (torch.from_numpy(np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths[i:i + BATCH]]))
+                  .permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device) for i in range(0, len(paths), BATCH))
+        result[way] = measure(batch.scenes, look_at(classifier, loaded), renders)
+        contact_sheet(paths, os.path.join(arguments.work, f"sheet-{way}.png"))
+    with open(os.path.join(arguments.work, "captions.txt"), "w") as file:
+        file.writelines(f"{caption}\n" for caption in captions)
     with open(os.path.join(arguments.work, "evaluation.json"), "w") as file:
         json.dump(result, file, indent=2)
     print(json.dumps(result, indent=2))
@@ -85,9 +169,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True)
     parser.add_argument("--model", default=os.path.join(os.path.dirname(__file__), "..", "emoji-scenes"))
-    parser.add_argument("--pictures", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--generate", help="the program that draws; without it torch does")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="with --generate: how the ranks share the work")
+    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--skip-renders", action="store_true", help="leave out the classifier's own accuracy")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--toy", action="store_true", help="as with train.py --toy")
     main(parser.parse_args())

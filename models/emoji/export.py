@@ -5,41 +5,30 @@ import os
 import shutil
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
 
-from checkpoints import load_checkpoint
-from latents import load_latents
-from networks import make_autoencoder, make_scheduler, make_text_encoder, make_unet
-from tokenizer import load_tokenizer, write_tokenizer
+from autoencoder import Autoencoder
+from checkpoints import trained
+from denoiser import Denoiser
+from networks import make_scheduler
+from plans import FULL, TOY, Plan
+from tokenizer import write_tokenizer
 
 LARGEST_BYTES = 30_000_000
 
 
-def trained_autoencoder(work: str) -> AutoencoderKL:
-    vae = make_autoencoder(load_latents(work).scaling_factor)
-    path = os.path.join(work, "autoencoder.pt")
-    if os.path.exists(path):
-        vae.load_state_dict(torch.load(path))
-    return vae.eval()
-
-
-def _part(state: dict, prefix: str) -> dict:
-    return {name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)}
-
-
-def trained_pipeline(work: str) -> StableDiffusionPipeline:
-    """The averaged weights of the last checkpoint, in float32."""
-    tokenizer = load_tokenizer(work)
-    unet: UNet2DConditionModel = make_unet()
-    text = make_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    _, state = load_checkpoint(os.path.join(work, "denoiser.pt"))
-    if state is not None:
-        unet.load_state_dict(_part(state["average"], "unet."))
-        text.load_state_dict(_part(state["average"], "text."))
+def trained_pipeline(plan: Plan, work: str, stage: str) -> StableDiffusionPipeline:
+    """The averaged weights of a stage's last checkpoint, in float32."""
+    autoencoder, denoiser = Autoencoder(plan), Denoiser(plan)
+    autoencoder.load_state_dict(trained(work, "autoencoder")["model"])
+    denoiser.load_state_dict(trained(work, stage)["average"])
+    write_tokenizer(os.path.join(work, "tokenizer"))
     return StableDiffusionPipeline(
-        vae=trained_autoencoder(work), text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(),
-        scheduler=make_scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        vae=autoencoder.exported(), text_encoder=denoiser.text.eval(), unet=denoiser.unet.eval(),
+        tokenizer=CLIPTokenizer.from_pretrained(os.path.join(work, "tokenizer")), scheduler=make_scheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
 
 def _contiguous(pipeline: StableDiffusionPipeline) -> None:
@@ -60,9 +49,9 @@ def _name_as_stable_diffusion(path: str) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def export(work: str, folder: str) -> int:
+def export(plan: Plan, work: str, stage: str, folder: str) -> int:
     """Replaces the folder's networks when all is written; returns its bytes. The card stays."""
-    pipeline = trained_pipeline(work)
+    pipeline = trained_pipeline(plan, work, stage)
     _contiguous(pipeline)
     fresh = folder.rstrip("/") + ".new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -92,5 +81,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True)
     parser.add_argument("--out", required=True, help="the folder to replace")
+    parser.add_argument("--stage", default="denoiser", choices=("denoiser", "student"), help="whose U-Net")
+    parser.add_argument("--toy", action="store_true", help="as with train.py --toy")
     arguments = parser.parse_args()
-    print(export(arguments.work, arguments.out), "bytes")
+    print(export(TOY if arguments.toy else FULL, arguments.work, arguments.stage, arguments.out), "bytes")

@@ -1,11 +1,54 @@
-"""Layers that train faster on a CPU and hold the same weights: for training only.
+"""Layers that train faster and hold the same weights: for training only.
 
 torch's backward of GroupNorm over channels-last tensors and its CPU attention each take as long as the rest of
-a step. `speed_up` swaps the classes of modules in place, so state dicts stay as diffusers writes them.
+a step. `speed_up` swaps the classes of modules in place, so state dicts stay as diffusers writes them. On a GPU
+the arithmetic of GroupNorm is compiled into a few kernels.
 """
+
+from functools import lru_cache
 
 import torch
 from torch import nn
+
+
+def _normalise(rows, weight, bias, groups: int, eps: float, silu: bool):
+    """rows [n, pixels, c]: what comes out, before SiLU and after it; each channel's mean and 1 / deviation."""
+    n, pixels, c = rows.shape
+    count = pixels * (c // groups)
+    sums = rows.sum(1, dtype=torch.float32).view(n, groups, -1).sum(-1)
+    squares = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32).square().view(n, groups, -1).sum(-1)
+    mean = sums / count
+    rstd = torch.rsqrt((squares / count - mean * mean).clamp_min(0) + eps)
+    mean_c, rstd_c = (t.repeat_interleave(c // groups, 1).unsqueeze(1) for t in (mean, rstd))
+    scale = rstd_c * weight
+    z = torch.addcmul((bias - mean_c * scale).to(rows.dtype), rows, scale.to(rows.dtype))
+    return z, (torch.nn.functional.silu(z) if silu else z), mean_c, rstd_c
+
+
+def _normalise_backward(dz, rows, z, weight, mean_c, rstd_c, groups: int, silu: bool):
+    n, pixels, c = rows.shape
+    if silu:
+        dz = torch.ops.aten.silu_backward(dz.contiguous(), z)
+    sum_dz = dz.sum(1, dtype=torch.float32)                               # [n, c]
+    sum_dzx = (dz * rows).sum(1, dtype=torch.float32)
+    mean, rstd = mean_c[:, 0], rstd_c[:, 0]
+    sum_dzn = (sum_dzx - mean * sum_dz) * rstd                            # against the normalised input
+    count = pixels * (c // groups)
+    per_group = lambda t: (t * weight).view(n, groups, -1).sum(-1).repeat_interleave(c // groups, 1) / count
+    of_x = -rstd * rstd * per_group(sum_dzn)
+    constant = -rstd * per_group(sum_dz) - of_x * mean
+    dx = torch.addcmul(constant.unsqueeze(1).to(dz.dtype), rows, of_x.unsqueeze(1).to(dz.dtype))
+    dx = torch.addcmul(dx, dz, (rstd * weight).unsqueeze(1).to(dz.dtype))
+    return dx, sum_dzn.sum(0), sum_dz.sum(0)
+
+
+@lru_cache(maxsize=None)
+def _compiled(function):
+    return torch.compile(function, dynamic=True)
+
+
+def _for(tensor: torch.Tensor, function):
+    return _compiled(function) if tensor.is_cuda else function
 
 
 class _GroupNormFunction(torch.autograd.Function):
@@ -15,37 +58,17 @@ class _GroupNormFunction(torch.autograd.Function):
     def forward(ctx, x, weight, bias, groups, eps, silu):
         n, c, h, w = x.shape
         rows = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
-        count = h * w * (c // groups)
-        sums = rows.sum(1, dtype=torch.float32).view(n, groups, -1).sum(-1)
-        squares = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32).square().view(n, groups, -1).sum(-1)
-        mean = sums / count
-        rstd = torch.rsqrt((squares / count - mean * mean).clamp_min(0) + eps)
-        mean_c, rstd_c = (t.repeat_interleave(c // groups, 1).unsqueeze(1) for t in (mean, rstd))
-        scale = rstd_c * weight
-        z = torch.addcmul((bias - mean_c * scale).to(x.dtype), rows, scale.to(x.dtype))
-        y = torch.nn.functional.silu(z) if silu else z
+        z, y, mean_c, rstd_c = _for(x, _normalise)(rows, weight, bias, groups, eps, silu)
         ctx.save_for_backward(rows, z, weight, mean_c, rstd_c)
         ctx.groups, ctx.silu, ctx.shape = groups, silu, x.shape
         return y.view(n, h, w, c).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx, dy):
-        rows, z, weight, mean_c, rstd_c = ctx.saved_tensors
         n, c, h, w = ctx.shape
         dz = dy.permute(0, 2, 3, 1).reshape(n, h * w, c)
-        if ctx.silu:
-            dz = torch.ops.aten.silu_backward(dz.contiguous(), z)
-        sum_dz = dz.sum(1, dtype=torch.float32)                               # [n, c]
-        sum_dzx = (dz * rows).sum(1, dtype=torch.float32)
-        mean, rstd = mean_c[:, 0], rstd_c[:, 0]
-        sum_dzn = (sum_dzx - mean * sum_dz) * rstd                            # against the normalised input
-        count = h * w * (c // ctx.groups)
-        per_group = lambda t: (t * weight).view(n, ctx.groups, -1).sum(-1).repeat_interleave(c // ctx.groups, 1) / count
-        of_x = -rstd * rstd * per_group(sum_dzn)
-        constant = -rstd * per_group(sum_dz) - of_x * mean
-        dx = torch.addcmul(constant.unsqueeze(1).to(dz.dtype), rows, of_x.unsqueeze(1).to(dz.dtype))
-        dx = torch.addcmul(dx, dz, (rstd * weight).unsqueeze(1).to(dz.dtype))
-        return dx.view(n, h, w, c).permute(0, 3, 1, 2), sum_dzn.sum(0), sum_dz.sum(0), None, None, None
+        dx, d_weight, d_bias = _for(dy, _normalise_backward)(dz, *ctx.saved_tensors, ctx.groups, ctx.silu)
+        return dx.view(n, h, w, c).permute(0, 3, 1, 2), d_weight, d_bias, None, None, None
 
 
 class FastGroupNorm(nn.GroupNorm):
@@ -86,7 +109,7 @@ class PlainAttention:
         return (out + residual if attn.residual_connection else out) / attn.rescale_output_factor
 
 
-def speed_up(model: nn.Module) -> None:
+def speed_up(model: nn.Module, device: torch.device) -> None:
     for module in model.modules():
         if type(module).__name__ == "ResnetBlock2D":
             module.norm1.__class__ = module.norm2.__class__ = FastGroupNormSiLU
@@ -95,5 +118,5 @@ def speed_up(model: nn.Module) -> None:
                 module.time_emb_proj.__class__ = SiLULinear
         elif type(module) is nn.GroupNorm:
             module.__class__ = FastGroupNorm
-    if hasattr(model, "set_attn_processor"):
+    if device.type == "cpu" and hasattr(model, "set_attn_processor"):
         model.set_attn_processor(PlainAttention())

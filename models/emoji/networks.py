@@ -1,37 +1,46 @@
 """The four networks and the scheduler, with configs that Stable Diffusion checkpoints use."""
 
+import math
+
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from latents import CHANNELS
+from plans import Plan
+from tokenizer import TOKENS, entries
 
-TOKENS = 20
-TEXT_WIDTH = 192
-LOG_VARIANCE = -12.0     # of the encoder's latents, fixed: as good as exact
+PATCH = 8                # pixels a latent, each way
+LATENT_NOISE = 0.10      # what the decoder learns to live with, against the latents' own deviation of 1
 
 
-def make_autoencoder(scaling_factor: float, seed: int = 2) -> AutoencoderKL:
+def _groups(channels: tuple[int, ...]) -> int:
+    return min(32, math.gcd(*channels))
+
+
+def make_autoencoder(plan: Plan, seed: int = 2) -> AutoencoderKL:
     torch.manual_seed(seed)
     vae = AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=CHANNELS, sample_size=256,
+        in_channels=3, out_channels=3, latent_channels=plan.latent_channels, sample_size=512,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(32, 64, 96, 96), layers_per_block=1, norm_num_groups=32, scaling_factor=scaling_factor)
-    nn.init.zeros_(vae.quant_conv.weight[CHANNELS:])
-    nn.init.constant_(vae.quant_conv.bias[CHANNELS:], LOG_VARIANCE)
+        block_out_channels=plan.vae_channels, layers_per_block=1, norm_num_groups=_groups(plan.vae_channels),
+        scaling_factor=1.0)
+    nn.init.zeros_(vae.quant_conv.weight[plan.latent_channels:])
+    nn.init.constant_(vae.quant_conv.bias[plan.latent_channels:], 2 * math.log(LATENT_NOISE))
     return vae
 
 
-def make_unet(seed: int = 3) -> UNet2DConditionModel:
+def make_unet(plan: Plan, seed: int = 3) -> UNet2DConditionModel:
     """Attention from half the latent's resolution down; heads of 64 channels."""
     torch.manual_seed(seed)
+    levels = len(plan.unet_channels)
     unet = UNet2DConditionModel(
-        sample_size=32, in_channels=CHANNELS, out_channels=CHANNELS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(64, 128, 192), layers_per_block=1, attention_head_dim=(1, 2, 3),
-        cross_attention_dim=TEXT_WIDTH, use_linear_projection=True)
+        sample_size=plan.large[0][0] // PATCH, in_channels=plan.latent_channels, out_channels=plan.latent_channels,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (levels - 1)),
+        up_block_types=(*("CrossAttnUpBlock2D",) * (levels - 1), "UpBlock2D"),
+        block_out_channels=plan.unet_channels, layers_per_block=1, norm_num_groups=_groups(plan.unet_channels),
+        attention_head_dim=tuple(max(1, c // 64) for c in plan.unet_channels),
+        cross_attention_dim=plan.text_width, use_linear_projection=True)
     for name, module in unet.named_modules():
         if name.endswith(("conv2", "conv_out")):
             nn.init.zeros_(module.weight)
@@ -39,14 +48,16 @@ def make_unet(seed: int = 3) -> UNet2DConditionModel:
     return unet
 
 
-def make_text_encoder(vocabulary: int, start: int, end: int, seed: int = 4) -> CLIPTextModel:
+def make_text_encoder(plan: Plan, seed: int = 4) -> CLIPTextModel:
     """Starts out handing through its token embeddings, which stay as they are; trained otherwise, its outputs
     grow alike within a few hundred steps and no object is ever told from another."""
     torch.manual_seed(seed)
+    count = len(entries())
     text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=vocabulary, hidden_size=TEXT_WIDTH, intermediate_size=512, num_hidden_layers=2,
-        num_attention_heads=3, max_position_embeddings=TOKENS, hidden_act="quick_gelu", projection_dim=TEXT_WIDTH,
-        bos_token_id=start, eos_token_id=end, pad_token_id=end))
+        vocab_size=count, hidden_size=plan.text_width, intermediate_size=plan.text_inner,
+        num_hidden_layers=plan.text_layers, num_attention_heads=max(1, plan.text_width // 64),
+        max_position_embeddings=TOKENS, hidden_act="quick_gelu", projection_dim=plan.text_width,
+        bos_token_id=count - 2, eos_token_id=count - 1, pad_token_id=count - 1))
     for name, parameter in text.named_parameters():
         if "token_embedding" in name:
             nn.init.normal_(parameter)

@@ -14,10 +14,11 @@ def orthogonalised(matrices: list[torch.Tensor]) -> list[torch.Tensor]:
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     # In bfloat16 a small eigenvalue can come out negative, and the iteration explodes.
+    matrices = [x / x.norm().clamp_min(1e-18) for x in matrices]     # else squares of small gradients vanish
     gram = torch.stack([x @ x.T for x in matrices])
     sizes = gram.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, 1, 1)      # at least the largest eigenvalue
     gram = gram / sizes
-    eye = torch.eye(gram.shape[1])
+    eye = torch.eye(gram.shape[1], device=gram.device)
     product = None
     for i in range(ROUNDS):
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c).add_(eye, alpha=a)

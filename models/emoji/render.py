@@ -1,70 +1,110 @@
-"""Scenes as pictures: emoji glyphs of Noto Color Emoji over painted backgrounds."""
+"""Scenes as pictures, whole batches at once on any device: sprites resampled by products of matrices."""
 
-from functools import lru_cache
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+import torch
 
 from backgrounds import paint_background
 from scenes import Scene
-from vocabulary import BACKGROUNDS, OBJECTS
+from sprites import SIDE, Sprites
+from vocabulary import BACKGROUNDS
 
-FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
-STRIKE = 109            # the one size of the font's bitmaps
-SIZE_STEP = 4           # glyphs are cached at multiples of this many pixels
-
-
-@lru_cache(maxsize=None)
-def _glyph(obj: int) -> Image.Image:
-    font = ImageFont.truetype(FONT, STRIKE)
-    image = Image.new("RGBA", (160, 160))
-    ImageDraw.Draw(image).text((10, 10), OBJECTS[obj].glyph, font=font, embedded_color=True)
-    image = image.crop(image.getbbox())
-    if not OBJECTS[obj].mirrored:
-        return image
-    arch = Image.new("RGBA", (2 * image.width, image.height))
-    arch.paste(image, (0, 0))
-    arch.paste(ImageOps.mirror(image), (image.width, 0))
-    return arch
+SETTINGS = tuple((b, time) for b in range(len(BACKGROUNDS)) for time in BACKGROUNDS[b].times)
+OBJECT_TINTS = {"day": (1.0, 1.0, 1.0), "sunset": (1.0, 0.90, 0.84), "night": (0.74, 0.78, 0.94)}
+SHADOW = 0.42
+AT_ONCE = 64 * 256 * 256      # pixels that are composed at once, to bound memory
 
 
-@lru_cache(maxsize=None)
-def _sprite(obj: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Colour times alpha, and 1 - alpha, of the glyph with its longer side at size pixels."""
-    glyph = _glyph(obj)
-    scale = size / max(glyph.size)
-    shape = [max(1, round(side * scale)) for side in glyph.size]
-    pixels = np.asarray(glyph.convert("RGBa").resize(shape, Image.LANCZOS), np.float32)
-    return pixels[..., :3], 1 - pixels[..., 3:] / 255
+def scene_rows(scene: Scene, rng: np.random.Generator, sprites: dict, variants: int, most: int):
+    """What the renderer needs: int [2 + most] backdrop, flip, sprites (-1: none); float [most, 9] of each item."""
+    setting = SETTINGS.index((scene.background, scene.time))
+    chosen = np.full(2 + most, -1, np.int64)
+    chosen[:2] = setting * variants + rng.integers(variants), rng.integers(2)
+    items = np.zeros((most, 9), np.float32)
+    tint = OBJECT_TINTS["day" if BACKGROUNDS[scene.background].name == "room" else scene.time]
+    for slot, item in enumerate(scene.placed):
+        chosen[2 + slot] = sprites[item.object, item.colour]
+        items[slot] = (item.x, item.y, item.width, item.height, item.mirrored, item.stands, *tint)
+    return chosen, items
+
+
+def _paint(arguments) -> np.ndarray:
+    seed, setting, variant, height, width = arguments
+    background, time = SETTINGS[setting]
+    rng = np.random.default_rng([seed, setting, variant, height, width])
+    return paint_background(rng, BACKGROUNDS[background].name, time, height, width)
+
+
+def paint_pool(seed: int, variants: int, height: int, width: int, workers: int) -> torch.Tensor:
+    """uint8 [settings * variants, 3, height, width]"""
+    asked = [(seed, s, v, height, width) for s in range(len(SETTINGS)) for v in range(variants)]
+    if workers > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            painted = list(pool.map(_paint, asked, chunksize=4))
+    else:
+        painted = [_paint(a) for a in asked]
+    return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2).contiguous()
+
+
+def _cubic(x: torch.Tensor) -> torch.Tensor:
+    """Catmull and Rom's kernel."""
+    x = x.abs()
+    return torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, torch.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))
+
+
+def _resampling(centre, size, source, mirrored, pixels: int) -> torch.Tensor:
+    """[n, pixels, SIDE]: output pixels from a sprite's rows; centre and size in output pixels, source in rows."""
+    out = torch.arange(pixels, device=centre.device) + 0.5
+    per = source / size
+    at = (out - (centre - size / 2)[:, None]) * per[:, None]
+    at = torch.where(mirrored[:, None], source[:, None] - at, at) - 0.5
+    reach = per.clamp_min(1.0)[:, None, None]
+    rows = torch.arange(SIDE, device=centre.device)
+    return _cubic((at[:, :, None] - rows) / reach) / reach
 
 
 class Renderer:
     """Draws scenes of one size. Backgrounds come from a pool painted once."""
 
-    def __init__(self, height: int, width: int, variants: int = 32, seed: int = 0):
-        self.height, self.width = height, width
-        rng = np.random.default_rng([seed, height, width])
-        self.pool = {}
-        for background in BACKGROUNDS:
-            for time in ("day", "night") if background.has_times else ("day",):
-                self.pool[background.name, time] = [
-                    paint_background(rng, background.name, time, height, width) for _ in range(variants)]
+    def __init__(self, sprites: Sprites, height: int, width: int, variants: int, seed: int = 0, workers: int = 1):
+        self.sprites, self.height, self.width, self.variants = sprites, height, width, variants
+        self.device = sprites.pixels.device
+        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.shapes = sprites.shapes.to(self.device)
+        self.pool = paint_pool(seed, variants, height, width, workers).to(self.device)
 
-    def __call__(self, rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, list[tuple[int, ...]]]:
-        """The picture as uint8 [h, w, 3], and each object's box (top, left, bottom, right)."""
-        choices = self.pool[BACKGROUNDS[scene.background].name, scene.time]
-        picture = choices[rng.integers(len(choices))]
-        picture = (picture[:, ::-1] if rng.random() < 0.5 else picture).copy()
-        boxes = []
-        for item in scene.placed:
-            size = item.size * min(self.height, self.width)
-            colour, clear = _sprite(item.object, max(SIZE_STEP, round(size / SIZE_STEP) * SIZE_STEP))
-            top = round(item.y * self.height - colour.shape[0] / 2)
-            left = round(item.x * self.width - colour.shape[1] / 2)
-            top0, left0 = max(top, 0), max(left, 0)
-            bottom, right = min(top + colour.shape[0], self.height), min(left + colour.shape[1], self.width)
-            cut = np.s_[top0 - top:bottom - top, left0 - left:right - left]
-            under = picture[top0:bottom, left0:right]
-            picture[top0:bottom, left0:right] = np.clip(colour[cut] + under * clear[cut], 0, 255)
-            boxes.append((top0, left0, bottom, right))
-        return picture, boxes
+    def _shadow(self, picture, centre_x, foot, width, strength):
+        x = torch.arange(self.width, device=self.device) + 0.5
+        y = torch.arange(self.height, device=self.device) + 0.5
+        across = torch.exp(-(((x - centre_x[:, None]) / (0.40 * width[:, None])) ** 4))
+        down = torch.exp(-(((y - foot[:, None]) / (0.075 * width[:, None])) ** 2))
+        dark = (strength[:, None] * down)[:, :, None] * across[:, None]
+        return picture * (1 - dark[:, None]).to(self.dtype)
+
+    def _compose(self, chosen: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        picture = self.pool[chosen[:, 0]].to(self.dtype) / 255
+        picture = torch.where(chosen[:, 1].bool()[:, None, None, None], picture.flip(3), picture)
+        shorter = min(self.height, self.width)
+        for slot in range(items.shape[1]):
+            here = (chosen[:, 2 + slot] >= 0).nonzero()[:, 0]
+            if not len(here):
+                continue
+            number, (x, y, width, height, mirrored, stands, *_) = chosen[here, 2 + slot], items[here, slot].T
+            shape, under = self.shapes[number], picture[here]
+            x, y, width, height = x * self.width, y * self.height, width * shorter, height * shorter
+            under = self._shadow(under, x, y + height / 2 - 0.03 * width, width, SHADOW * stands)
+            down = _resampling(y, height, shape[:, 0], torch.zeros_like(mirrored, dtype=torch.bool), self.height)
+            across = _resampling(x, width, shape[:, 1], mirrored > 0.5, self.width)
+            sprite = self.sprites.pixels[number].to(self.dtype)
+            drawn = down.to(self.dtype)[:, None] @ sprite @ across.to(self.dtype).mT[:, None]
+            tint = items[here, slot, 6:].to(self.dtype)[:, :, None, None]
+            picture[here] = (drawn[:, :3] * tint + under * (1 - drawn[:, 3:])).clamp(0, 1)
+        return picture.float() * 2 - 1
+
+    @torch.no_grad()
+    def __call__(self, chosen: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """[n, 3, height, width] in [-1, 1]"""
+        step = max(1, AT_ONCE // (self.height * self.width))
+        chosen, items = chosen.to(self.device), items.to(self.device)
+        return torch.cat([self._compose(c, i) for c, i in zip(chosen.split(step), items.split(step))])

@@ -1,126 +1,263 @@
-"""Scenes and their captions: which objects stand where, on what, at what time."""
+"""Scenes and their captions: which objects stand where, how large and in what colour, on what, at what time."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vocabulary import BACKGROUNDS, OBJECTS, OPENINGS, TIMES, is_held_out
+from vocabulary import (BACKGROUNDS, COLOURS, NUMBERS, OBJECTS, OPENINGS, SIZE_WORDS, SIZES, TIMES, Background,
+                        is_held_out, plural, singular)
 
 
 @dataclass(frozen=True)
 class Placed:
     object: int
+    colour: str | None
     x: float       # centre, as a share of the width
     y: float       # centre, as a share of the height
-    size: float    # longer side, as a share of the shorter side of the picture
+    width: float   # as a share of the shorter side of the picture
+    height: float
+    mirrored: bool
+    stands: bool   # on the ground, with a shadow
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something that the caption says of where objects are: `left` or `above` of two, `left` or `right` of one."""
+    kind: str
+    first: int
+    second: int | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
-    placed: tuple[Placed, ...]
+    placed: tuple[Placed, ...]     # the farthest first
     background: int
     time: str
     caption: str
+    places: tuple[Place, ...]
 
 
-# Longer side of an object by the number of objects: a range of shares of the picture's shorter side.
-LARGE_SIZES = {1: (0.45, 0.80), 2: (0.40, 0.48), 3: (0.30, 0.34)}   # for small pictures
-SMALL_SIZES = {1: (0.34, 0.58), 2: (0.32, 0.44), 3: (0.27, 0.33)}   # for 256 pixels and more
+@dataclass(frozen=True)
+class Group:
+    """What one noun of a caption stands for."""
+    object: int
+    count: int
+    colour: str | None
+    size: str | None
 
 
-LONGEST_CAPTION = 18    # words and commas: what fits between the start and the end token
+LONGEST_CAPTION = 34    # words and commas: what fits between the start and the end token
+MOST_OBJECTS = 5
+WIDE_AWAY = 0.92        # share of the width that a row fills at most
+
+# Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side.
+ROW_SIZES = {1: (0.40, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
+SMALLEST = 0.13
 
 
-def _noun(rng: np.random.Generator, obj: int) -> str:
-    names = OBJECTS[obj].names
-    name = names[0] if len(names) == 1 or rng.random() < 0.6 else names[rng.integers(1, len(names))]
-    return ("an " if name[0] in "aeiou" else "a ") + name
+def _one_of(rng: np.random.Generator, choices):
+    return choices[int(rng.integers(len(choices)))]
 
 
-def _row(rng: np.random.Generator, objects: list[int], sizes: tuple[float, float], floats: bool,
-         top: bool = False, bottom: bool = False) -> list[Placed]:
-    """Objects side by side in the order in which the caption names them."""
-    xs = {1: (0.5,), 2: (0.27, 0.73), 3: (0.18, 0.5, 0.82)}[len(objects)]
-    jitter = {1: 0.16, 2: 0.03, 3: 0.015}[len(objects)]
-    placed = []
-    for obj, x in zip(objects, xs):
-        size = min(rng.uniform(*sizes) * OBJECTS[obj].scale, 0.9)
-        in_sky = top or (OBJECTS[obj].in_sky and not bottom)
-        if floats and not top and not bottom:
-            y = rng.uniform(0.40, 0.60)
-        elif in_sky:
-            y = max(rng.uniform(0.24, 0.34), size / 2 + 0.02)
-        else:
-            y = rng.uniform(0.88, 0.95) - size / 2
-        x = min(max(x + rng.uniform(-jitter, jitter), size / 2), 1 - size / 2)
-        placed.append(Placed(obj, x, y, size))
-    return placed
+def words_of(text: str) -> list[str]:
+    """As CLIP's tokenizer splits them."""
+    return re.findall(r"[a-z]+|[^\sa-z]+", text)
+
+
+# --- captions ---
+
+def _article(noun: str) -> str:
+    an = noun[0] in "aeio" or noun.startswith("um") or noun.startswith("ug")
+    return ("an " if an else "a ") + noun
+
+
+def _noun(rng: np.random.Generator, group: Group) -> str:
+    names = OBJECTS[group.object].names
+    name = names[0] if len(names) == 1 or rng.random() < 0.65 else names[int(rng.integers(1, len(names)))]
+    noun = singular(name) if group.count == 1 else plural(name)
+    if group.colour:
+        noun = f"{group.colour} {noun}"
+    if group.size:
+        noun = f"{_one_of(rng, SIZE_WORDS[group.size])} {noun}"
+    return _article(noun) if group.count == 1 else f"{NUMBERS[group.count]} {noun}"
 
 
 def _listed(nouns: list[str], rng: np.random.Generator) -> str:
     if len(nouns) == 1:
         return nouns[0]
     if len(nouns) == 2:
-        return nouns[0] + (" and ", " and ", " next to ", " with ")[rng.integers(4)] + nouns[1]
+        return nouns[0] + _one_of(rng, (" and ", " and ", " next to ", " beside ", " with ")) + nouns[1]
     return f"{nouns[0]}, {nouns[1]} and {nouns[2]}"
 
 
-def _stacked(rng: np.random.Generator, objects: list[int],
-             sizes: tuple[float, float]) -> tuple[list[Placed], str]:
-    """The first object or two below the last one, said with "under" or with "above"."""
-    low, high = objects[:-1], objects[-1]
-    below = _row(rng, low, sizes, False, bottom=True)
-    above = _row(rng, [high], sizes, False, top=True)
-    low_text = _listed([_noun(rng, o) for o in low], rng)
-    high_text = _noun(rng, high)
-    if rng.random() < 0.5:
-        text = f"{low_text} {('under', 'below')[rng.integers(2)]} {high_text}"
-    else:
-        text = f"{high_text} {('above', 'over')[rng.integers(2)]} {low_text}"
-    return below + above, text
+def _where(rng: np.random.Generator, background: Background, time: str) -> str:
+    times = TIMES[time] if len(background.times) > 1 else ("",)
+    return _one_of(rng, background.phrases) + _one_of(rng, times)
 
 
-def _stack_sizes(sizes: tuple[float, float]) -> tuple[float, float]:
-    return min(sizes[0], 0.40), min(sizes[1], 0.43)
+def _caption(rng: np.random.Generator, text: str, where: str) -> str:
+    if rng.random() < 0.12:
+        return f"{where}, {text}"
+    return f"{_one_of(rng, OPENINGS)}{text} {where}"
 
 
-def sample_scene(rng: np.random.Generator, counts: dict[int, float], sizes: dict[int, tuple[float, float]],
-                 held_out: bool = False) -> Scene:
-    """A random scene; counts gives the share of scenes with one, two and three objects."""
-    while True:
-        scene = _any_scene(rng, counts, sizes, held_out)
-        if len(scene.caption.replace(",", " ,").split()) <= LONGEST_CAPTION:
-            return scene
+# --- where things stand ---
+
+class _Layout:
+    """Puts rows of objects into a picture of the given width over height."""
+
+    def __init__(self, rng: np.random.Generator, shape: float, aspects: list[float]):
+        self.rng, self.aspects = rng, aspects
+        self.wide, self.high = max(shape, 1.0), max(1 / shape, 1.0)    # in shorter sides
+
+    def _sizes(self, groups: list[Group], tallest: float) -> list[list[float]]:
+        """Widths and heights of each object of a row, that fit."""
+        number = sum(g.count for g in groups)
+        low, high = ROW_SIZES[number]
+        stretch = min(self.wide, 1.25)
+        sizes = []
+        for group in groups:
+            longer = self.rng.uniform(low, high) * stretch * OBJECTS[group.object].scale
+            longer *= SIZES[group.size] if group.size else 1
+            for _ in range(group.count):
+                each = max(longer * self.rng.uniform(0.93, 1.07), SMALLEST)
+                aspect = self.aspects[group.object]
+                sizes.append([each * min(aspect, 1), each * min(1 / aspect, 1)])
+        across = sum(w for w, _ in sizes) + 0.05 * (len(sizes) - 1)
+        fit = min(1.0, WIDE_AWAY * self.wide / across, *(tallest * self.high / h for _, h in sizes))
+        return [[w * fit, h * fit] for w, h in sizes]
+
+    def _across(self, widths: list[float], side: str | None) -> list[float]:
+        """Centres from left to right, as shares of the width; what room is left is shared out at random."""
+        edge = 0.02 * self.wide
+        room = max(self.wide - 2 * edge - sum(widths) - 0.04 * (len(widths) - 1), 0.0)
+        shares = self.rng.dirichlet([2.0] + [1.0] * (len(widths) - 1) + [2.0]) * room
+        if side:
+            near = min(self.rng.uniform(0.03, 0.10) * self.wide, room / 2)
+            shares = np.array([near, *shares[1:-1] * 0, room - near])
+            shares = shares if side == "left" else shares[::-1]
+        centres, at = [], edge
+        for width, gap in zip(widths, shares):
+            at += gap
+            centres.append((at + width / 2) / self.wide)
+            at += width + 0.04
+        return centres
+
+    def row(self, groups: list[Group], level: str, side: str | None = None) -> list[Placed]:
+        """Side by side in the given order. Levels: own (ground, or sky for what belongs there), low, high, floating."""
+        tallest = 0.46 if level in ("low", "high") else 0.80
+        sizes = self._sizes(groups, tallest)
+        centres = iter(zip(self._across([w for w, _ in sizes], side), sizes))
+        placed = []
+        for group in groups:
+            obj = OBJECTS[group.object]
+            in_sky = level == "high" or (level == "own" and obj.in_sky)
+            middle, baseline = self.rng.uniform(0.2, 0.32), self.rng.uniform(0.82, 0.94)
+            for _ in range(group.count):
+                x, (width, height) = next(centres)
+                half = height / 2 / self.high
+                if level == "floating":
+                    y = self.rng.uniform(0.36, 0.64)
+                elif in_sky:
+                    y = max(middle + self.rng.uniform(-0.03, 0.03), half + 0.03)
+                else:
+                    y = min(baseline + self.rng.uniform(-0.015, 0.015), 0.96) - half
+                y = min(max(y, half + 0.02), 0.98 - half)
+                placed.append(Placed(group.object, group.colour, x, y, width, height,
+                                     not obj.fixed and bool(self.rng.random() < 0.5),
+                                     level != "floating" and not in_sky))
+        return placed
 
 
-def _any_scene(rng: np.random.Generator, counts: dict[int, float], sizes: dict[int, tuple[float, float]],
-               held_out: bool) -> Scene:
-    number = int(rng.choice(list(counts), p=list(counts.values())))
+# --- scenes ---
+
+def _pick_groups(rng: np.random.Generator, most: int, held_out: bool) -> tuple[list[Group], int]:
+    number = int(rng.choice([1, 2, 3], p=[0.34, 0.42, 0.24] if most > 2 else [0.5, 0.5, 0.0]))
     while True:
         objects = [int(o) for o in rng.choice(len(OBJECTS), number, replace=False)]
         background = int(rng.integers(len(BACKGROUNDS)))
         if is_held_out(objects, background) == held_out:
             break
-    where = BACKGROUNDS[background]
-    time = "night" if where.has_times and rng.random() < 0.35 else "day"
-    stacks = number > 1 and rng.random() < (0.75 if OBJECTS[objects[-1]].in_sky else 0.2)
-    if stacks:
-        placed, text = _stacked(rng, objects, _stack_sizes(sizes[number]))
+    groups, left = [], most - number
+    for obj in objects:
+        count = 1 + (int(rng.integers(0, min(left, 3) + 1)) if left and rng.random() < 0.35 else 0)
+        left -= count - 1
+        colour = _one_of(rng, list(COLOURS)) if OBJECTS[obj].colours and rng.random() < 0.6 else None
+        groups.append(Group(obj, count, colour, _one_of(rng, list(SIZES)) if rng.random() < 0.22 else None))
+    return groups, background
+
+
+def _alone(rng, layout: _Layout, groups: list[Group], level: str):
+    noun, side = _noun(rng, groups[0]), None
+    if rng.random() < 0.25:
+        side = _one_of(rng, ("left", "right"))
+        noun += _one_of(rng, (f" on the {side}", f" on the {side} side"))
+    places = [Place(side, groups[0].object)] if side else []
+    return layout.row(groups, level, side), noun, places
+
+
+def _beside(rng, layout: _Layout, groups: list[Group], level: str):
+    """Named from left to right, or with words that say so."""
+    nouns = [_noun(rng, g) for g in groups]
+    places = []
+    if len(groups) == 2 and rng.random() < 0.5:
+        if rng.random() < 0.5:
+            text = nouns[0] + _one_of(rng, (" to the left of ", " left of ")) + nouns[1]
+        else:
+            text = nouns[1] + _one_of(rng, (" to the right of ", " right of ")) + nouns[0]
+        places = [Place("left", groups[0].object, groups[1].object)]
+    elif len(groups) == 3 and rng.random() < 0.35:
+        text = f"{nouns[1]} between {nouns[0]} and {nouns[2]}"
+        places = [Place("left", groups[i].object, groups[i + 1].object) for i in (0, 1)]
     else:
-        placed = _row(rng, objects, sizes[number], where.name == "space")
-        text = _listed([_noun(rng, o) for o in objects], rng)
-    caption = OPENINGS[rng.integers(len(OPENINGS))] + text
-    caption += " " + where.phrases[rng.integers(len(where.phrases))]
-    if where.has_times:
-        caption += TIMES[time][rng.integers(len(TIMES[time]))]
-    return Scene(tuple(placed), background, time, caption)
+        text = _listed(nouns, rng)
+    return layout.row(groups, level), text, places
+
+
+def _stacked(rng, layout: _Layout, groups: list[Group], level: str):
+    """The last group above the others."""
+    low, high = groups[:-1], groups[-1]
+    below, above = layout.row(low, "low"), layout.row([high], "high")
+    if level == "floating":
+        below = [replace(item, stands=False) for item in below]
+    low_text, high_text = _listed([_noun(rng, g) for g in low], rng), _noun(rng, high)
+    if rng.random() < 0.5:
+        text = low_text + _one_of(rng, (" under ", " below ", " beneath ")) + high_text
+    else:
+        text = high_text + _one_of(rng, (" above ", " over ")) + low_text
+    return above + below, text, [Place("above", high.object, g.object) for g in low]
+
+
+def _any_scene(rng: np.random.Generator, shape: float, aspects: list[float], most: int, held_out: bool) -> Scene:
+    groups, number = _pick_groups(rng, most, held_out)
+    background = BACKGROUNDS[number]
+    layout = _Layout(rng, shape, aspects)
+    level = "floating" if background.floats else "own"
+    if len(groups) == 1:
+        placed, text, places = _alone(rng, layout, groups, level)
+    elif rng.random() < (0.7 if OBJECTS[groups[-1].object].in_sky else 0.25):
+        placed, text, places = _stacked(rng, layout, groups, level)
+    else:
+        placed, text, places = _beside(rng, layout, groups, level)
+    time = _one_of(rng, background.times)
+    placed.sort(key=lambda item: item.y + item.height / 2)
+    return Scene(tuple(placed), number, time, _caption(rng, text, _where(rng, background, time)), tuple(places))
+
+
+def sample_scene(rng: np.random.Generator, shape: float, aspects: list[float], most: int = MOST_OBJECTS,
+                 held_out: bool = False) -> Scene:
+    """A random scene for a picture of this width over height, with at most this many objects."""
+    while True:
+        scene = _any_scene(rng, shape, aspects, most, held_out)
+        if len(words_of(scene.caption)) <= LONGEST_CAPTION:
+            return scene
 
 
 def all_words() -> list[str]:
     """Every word a caption can hold, for the tokenizer."""
-    words = {"a", "an", "and", "next", "to", "with", "under", "below", "above", "over", ","}
-    texts = [n for o in OBJECTS for n in o.names] + [p for b in BACKGROUNDS for p in b.phrases]
-    texts += list(OPENINGS) + [t for time in TIMES.values() for t in time]
-    for text in texts:
-        words.update(text.split())
-    return sorted(words)
+    texts = ["a an and next to beside with the left right of between under below beneath above over on side , ' -"]
+    texts += [form(n) for o in OBJECTS for n in o.names for form in (singular, plural)]
+    texts += [p for b in BACKGROUNDS for p in b.phrases] + [*OPENINGS, *NUMBERS, *COLOURS]
+    texts += [w for words in SIZE_WORDS.values() for w in words] + [t for time in TIMES.values() for t in time]
+    return sorted({word for text in texts for word in words_of(text)})

@@ -2,14 +2,15 @@
 
 import json
 import os
+from functools import lru_cache
 
-from transformers import CLIPTokenizer
+import torch
 
-from networks import TOKENS
-from scenes import all_words
+from scenes import LONGEST_CAPTION, all_words, words_of
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
+TOKENS = LONGEST_CAPTION + 2
 
 
 def byte_symbols() -> list[str]:
@@ -46,14 +47,31 @@ def learn_merges(words: list[str]) -> list[tuple[str, str]]:
     return merges
 
 
+@lru_cache(maxsize=None)
+def entries() -> tuple[str, ...]:
+    """The vocabulary, by token id."""
+    merges = learn_merges([word for word in all_words() if len(word) > 1])
+    symbols = byte_symbols()
+    return (*symbols, *(s + END_OF_WORD for s in symbols), *("".join(pair) for pair in merges), START, END)
+
+
+@lru_cache(maxsize=None)
+def _ids() -> dict[str, int]:
+    return {entry: i for i, entry in enumerate(entries())}
+
+
+def quick_tokens(caption: str) -> torch.Tensor:
+    """[TOKENS] ids of a caption made of known words, as CLIPTokenizer makes them."""
+    ids = [_ids()[START], *(_ids()[word + END_OF_WORD] for word in words_of(caption))]
+    return torch.tensor(ids + [_ids()[END]] * (TOKENS - len(ids)))
+
+
 def write_tokenizer(folder: str) -> None:
     """vocab.json, merges.txt and their configs, as CLIP checkpoints hold them."""
     os.makedirs(folder, exist_ok=True)
     merges = learn_merges([word for word in all_words() if len(word) > 1])
-    symbols = byte_symbols()
-    entries = symbols + [s + END_OF_WORD for s in symbols] + ["".join(pair) for pair in merges] + [START, END]
     contents = {
-        "vocab.json": json.dumps({entry: i for i, entry in enumerate(entries)}, ensure_ascii=False),
+        "vocab.json": json.dumps(_ids(), ensure_ascii=False),
         "merges.txt": "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges),
         "special_tokens_map.json": json.dumps(
             {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}, indent=2) + "\n",
@@ -65,16 +83,3 @@ def write_tokenizer(folder: str) -> None:
     for name, text in contents.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
             file.write(text)
-
-
-def load_tokenizer(work: str) -> CLIPTokenizer:
-    """Writes it on first use."""
-    folder = os.path.join(work, "tokenizer")
-    if not os.path.exists(os.path.join(folder, "vocab.json")):
-        write_tokenizer(folder)
-    return CLIPTokenizer.from_pretrained(folder)
-
-
-def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]):
-    """[n, 20] token ids, as StableDiffusionPipeline makes them."""
-    return tokenizer(captions, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids

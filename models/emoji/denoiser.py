@@ -1,0 +1,182 @@
+"""Trains the U-Net and the text encoder together, on latents of the trained autoencoder."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from autoencoder import Autoencoder
+from checkpoints import trained
+from data import Pictures, SceneBatch, SceneMaker, box_masks
+from fast_layers import speed_up
+from networks import LATENT_NOISE, PATCH, make_scheduler, make_text_encoder, make_unet
+from optimiser import Optimisers, schedule
+from plans import Plan, Size
+from stages import from_workers, half
+from tokenizer import quick_tokens
+
+DROP_CAPTION = 0.1
+OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
+EMA = 0.999
+CHUNK = 24               # steps on latents of one size, made at once
+PASSES = 3               # how often each of them is taken, with new noise
+ENCODED_AT_ONCE = 32 * 256 * 256
+
+
+class Denoiser(nn.Module):
+    """Tokens, noise and time to what the scheduler asks for."""
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.unet, self.text = make_unet(plan), make_text_encoder(plan)
+
+    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        states = self.text(tokens).last_hidden_state
+        return self.unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, states).sample.float()
+
+
+def noise_shift(size: Size) -> float:
+    """Timesteps lean towards noise, the more the larger the picture."""
+    return 1.6 * (size[0] * size[1] / 256**2) ** 0.25
+
+
+def stratified_timesteps(count: int, shift: float, generator: torch.Generator) -> torch.Tensor:
+    u = (torch.randperm(count, generator=generator, device=generator.device) +
+         torch.rand(count, generator=generator, device=generator.device)) / count
+    u = shift * u / (1 + (shift - 1) * u)
+    return (u * 1000).long().clamp_max(999)
+
+
+class Noising:
+    """Clean latents to noisy ones and what is to be predicted of them."""
+
+    def __init__(self, device: torch.device):
+        scheduler = make_scheduler()
+        alphas = scheduler.alphas_cumprod.to(device)
+        self.image, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
+
+    def __call__(self, clean, timesteps, generator) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        a, s = (t[timesteps].view(-1, 1, 1, 1) for t in (self.image, self.noise))
+        return a * clean + s * noise, a * noise - s * clean
+
+
+class Chunks:
+    """Latents of one size for CHUNK steps, from scenes that worker processes make ahead."""
+
+    def __init__(self, plan: Plan, pictures: Pictures, autoencoder: Autoencoder, steps: int, workers: int, seed: int):
+        self.plan, self.pictures, self.autoencoder, self.seed = plan, pictures, autoencoder, seed
+        self.steps, self.workers, self.maker = steps, workers, SceneMaker(plan.variants)
+
+    def batch(self, size: Size) -> int:
+        return max(1, self.plan.pixels // (size[0] * size[1]))
+
+    def size(self, step: int) -> Size:
+        """Small pictures at first, large ones at the end."""
+        rng = np.random.default_rng([5, self.seed, step // CHUNK])
+        large = np.interp(step / self.steps, (0.0, 0.3, 0.5, 0.7, 1.0), (0.05, 0.1, 0.5, 0.85, 1.0))
+        sizes = self.plan.large if rng.random() < large else self.plan.small
+        return sizes[int(rng.integers(len(sizes)))]
+
+    def _scenes(self, first_step: int) -> SceneBatch:
+        size = self.size(first_step)
+        return self.maker((self.seed, first_step), self.batch(size) * CHUNK // PASSES, size)
+
+    @torch.no_grad()
+    def _encode(self, scenes: SceneBatch) -> torch.Tensor:
+        at_once = max(1, ENCODED_AT_ONCE // (scenes.size[0] * scenes.size[1]))
+        parts = []
+        for first in range(0, len(scenes.tokens), at_once):
+            cut = slice(first, first + at_once)
+            pixels = self.pictures(SceneBatch(scenes.size, scenes.chosen[cut], scenes.items[cut], scenes.objects[cut],
+                                              scenes.backgrounds[cut], scenes.tokens[cut]))
+            with half(pixels.device):
+                parts.append(self.autoencoder.encode(pixels))
+        return torch.cat(parts)
+
+    def __call__(self, start: int):
+        """(latents, tokens, masks) of each step from `start` on."""
+        device, first = self.pictures.sprites.pixels.device, start // CHUNK * CHUNK
+        for scenes in from_workers(self._scenes, first, self.workers, CHUNK):
+            latents, masks = self._encode(scenes), box_masks(scenes, PATCH).to(device)
+            tokens, count = scenes.tokens.to(device), self.batch(scenes.size)
+            order = torch.Generator().manual_seed(self.seed * 10**6 + first)
+            shuffled = torch.cat([torch.randperm(len(tokens), generator=order) for _ in range(PASSES)]).to(device)
+            for step in range(max(start, first), first + CHUNK):
+                rows = shuffled[(step - first) * count:(step - first + 1) * count]
+                yield latents[rows], tokens[rows], masks[rows]
+            first += CHUNK
+
+
+class DenoiserStage:
+    name = "denoiser"
+
+    def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int, steps: int,
+                 muon_rate: float = 2e-3, adam_rate: float = 1e-3):
+        self.plan, self.device, self.steps = plan, device, steps
+        autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
+        autoencoder.load_state_dict(trained(work, "autoencoder")["model"])
+        speed_up(autoencoder.vae, device)
+        self.chunks = Chunks(plan, pictures, autoencoder.eval(), steps, workers, seed=21)
+        self.noising = Noising(device)
+        self.model, self.average = (Denoiser(plan).to(device) for _ in range(2))
+        for m in (self.model, self.average):
+            speed_up(m.unet.to(memory_format=torch.channels_last), device)
+        text = [p for p in self.model.text.parameters() if p.requires_grad]
+        self.optimisers = Optimisers(list(self.model.unet.named_parameters()), text, muon_rate, adam_rate)
+        self.nothing, self.samples = quick_tokens("").to(device), 0
+
+    def batches(self, start: int):
+        return self.chunks(start)
+
+    def error(self, model: Denoiser, batch, generator, drop: float, object_weight: float) -> torch.Tensor:
+        latents, tokens, masks = batch
+        size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
+        timesteps = stratified_timesteps(len(latents), noise_shift(size), generator)
+        latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator, device=self.device)
+        noisy, target = self.noising(latents, timesteps, generator)
+        dropped = torch.rand(len(tokens), 1, generator=generator, device=self.device) < drop
+        with half(self.device):
+            made = model(noisy, timesteps, torch.where(dropped, self.nothing, tokens))
+        weight = 1 + object_weight * masks
+        return ((made - target).square().mean(1, keepdim=True) * weight).sum() / weight.sum()
+
+    def step(self, step: int, batch) -> torch.Tensor:
+        generator = torch.Generator(self.device).manual_seed(10**7 + step)
+        loss = self.error(self.model, batch, generator, DROP_CAPTION, OBJECT_WEIGHT)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimisers.step(schedule(step, self.steps, decay_from=0.65))
+        self._follow(step)
+        self.samples += len(batch[0])
+        return loss.detach()
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        keep = min(EMA, (step + 1) / (step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+
+    def state_dict(self) -> dict:
+        return {"model": self.model.state_dict(), "average": self.average.state_dict(),
+                "optimisers": self.optimisers.state_dict(), "samples": self.samples}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimisers.load_state_dict(state["optimisers"])
+        self.samples = state["samples"]
+
+    @torch.no_grad()
+    def finished(self) -> str:
+        """Is the error inside the objects' boxes lower with the right caption? Never seen combinations."""
+        size = self.plan.small[0]
+        scenes = SceneMaker(self.plan.variants, held_out=True)((901,), 8 * 16, size)
+        latents, masks = self.chunks._encode(scenes), box_masks(scenes, PATCH).to(self.device)
+        tokens, right, wrong, wins = scenes.tokens.to(self.device), 0.0, 0.0, 0
+        for i in range(16):
+            rows = slice(8 * i, 8 * i + 8)
+            one, other = (float(self.error(self.average, (latents[rows], t, masks[rows]),
+                                           torch.Generator(self.device).manual_seed(i), 0.0, 1e3))
+                          for t in (tokens[rows], tokens[rows].roll(1, 0)))
+            right, wrong, wins = right + one / 16, wrong + other / 16, wins + (one < other)
+        return (f"{self.samples} samples; error in objects with the right caption {right:.4f}, with another "
+                f"{wrong:.4f}, lower in {wins} of 16 batches")

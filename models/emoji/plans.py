@@ -1,0 +1,45 @@
+"""How large the networks are, and how long each stage trains on what: the full training, and a toy of it."""
+
+from dataclasses import dataclass
+
+Size = tuple[int, int]    # height, width
+
+
+@dataclass(frozen=True)
+class Plan:
+    # networks
+    latent_channels: int
+    vae_channels: tuple[int, ...]
+    unet_channels: tuple[int, ...]
+    text_width: int
+    text_layers: int
+    text_inner: int
+    classifier_channels: tuple[int, int, int, int]
+    # what they see
+    small: tuple[Size, ...]     # most of the U-Net's training
+    large: tuple[Size, ...]     # its end
+    picture: int                # side of the squares that the autoencoder and the classifier are trained on
+    variants: int               # of each background at each time of day
+    # how long
+    autoencoder_steps: int
+    autoencoder_batch: int
+    classifier_steps: int
+    classifier_batch: int
+    denoiser_steps: int
+    student_steps: int
+    pixels: int                 # of a batch of the U-Net's
+
+
+FULL = Plan(
+    latent_channels=8, vae_channels=(32, 64, 96, 96), unet_channels=(64, 128, 192),
+    text_width=192, text_layers=3, text_inner=512, classifier_channels=(48, 96, 160, 256),
+    small=((256, 256), (256, 256), (256, 384), (384, 256)),
+    large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
+    picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=1200,
+    classifier_batch=128, denoiser_steps=7000, student_steps=600, pixels=512 * 256 * 256)
+
+TOY = Plan(
+    latent_channels=8, vae_channels=(16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
+    text_inner=128, classifier_channels=(16, 24, 32, 48), small=((64, 64), (64, 96)), large=((128, 128),),
+    picture=64, variants=1, autoencoder_steps=12, autoencoder_batch=4, classifier_steps=8, classifier_batch=4,
+    denoiser_steps=20, student_steps=4, pixels=8 * 64 * 64)

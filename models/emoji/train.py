@@ -1,0 +1,52 @@
+"""Trains everything, stage by stage. One command, safe to stop and start again: it goes on where it was.
+
+On a GPU where there is one, else on the CPU, in bfloat16 either way.
+"""
+
+import argparse
+import dataclasses
+import os
+
+import torch
+
+from autoencoder import AutoencoderStage
+from classifier import ClassifierStage
+from data import Pictures
+from denoiser import DenoiserStage
+from plans import FULL, TOY
+from stages import Clock, pick_device, run_stage
+
+
+def main(arguments) -> None:
+    plan = TOY if arguments.toy else FULL
+    if arguments.pixels:
+        plan = dataclasses.replace(plan, pixels=arguments.pixels)
+    os.makedirs(arguments.work, exist_ok=True)
+    device, clock = pick_device(), Clock(arguments.minutes)
+    workers = os.cpu_count() - 1 if arguments.workers is None else arguments.workers
+    pictures = Pictures(device, plan.variants, max(1, workers))
+    print(f"training on {torch.cuda.get_device_name() if device.type == 'cuda' else 'the CPU'}", flush=True)
+    makers = {
+        "autoencoder": lambda: AutoencoderStage(plan, pictures, device, min(workers, 4)),
+        "classifier": lambda: ClassifierStage(plan, pictures, device, min(workers, 4)),
+        "denoiser": lambda: DenoiserStage(plan, arguments.work, pictures, device, min(workers, 8),
+                                          arguments.steps or plan.denoiser_steps),
+    }
+    for name in arguments.stages or makers:
+        if not run_stage(makers[name](), arguments.work, clock, arguments.report):
+            break
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", required=True, help="folder for checkpoints")
+    parser.add_argument("--stages", nargs="+", choices=("autoencoder", "classifier", "denoiser"),
+                        help="only these, in this order")
+    parser.add_argument("--minutes", type=float, help="stop after so long, with a checkpoint")
+    parser.add_argument("--steps", type=int, help="of the U-Net's training; may change on the way: the learning rate "
+                        "is level for the first 65 %% of them")
+    parser.add_argument("--pixels", type=int, help="of a batch of the U-Net's training")
+    parser.add_argument("--workers", type=int, help="processes that make scenes and paint backgrounds")
+    parser.add_argument("--report", type=int, default=25, help="steps between two lines")
+    parser.add_argument("--toy", action="store_true", help="tiny networks and pictures, to see that everything runs")
+    main(parser.parse_args())
