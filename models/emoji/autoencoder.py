@@ -12,6 +12,7 @@ from plans import Plan
 from stages import from_workers, half
 
 EDGES = 1.0           # how much differences between neighbours count beside the pixels themselves
+APART = 0.35          # the share of the steps in which encoder and decoder learn apart, of principal components
 SHRUNK = 4            # a part of the batch, one in so many, is also decoded from latents at half the size
 
 
@@ -28,21 +29,30 @@ class Autoencoder(nn.Module):
         return self.evened(moments[:, :moments.shape[1] // 2].float())
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        # As post_quant_conv of an exported model, where evening out is part of it.
-        spread = (self.evened.running_var + self.evened.eps).sqrt()
-        raw = latents * spread[:, None, None] + self.evened.running_mean[:, None, None]
-        return self.vae.decoder(self.vae.post_quant_conv(raw.contiguous(memory_format=torch.channels_last))).float()
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        return self.vae.decoder(self.vae.post_quant_conv(latents)).float()
 
     @torch.no_grad()
     def exported(self) -> nn.Module:
-        """The AutoencoderKL with the evening out inside its two 1x1 convolutions."""
-        vae, half_of = self.vae, self.evened.num_features
-        spread, mean = (self.evened.running_var + self.evened.eps).sqrt(), self.evened.running_mean
-        vae.quant_conv.weight[:half_of] /= spread[:, None, None, None]
-        vae.quant_conv.bias[:half_of] = (vae.quant_conv.bias[:half_of] - mean) / spread
-        vae.post_quant_conv.bias += vae.post_quant_conv.weight[:, :, 0, 0] @ mean
-        vae.post_quant_conv.weight *= spread[None, :, None, None]
-        return vae.eval()
+        """The AutoencoderKL with the evening out inside its quant_conv."""
+        convolution, means = self.vae.quant_conv, self.evened.num_features
+        spread = (self.evened.running_var + self.evened.eps).sqrt()
+        convolution.weight[:means] /= spread[:, None, None, None]
+        convolution.bias[:means] = (convolution.bias[:means] - self.evened.running_mean) / spread
+        return self.vae.eval()
+
+
+class PatchLatents:
+    """Principal components of 8x8 patches with deviation 1: what the two halves first learn to agree on."""
+
+    def __init__(self, pixels: torch.Tensor, channels: int):
+        patches = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
+        values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+        weight = (vectors / values.clamp_min(1e-6).sqrt()).flip(1)[:, :channels].T
+        self.weight, self.bias = weight.reshape(channels, 3, PATCH, PATCH), -(weight @ patches.mean(0))
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(pixels, self.weight, self.bias, stride=PATCH)
 
 
 def _unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -61,6 +71,8 @@ class AutoencoderStage:
         speed_up(self.model.vae, device)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.optimisers = Optimisers(named, muon_rate=rate, adam_rate=rate / 2)
+        scenes = self.maker((10,), 2 * plan.autoencoder_batch, (2 * plan.picture,) * 2)
+        self.patches = PatchLatents(pictures(scenes), plan.latent_channels)
 
     def _scenes(self, step: int):
         """Whole pictures, and cut from pictures twice as large."""
@@ -85,9 +97,12 @@ class AutoencoderStage:
         pixels = self._cut(self.pictures(batch), generator)
         noise = torch.Generator(self.device).manual_seed(step)
         with half(self.device):
-            latents = self.model.encode(pixels)
+            encoded = self.model.encode(pixels)
+            apart = step < APART * self.steps
+            latents = self.patches(pixels).float() if apart else encoded
+            loss = F.mse_loss(encoded, latents)
             latents = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=noise)
-            loss = _unlike(self.model.decode(latents), pixels)
+            loss = loss + _unlike(self.model.decode(latents), pixels)
             few = max(1, len(pixels) // SHRUNK)    # so that small latents of a picture are those of a small picture
             loss = loss + _unlike(self.model.decode(F.avg_pool2d(latents[:few], 2)), F.avg_pool2d(pixels[:few], 2)) / 4
         loss.backward()

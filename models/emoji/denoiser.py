@@ -19,7 +19,7 @@ OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
 EMA = 0.999
 CHUNK = 24               # steps on latents of one size, made at once
 PASSES = 3               # how often each of them is taken, with new noise
-ENCODED_AT_ONCE = 32 * 256 * 256
+ENCODED_AT_ONCE = 64 * 256 * 256
 
 
 class Denoiser(nn.Module):

@@ -44,6 +44,7 @@ def _normalise_backward(dz, rows, z, weight, mean_c, rstd_c, groups: int, silu: 
 
 @lru_cache(maxsize=None)
 def _compiled(function):
+    torch._dynamo.config.recompile_limit = 64
     return torch.compile(function, dynamic=True)
 
 

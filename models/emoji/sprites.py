@@ -57,10 +57,10 @@ def _read_atlas() -> list[np.ndarray]:
 
 _TO_LMS = np.array([[0.4122214708, 0.5363325363, 0.0514459929],
                     [0.2119034982, 0.6806995451, 0.1073969566],
-                    [0.0883024619, 0.2817188376, 0.6299787005]])
+                    [0.0883024619, 0.2817188376, 0.6299787005]], np.float32)
 _TO_LAB = np.array([[0.2104542553, 0.7936177850, -0.0040720468],
                     [1.9779984951, -2.4285922050, 0.4505937099],
-                    [0.0259040371, 0.7827717662, -0.8086757660]])
+                    [0.0259040371, 0.7827717662, -0.8086757660]], np.float32)
 
 
 def _oklch(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,23 +76,25 @@ def _rgb(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarr
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def recoloured(sprite: np.ndarray, colour: str) -> np.ndarray:
-    """The parts of the sprite's main hue in another colour, with the same shading."""
-    light, chroma, hue = _oklch(sprite[..., :3].astype(np.float64))
-    weight = sprite[..., 3] * chroma * (chroma > 0.04)
-    bins = np.bincount(((hue + np.pi) / (2 * np.pi) * 36).astype(int).ravel() % 36, weight.ravel(), 36)
-    smooth = bins + np.roll(bins, 1) + np.roll(bins, -1)
-    main = (smooth.argmax() + 0.5) / 36 * 2 * np.pi - np.pi
+def recoloured(sprite: np.ndarray) -> dict[str, np.ndarray]:
+    """The sprite in every colour: the parts of its main hue become that colour, with the same shading."""
+    inside = sprite[..., 3] > 0
+    own = sprite[inside]
+    light, chroma, hue = _oklch(own[:, :3])
+    weight = own[:, 3] * chroma * (chroma > 0.04)
+    bins = np.bincount(((hue + np.pi) / (2 * np.pi) * 36).astype(int) % 36, weight, 36)
+    main = ((bins + np.roll(bins, 1) + np.roll(bins, -1)).argmax() + 0.5) / 36 * 2 * np.pi - np.pi
     away = np.abs((hue - main + np.pi) % (2 * np.pi) - np.pi)
     share = ((0.9 - away) / 0.25).clip(0, 1) * ((chroma - 0.02) / 0.04).clip(0, 1)
-    inside = weight * share
-    own_light, own_chroma = ((v * inside).sum() / inside.sum() for v in (light, chroma))
-    new_light, new_chroma, new_hue = COLOURS[colour]
-    up = np.where(light > own_light, (1 - new_light) / (1 - own_light), new_light / own_light)
-    made = _rgb((new_light + (light - own_light) * np.minimum(up, 1.2)).clip(0, 1), chroma * (new_chroma / own_chroma),
-                np.full_like(hue, np.deg2rad(new_hue)))
-    rgb = sprite[..., :3] + share[..., None] * (made - sprite[..., :3])
-    return np.concatenate([rgb.clip(0, 1), sprite[..., 3:]], -1).astype(np.float32)
+    own_light, own_chroma = ((v * weight * share).sum() / (weight * share).sum() for v in (light, chroma))
+    made = {}
+    for colour, (new_light, new_chroma, new_hue) in COLOURS.items():
+        stretch = np.where(light > own_light, (1 - new_light) / (1 - own_light), new_light / own_light)
+        new = _rgb((new_light + (light - own_light) * np.minimum(stretch, 1.2)).clip(0, 1),
+                   chroma * (new_chroma / own_chroma), np.deg2rad(new_hue))
+        made[colour] = sprite.copy()
+        made[colour][inside, :3] = (own[:, :3] + share[:, None] * (new - own[:, :3])).clip(0, 1)
+    return made
 
 
 class Sprites:
@@ -103,9 +105,9 @@ class Sprites:
         self.index = {}      # (object, colour or None) -> number of the sprite
         made = []
         for obj, sprite in enumerate(drawn):
-            for colour in (None, *(COLOURS if OBJECTS[obj].colours else ())):
+            for colour, pixels in {None: sprite, **(recoloured(sprite) if OBJECTS[obj].colours else {})}.items():
                 self.index[obj, colour] = len(made)
-                made.append(sprite if colour is None else recoloured(sprite, colour))
+                made.append(pixels)
         self.shapes = torch.tensor([s.shape[:2] for s in made])                      # [n, 2] height, width
         pixels = np.zeros((len(made), 4, SIDE, SIDE), np.float16)
         for target, sprite in zip(pixels, made):

@@ -14,6 +14,7 @@ SAVE_SECONDS = 120
 
 
 def pick_device() -> torch.device:
+    torch.backends.cudnn.benchmark = True
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -52,10 +53,10 @@ def from_workers(make, start: int, workers: int, step: int = 1) -> Iterator:
 
 
 class Clock:
-    """Says when to stop: at the deadline, or once Ctrl-C was pressed."""
+    """Says when to stop: at the deadline, before a step of the given number, or once Ctrl-C was pressed."""
 
-    def __init__(self, minutes: float | None):
-        self.deadline = None if minutes is None else time.time() + 60 * minutes
+    def __init__(self, minutes: float | None, stop_at: int | None = None):
+        self.deadline, self.stop_at = None if minutes is None else time.time() + 60 * minutes, stop_at
         self.interrupted = False
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
@@ -63,8 +64,8 @@ class Clock:
     def _interrupt(self, *_) -> None:
         self.interrupted = True
 
-    def is_up(self) -> bool:
-        return self.interrupted or (self.deadline is not None and time.time() > self.deadline)
+    def is_up(self, step: int) -> bool:
+        return self.interrupted or step == self.stop_at or (self.deadline is not None and time.time() > self.deadline)
 
 
 def _report(stage: Stage, step: int, losses: list[torch.Tensor], seconds: float, since: float) -> None:
@@ -91,7 +92,7 @@ def run_stage(stage: Stage, work: str, clock: Clock, report_every: int) -> bool:
     losses: list[torch.Tensor] = []
     batches = stage.batches(start)
     for step in range(start, stage.steps):
-        if clock.is_up():
+        if clock.is_up(step):
             save(step, seconds + time.time() - began)
             print(f"{stage.name} stopped at step {step}", flush=True)
             return False

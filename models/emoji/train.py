@@ -15,6 +15,7 @@ from data import Pictures
 from denoiser import DenoiserStage
 from plans import FULL, TOY
 from stages import Clock, pick_device, run_stage
+from student import StudentStage
 
 
 def main(arguments) -> None:
@@ -22,7 +23,7 @@ def main(arguments) -> None:
     if arguments.pixels:
         plan = dataclasses.replace(plan, pixels=arguments.pixels)
     os.makedirs(arguments.work, exist_ok=True)
-    device, clock = pick_device(), Clock(arguments.minutes)
+    device, clock = pick_device(), Clock(arguments.minutes, arguments.stop_at)
     workers = os.cpu_count() - 1 if arguments.workers is None else arguments.workers
     pictures = Pictures(device, plan.variants, max(1, workers))
     print(f"training on {torch.cuda.get_device_name() if device.type == 'cuda' else 'the CPU'}", flush=True)
@@ -31,8 +32,9 @@ def main(arguments) -> None:
         "classifier": lambda: ClassifierStage(plan, pictures, device, min(workers, 4)),
         "denoiser": lambda: DenoiserStage(plan, arguments.work, pictures, device, min(workers, 8),
                                           arguments.steps or plan.denoiser_steps),
+        "student": lambda: StudentStage(plan, arguments.work, pictures, device, min(workers, 8)),
     }
-    for name in arguments.stages or makers:
+    for name in arguments.stages or ("autoencoder", "classifier", "denoiser"):
         if not run_stage(makers[name](), arguments.work, clock, arguments.report):
             break
 
@@ -40,9 +42,10 @@ def main(arguments) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True, help="folder for checkpoints")
-    parser.add_argument("--stages", nargs="+", choices=("autoencoder", "classifier", "denoiser"),
-                        help="only these, in this order")
+    parser.add_argument("--stages", nargs="+", choices=("autoencoder", "classifier", "denoiser", "student"),
+                        help="only these, in this order; student must be asked for")
     parser.add_argument("--minutes", type=float, help="stop after so long, with a checkpoint")
+    parser.add_argument("--stop-at", type=int, help="stop before this step of a stage, with a checkpoint")
     parser.add_argument("--steps", type=int, help="of the U-Net's training; may change on the way: the learning rate "
                         "is level for the first 65 %% of them")
     parser.add_argument("--pixels", type=int, help="of a batch of the U-Net's training")

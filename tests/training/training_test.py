@@ -1,0 +1,125 @@
+"""models/emoji: scenes, and a toy model trained, resumed, exported and drawn with. Argument: the program generate."""
+
+import hashlib
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "models" / "emoji"
+NEEDED = ("torch", "diffusers", "transformers", "safetensors", "PIL", "numpy")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+if MISSING:
+    print(f"SKIPPED: {sys.executable} has no {', '.join(MISSING)}")
+    sys.exit(0)
+
+GENERATE = sys.argv.pop()
+sys.path.insert(0, str(SCRIPTS))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from transformers import CLIPTokenizer
+
+from checkpoints import load_checkpoint
+from data import Pictures, SceneMaker, box_masks
+from scenes import all_words, words_of
+from tokenizer import TOKENS, quick_tokens, write_tokenizer
+from vocabulary import BACKGROUNDS, HELD_OUT_PAIRS, HELD_OUT_PLACES, OBJECTS, is_held_out
+
+SQUARE, TALL = (128, 128), (192, 128)
+
+
+class Scenes(unittest.TestCase):
+    def test_the_vocabulary_is_as_large_as_the_card_says(self):
+        self.assertEqual((len(OBJECTS), len(BACKGROUNDS)), (185, 12))
+        self.assertEqual(len({name for obj in OBJECTS for name in obj.names}), sum(len(o.names) for o in OBJECTS))
+
+    def test_what_is_kept_from_training_never_changes(self):
+        kept = sorted(map(sorted, HELD_OUT_PAIRS)), sorted(HELD_OUT_PLACES)
+        self.assertEqual(hashlib.sha256(repr(kept).encode()).hexdigest()[:16], "ee1ce83f936f2031")
+
+    def test_no_training_scene_is_held_out_and_every_held_out_one_is(self):
+        for held_out in (False, True):
+            for scene in SceneMaker(1, held_out)((1,), 300, SQUARE, keep=True).scenes:
+                objects = sorted({item.object for item in scene.placed})
+                self.assertEqual(is_held_out(objects, scene.background), held_out, scene.caption)
+
+    def test_captions_hold_known_words_and_fit(self):
+        known = set(all_words())
+        for scene in SceneMaker(1)((2,), 500, (512, 512), keep=True).scenes:
+            words = words_of(scene.caption)
+            self.assertLessEqual(set(words), known, scene.caption)
+            self.assertLessEqual(len(words), TOKENS - 2)
+
+    def test_objects_stand_where_the_caption_says_and_inside(self):
+        for size in (SQUARE, TALL, TALL[::-1]):
+            for scene in SceneMaker(1)((3,), 300, size, keep=True).scenes:
+                middles = {}
+                for item in scene.placed:
+                    middles.setdefault(item.object, []).append((item.x, item.y))
+                    reach = item.width * min(size) / size[1] / 2
+                    self.assertTrue(-0.01 < item.x - reach and item.x + reach < 1.01, scene.caption)
+                for place in scene.places:
+                    one, axis = middles[place.first], place.kind == "above"
+                    if place.second is not None:
+                        other = middles[place.second]
+                        self.assertLess(max(m[axis] for m in one), min(m[axis] for m in other), scene.caption)
+
+    def test_tokens_are_those_of_the_tokenizer_that_is_exported(self):
+        captions = [s.caption for s in SceneMaker(1)((4,), 50, SQUARE, keep=True).scenes]
+        with tempfile.TemporaryDirectory() as folder:
+            write_tokenizer(folder)
+            made = CLIPTokenizer.from_pretrained(folder)(
+                captions, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
+        self.assertTrue(torch.equal(made, torch.stack([quick_tokens(c) for c in captions])))
+
+
+class Rendering(unittest.TestCase):
+    def test_a_picture_is_the_backdrop_outside_the_boxes_and_not_inside(self):
+        pictures = Pictures(torch.device("cpu"), 1)
+        batch = SceneMaker(1)((5,), 12, TALL)
+        batch.items[..., 5] = 0      # no shadows
+        drawn = pictures(batch)
+        batch.chosen[:, 2:] = -1
+        changed = (drawn - pictures(batch)).abs().amax(1, keepdim=True) > 0.02
+        inside = torch.nn.functional.interpolate(box_masks(batch, 8), scale_factor=8.0)
+        inside = torch.nn.functional.max_pool2d(inside, 5, 1, 2) > 0      # an outline's blur reaches two pixels out
+        self.assertEqual(int((changed & ~inside).sum()), 0)
+        self.assertGreater(float((changed & inside).sum() / inside.sum()), 0.3)
+
+
+class Training(unittest.TestCase):
+    def train(self, work: str, *options: str) -> str:
+        command = [sys.executable, SCRIPTS / "train.py", "--toy", "--work", work, "--workers", "0", "--report", "1"]
+        return subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
+
+    def test_a_toy_learns_resumes_exactly_and_draws(self):
+        with tempfile.TemporaryDirectory() as folder:
+            work, model, picture = f"{folder}/work", f"{folder}/model", f"{folder}/picture.png"
+            log = self.train(work)
+            for stage in ("autoencoder", "denoiser"):
+                losses = [float(x) for x in re.findall(rf"{stage} \d+/\d+ loss (\S+)", log)]
+                self.assertLess(sum(losses[-3:]), sum(losses[:3]), stage)
+            path = f"{work}/denoiser.pt"
+            whole = load_checkpoint(path)[1]["stage"]
+            os.remove(path)
+            self.train(work, "--stages", "denoiser", "--stop-at", "7")
+            self.assertEqual(load_checkpoint(path)[0], 7)
+            self.train(work, "--stages", "denoiser")
+            resumed = load_checkpoint(path)[1]["stage"]
+            for name, weight in whole["average"].items():
+                self.assertTrue(torch.equal(weight, resumed["average"][name]), name)
+            self.train(work, "--stages", "student")
+            subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", work, "--stage", "student",
+                            "--out", model], check=True, capture_output=True)
+            subprocess.run([GENERATE, "--model", model, "--prompt", "two red cars on snow", "--steps", "3",
+                            "--ranks", "2", "--threads", "1", "--output", picture], check=True, capture_output=True)
+            self.assertGreater(os.path.getsize(picture), 1000)
+
+
+if __name__ == "__main__":
+    unittest.main()
