@@ -57,14 +57,14 @@ class PatchLatents:
 
 def _unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     across, down = (lambda p: p[..., 1:] - p[..., :-1]), (lambda p: p[..., 1:, :] - p[..., :-1, :])
-    return F.l1_loss(made, pixels) + EDGES * (F.l1_loss(across(made), across(pixels)) +
+    return F.mse_loss(made, pixels) + F.l1_loss(made, pixels) + EDGES * (F.l1_loss(across(made), across(pixels)) +
                                               F.l1_loss(down(made), down(pixels)))
 
 
 class AutoencoderStage:
     name = "autoencoder"
 
-    def __init__(self, plan: Plan, pictures: Pictures, device: torch.device, workers: int, rate: float = 2e-3):
+    def __init__(self, plan: Plan, pictures: Pictures, device: torch.device, workers: int, rate: float = 5e-3):
         self.plan, self.pictures, self.device, self.workers = plan, pictures, device, workers
         self.steps, self.maker = plan.autoencoder_steps, SceneMaker(plan.variants)
         self.model = Autoencoder(plan).to(device, memory_format=torch.channels_last)

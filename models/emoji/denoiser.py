@@ -63,17 +63,19 @@ class Noising:
 class Chunks:
     """Latents of one size for CHUNK steps, from scenes that worker processes make ahead."""
 
-    def __init__(self, plan: Plan, pictures: Pictures, autoencoder: Autoencoder, steps: int, workers: int, seed: int):
+    def __init__(self, plan: Plan, pictures: Pictures, autoencoder: Autoencoder, steps: int, workers: int, seed: int,
+                 sizes_from: float = 0.0):
         self.plan, self.pictures, self.autoencoder, self.seed = plan, pictures, autoencoder, seed
-        self.steps, self.workers, self.maker = steps, workers, SceneMaker(plan.variants)
+        self.steps, self.workers, self.maker, self.sizes_from = steps, workers, SceneMaker(plan.variants), sizes_from
 
     def batch(self, size: Size) -> int:
         return max(1, self.plan.pixels // (size[0] * size[1]))
 
     def size(self, step: int) -> Size:
-        """Small pictures at first, large ones at the end."""
+        """Small pictures at first, large ones at the end; or from the given share of that way on."""
         rng = np.random.default_rng([5, self.seed, step // CHUNK])
-        large = np.interp(step / self.steps, (0.0, 0.3, 0.5, 0.7, 1.0), (0.05, 0.1, 0.5, 0.85, 1.0))
+        progress = self.sizes_from + (1 - self.sizes_from) * step / self.steps
+        large = np.interp(progress, (0.0, 0.3, 0.5, 0.7, 1.0), (0.05, 0.1, 0.5, 0.85, 1.0))
         sizes = self.plan.large if rng.random() < large else self.plan.small
         return sizes[int(rng.integers(len(sizes)))]
 

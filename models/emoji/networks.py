@@ -14,8 +14,8 @@ PATCH = 8                # pixels a latent, each way
 LATENT_NOISE = 0.10      # what the decoder learns to live with, against the latents' own deviation of 1
 
 
-def _groups(channels: tuple[int, ...]) -> int:
-    return min(32, math.gcd(*channels))
+# With 32, groups of few channels, a short trial of the autoencoder ended at 14.0 dB, with 4 at 17.6 dB.
+VAE_GROUPS, UNET_GROUPS = 4, 16
 
 
 def make_autoencoder(plan: Plan, seed: int = 2) -> AutoencoderKL:
@@ -23,7 +23,7 @@ def make_autoencoder(plan: Plan, seed: int = 2) -> AutoencoderKL:
     vae = AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=plan.latent_channels, sample_size=512,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=plan.vae_channels, layers_per_block=1, norm_num_groups=_groups(plan.vae_channels),
+        block_out_channels=plan.vae_channels, layers_per_block=1, norm_num_groups=VAE_GROUPS,
         scaling_factor=1.0)
     nn.init.zeros_(vae.quant_conv.weight[plan.latent_channels:])
     nn.init.constant_(vae.quant_conv.bias[plan.latent_channels:], 2 * math.log(LATENT_NOISE))
@@ -38,7 +38,7 @@ def make_unet(plan: Plan, seed: int = 3) -> UNet2DConditionModel:
         sample_size=plan.large[0][0] // PATCH, in_channels=plan.latent_channels, out_channels=plan.latent_channels,
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (levels - 1)),
         up_block_types=(*("CrossAttnUpBlock2D",) * (levels - 1), "UpBlock2D"),
-        block_out_channels=plan.unet_channels, layers_per_block=1, norm_num_groups=_groups(plan.unet_channels),
+        block_out_channels=plan.unet_channels, layers_per_block=1, norm_num_groups=UNET_GROUPS,
         attention_head_dim=tuple(max(1, c // 64) for c in plan.unet_channels),
         cross_attention_dim=plan.text_width, use_linear_projection=True)
     for name, module in unet.named_modules():

@@ -59,7 +59,6 @@ class Clock:
         self.deadline, self.stop_at = None if minutes is None else time.time() + 60 * minutes, stop_at
         self.interrupted = False
         signal.signal(signal.SIGINT, self._interrupt)
-        signal.signal(signal.SIGTERM, self._interrupt)
 
     def _interrupt(self, *_) -> None:
         self.interrupted = True

@@ -49,8 +49,7 @@ class StudentStage:
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder")["model"])
         speed_up(autoencoder.vae, device)
-        # Sizes as at the end of the teacher's training.
-        self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=41)
+        self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=41, sizes_from=0.6)
         self.path, weights = Path(device), trained(work, "denoiser")["average"]
         self.teacher, self.model, self.average = (Denoiser(plan).to(device) for _ in range(3))
         for m in (self.teacher, self.model, self.average):
