@@ -119,6 +119,11 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   PipelineOptions loading;
   loading.dtype = options.dtype;
   loading.extra_weight_bytes = options.extra_weight_mb * 1'000'000;
+  if (options.convolution_times == "none") {
+    loading.convolution_times.emplace();
+  } else if (!options.convolution_times.empty()) {
+    loading.convolution_times = options.convolution_times;
+  }
   if (!options.profile.empty()) loading.profile = DeviceProfile::load(options.profile);
   Pipeline pipeline(options.model, world, loading);
   const double load_seconds = seconds_since(begin);

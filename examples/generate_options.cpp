@@ -72,6 +72,8 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--extra-weight-mb", options.extra_weight_mb,
                  "megabytes that weights may take beyond their size to compute faster")
       ->capture_default_str();
+  app.add_option("--convolution-times", options.convolution_times,
+                 "file with times of this machine's convolutions; none: decide without");
   add_choice<Method>(
       app, "--method", kMethods,
       "how the ranks share the work; auto: the fastest of single and pcpp (default: pcpp)",

@@ -29,6 +29,7 @@ struct GenerateOptions {
   DataType dtype = DataType::float32;
   int ranks = 0;
   int threads = 0;
+  std::string convolution_times;
   std::int64_t extra_weight_mb = PipelineOptions{}.extra_weight_bytes / 1'000'000;
   Method method = Method::pcpp;
   double partial = 0.3;

@@ -97,6 +97,7 @@ Json totals(const GenerationResult& result) {
 
 std::string report_json(const RunFacts& facts) {
   const RunTimes& times = facts.result.times;
+  const ConvolutionWays& ways = facts.result.convolutions;
   Json ranks = Json::array();
   for (std::size_t rank = 0; rank < facts.result.ranks.size(); ++rank) {
     ranks.push_back(rank_json(static_cast<int>(rank), facts.result.ranks[rank]));
@@ -118,6 +119,11 @@ std::string report_json(const RunFacts& facts) {
                          {"denoise", times.denoise_seconds},
                          {"decode", times.decode_seconds},
                          {"total", facts.load_seconds + times.total_seconds}}},
+                       {"convolutions",
+                        {{"direct", ways.direct},
+                         {"tiles_of_two", ways.tiles_of_two},
+                         {"tiles_of_four", ways.tiles_of_four},
+                         {"extra_weight_bytes", ways.extra_weight_bytes}}},
                        {"peak_bytes", facts.result.peak_bytes},
                        {"totals", totals(facts.result)},
                        {"ranks", std::move(ranks)}};

@@ -28,6 +28,12 @@ struct PipelineOptions {
   // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large. For float32;
   // the picture changes by rounding. 0: none.
   std::int64_t extra_weight_bytes = 1'250'000'000;
+  // The file with what those convolutions cost on this machine, by which it is decided which of
+  // them are transformed; what it does not know yet is timed when a network is loaded, once, and
+  // added. So two runs with the same file draw the same picture. Absent: libpcpp/convolutions.json
+  // in the user's cache ($XDG_CACHE_HOME, else ~/.cache). Empty: nothing is timed, shapes alone
+  // decide.
+  std::optional<std::filesystem::path> convolution_times = std::nullopt;
 };
 
 // What a model's configs say of the pictures that it draws.
@@ -45,6 +51,15 @@ struct PCPP_EXPORT ModelInfo {
 // From the configs alone, without loading weights. Throws CheckpointError for a folder that cannot
 // be read or is not supported.
 PCPP_EXPORT ModelInfo read_model_info(const std::filesystem::path& folder);
+
+// How many 3x3 convolutions of a network compute by definition, and how many by Winograd's
+// algorithm with tiles of 2x2 and of 4x4 pixels, which makes weights larger.
+struct ConvolutionWays {
+  int direct = 0;
+  int tiles_of_two = 0;
+  int tiles_of_four = 0;
+  std::int64_t extra_weight_bytes = 0;
+};
 
 // Where the time of a request went.
 struct RunTimes {
@@ -72,6 +87,7 @@ struct GenerationResult {
   int truncated_tokens = 0;  // of the longest prompt, beyond what the text encoder takes
   std::vector<RankReport> ranks;
   std::optional<PlannedRun> chosen;  // of an automatic request
+  ConvolutionWays convolutions;      // of the U-Net
   RunTimes times;
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far
 };

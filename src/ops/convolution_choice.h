@@ -3,8 +3,10 @@
 #define PCPP_OPS_CONVOLUTION_CHOICE_H_
 
 #include <cstdint>
+#include <filesystem>
 
 #include "ops/site_registry.h"
+#include "pcpp/pipeline.h"
 
 namespace pcpp {
 
@@ -17,10 +19,11 @@ struct ImageShape {
 
 // Lets convolutions that fit Winograd's algorithm use it where that is faster for images of
 // `shape`, those first that gain the most for each byte of transformed weights, as long as these
-// take at most `most_bytes` more than the plain ones. Returns what they take more. Depends on
-// nothing else; before the network's first call.
-std::int64_t choose_convolutions(const SiteRegistry& sites, const ImageShape& shape,
-                                 std::int64_t most_bytes);
+// take at most `most_bytes` more than the plain ones. What is faster is measured, once for all runs
+// that share the file `times` (see ops/convolution_costs.h), or, where that is empty, told from
+// shapes alone. Depends on nothing else; before the network's first call.
+ConvolutionWays choose_convolutions(const SiteRegistry& sites, const ImageShape& shape,
+                                    std::int64_t most_bytes, const std::filesystem::path& times);
 
 }  // namespace pcpp
 

@@ -1,6 +1,7 @@
 #include "pipeline/model_info.h"
 
 #include "base/check.h"
+#include "io/user_cache.h"
 
 namespace pcpp {
 
@@ -32,6 +33,11 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
 
 ImageShape usual_images(const ModelInfo& model) {
   return {2, model.default_height / model.scale, model.default_width / model.scale};
+}
+
+std::filesystem::path default_convolution_times() {
+  const std::filesystem::path cache = user_cache();
+  return cache.empty() ? cache : cache / "convolutions.json";
 }
 
 int ModelInfo::max_patches(int height) const {

@@ -89,7 +89,8 @@ class Pipeline::Parts {
         unet_(load_unet()),
         model_(model_info(checkpoint_, unet_.config())),
         profile_(options.profile),
-        extra_weight_bytes_(options.extra_weight_bytes) {
+        extra_weight_bytes_(options.extra_weight_bytes),
+        convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
     check<ConfigError>(!profile_ || profile_->dtype == options.dtype,
                        "the profile {} is for networks of another dtype than this pipeline's: "
                        "measure one, or load the model with its dtype",
@@ -97,7 +98,7 @@ class Pipeline::Parts {
     check<ConfigError>(extra_weight_bytes_ >= 0,
                        "{} bytes of extra weights were allowed: allow 0 or more",
                        extra_weight_bytes_);
-    choose_convolutions_of(unet_.sites());
+    convolutions_ = choose_convolutions_of(unet_.sites());
   }
 
   GenerationResult generate(const GenerationRequest& request);
@@ -114,8 +115,14 @@ class Pipeline::Parts {
     return unet;
   }
 
-  void choose_convolutions_of(const SiteRegistry& sites) {
-    extra_weight_bytes_ -= choose_convolutions(sites, usual_images(model_), extra_weight_bytes_);
+  // With as many threads as a rank has.
+  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites) {
+    at::set_num_threads(world_.threads_per_rank());
+    const ConvolutionWays ways =
+        choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
+    use_all_threads();
+    extra_weight_bytes_ -= ways.extra_weight_bytes;
+    return ways;
   }
 
   std::unique_ptr<Scheduler> load_scheduler(const GenerationRequest& request) const {
@@ -149,6 +156,8 @@ class Pipeline::Parts {
   std::optional<VaeDecoder> vae_;
   std::optional<DeviceProfile> profile_;
   std::int64_t extra_weight_bytes_;  // not yet taken
+  std::filesystem::path convolution_times_;
+  ConvolutionWays convolutions_;
   // By rows, columns, images and branches.
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
@@ -306,6 +315,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   result.times.denoise_seconds = seconds_since(denoise_begin);
   collect(request, plan, ranks, result);
   result.times.total_seconds = seconds_since(begin);
+  result.convolutions = convolutions_;
   result.peak_bytes = peak_resident_bytes();
   return result;
 }

@@ -62,7 +62,7 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
     const WorkShape shape = shape_of(sizes_of(request, model.info));
     const UNet unet(model.unet, WeightScope::constants(scalar_type_of(dtype)));
     choose_convolutions(unet.sites(), usual_images(model.info),
-                        PipelineOptions().extra_weight_bytes);
+                        PipelineOptions().extra_weight_bytes, default_convolution_times());
     return measured_profile(unet, shape, dtype, world.ranks(), world.threads_per_rank());
   });
 }

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
+#include "io/files.h"
+#include "io/json_file.h"
 #include "ops/conv2d.h"
 #include "support/random_weights.h"
 #include "support/tensors.h"
@@ -39,6 +43,10 @@ struct Convolutions {
   std::vector<Conv3x3> convolutions;
 };
 
+std::int64_t choose(const Convolutions& network, std::int64_t most_bytes) {
+  return choose_convolutions(network.sites, {2, 64, 64}, most_bytes, {}).extra_weight_bytes;
+}
+
 constexpr std::optional<WinogradTile> kDirect;
 constexpr std::optional kTwo = WinogradTile::two;
 constexpr std::optional kFour = WinogradTile::four;
@@ -47,7 +55,7 @@ using Tiles = std::vector<std::optional<WinogradTile>>;
 TEST(ConvolutionChoice, TakesLargeTilesForLargeImages) {
   Convolutions network;
   for (const int level : {0, 3, 6}) network.add(level);  // 64, 8 and 1 rows
-  EXPECT_EQ(choose_convolutions(network.sites, {2, 64, 64}, kAnyBytes), kFourBytes + kTwoBytes);
+  EXPECT_EQ(choose(network, kAnyBytes), kFourBytes + kTwoBytes);
   EXPECT_EQ(network.tiles(), (Tiles{kFour, kTwo, kDirect}));
 }
 
@@ -57,7 +65,7 @@ TEST(ConvolutionChoice, LeavesWhatDoesNotFit) {
   network.add(0, kChannels, kChannels, 1, at::kBFloat16);
   network.add(0, 4, kChannels);
   network.add(0, kChannels, 4);
-  EXPECT_EQ(choose_convolutions(network.sites, {2, 64, 64}, kAnyBytes), 0);
+  EXPECT_EQ(choose(network, kAnyBytes), 0);
   EXPECT_EQ(network.tiles(), Tiles(4, kDirect));
 }
 
@@ -65,7 +73,7 @@ TEST(ConvolutionChoice, TakesWhatGainsTheMostWithinTheLimit) {
   const auto chosen = [](std::int64_t most_bytes, std::int64_t expected_bytes) {
     Convolutions network;
     for (const int level : {2, 0, 1}) network.add(level);
-    EXPECT_EQ(choose_convolutions(network.sites, {2, 64, 64}, most_bytes), expected_bytes);
+    EXPECT_EQ(choose(network, most_bytes), expected_bytes);
     return network.tiles();
   };
   EXPECT_EQ(chosen(0, 0), (Tiles{kDirect, kDirect, kDirect}));
@@ -74,6 +82,29 @@ TEST(ConvolutionChoice, TakesWhatGainsTheMostWithinTheLimit) {
   EXPECT_EQ(chosen(2 * kTwoBytes, 2 * kTwoBytes), (Tiles{kDirect, kTwo, kTwo}));
   EXPECT_EQ(chosen(kFourBytes, 3 * kTwoBytes), (Tiles{kTwo, kTwo, kTwo}));
   EXPECT_EQ(chosen(kFourBytes + kTwoBytes, kFourBytes + kTwoBytes), (Tiles{kDirect, kFour, kTwo}));
+}
+
+TEST(ConvolutionChoice, FollowsTheTimesOfAFile) {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "times.json";
+  const auto chosen = [&] {
+    Convolutions network;
+    network.add(4);
+    choose_convolutions(network.sites, {2, 64, 64}, kAnyBytes, file);
+    return network.tiles().front();
+  };
+  chosen();
+  nlohmann::json content = read_json_file(file);
+  nlohmann::json& shapes = content.at("machines").front();
+  ASSERT_EQ(shapes.size(), 1U);
+  const auto with_times = [&](const std::vector<double>& times) {
+    shapes.front() = times;
+    folder.write("times.json", content.dump());
+    return chosen();
+  };
+  EXPECT_EQ(with_times({1, 2, 3}), kDirect);
+  EXPECT_EQ(with_times({3, 1, 2}), kTwo);
+  EXPECT_EQ(with_times({9, 8, 1}), kFour);
 }
 
 }  // namespace

@@ -1,0 +1,167 @@
+#include "ops/convolution_costs.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <string>
+
+#include "base/check.h"
+#include "base/deadline.h"
+#include "base/log.h"
+#include "io/atomic_file.h"
+#include "io/json_file.h"
+#include "ops/conv2d.h"
+
+namespace pcpp {
+
+namespace {
+
+constexpr const char* kFormat = "pcpp convolution times 1";
+
+using Times = std::array<double, kConvolutionWays.size()>;  // milliseconds
+
+std::int64_t divide_up(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
+
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+// What times depend on that no shape tells.
+std::string machine() {
+  constexpr std::array kLevels = {"baseline", "avx2", "avx512", "amx"};
+  return fmt::format("{}, {}, {} threads, libpcpp " PCPP_VERSION ", libtorch " TORCH_VERSION,
+                     processor(), kLevels.at(static_cast<std::size_t>(vector_level())),
+                     at::get_num_threads());
+}
+
+std::string text_of(const ConvolutionShape& shape) {
+  return fmt::format("{} x {} > {} at {}x{}", shape.batch, shape.in, shape.out, shape.rows,
+                     shape.columns);
+}
+
+// The least of several calls: other work on the machine only adds.
+double milliseconds_of(const ConvolutionShape& shape, ConvolutionWay way) {
+  constexpr int kLeastCalls = 2;  // the first lays out weights
+  constexpr double kLeastMs = 20;
+  const c10::InferenceMode inference;
+  Kernel3x3 kernel(WeightScope::constants(at::kFloat), shape.in, shape.out, 1);
+  if (way) kernel.use_winograd(*way);
+  const at::Tensor input = at::ones({shape.batch, shape.in, shape.rows, shape.columns})
+                               .contiguous(at::MemoryFormat::ChannelsLast);
+  double least = std::numeric_limits<double>::infinity();
+  double total = 0;
+  for (int call = 0; call < kLeastCalls || total < kLeastMs; ++call) {
+    const Clock::time_point begin = Clock::now();
+    kernel(input, Neighbours(), {});
+    const double ms = milliseconds_since(begin);
+    least = std::min(least, ms);
+    total += ms;
+  }
+  return least;
+}
+
+Times times_of(const ConvolutionShape& shape) {
+  Times times;
+  std::ranges::transform(kConvolutionWays, times.begin(),
+                         [&](ConvolutionWay way) { return milliseconds_of(shape, way); });
+  return times;
+}
+
+// By machine, then by shape.
+using TimesFile = std::map<std::string, std::map<std::string, Times>>;
+
+// What is wrong with the file is told at `level`.
+TimesFile read_times(const std::filesystem::path& path, spdlog::level::level_enum level) {
+  if (!std::filesystem::exists(path)) return {};
+  try {
+    const nlohmann::json content = read_json_file(path);
+    check<CheckpointError>(content.is_object() && content.value("format", "") == kFormat,
+                           "{} is not a file of convolutions' times", path.string());
+    auto times = content.at("machines").get<TimesFile>();
+    for (const auto& [name, shapes] : times) {
+      for (const auto& [shape, values] : shapes) {
+        check<CheckpointError>(std::ranges::all_of(values, [](double ms) { return ms > 0; }),
+                               "{}: the times of {} are not positive", path.string(), shape);
+      }
+    }
+    return times;
+  } catch (const std::exception& error) {  // nlohmann's, too
+    log().log(level, "{} is replaced, convolutions are timed anew: {}", path.string(),
+              error.what());
+    return {};
+  }
+}
+
+void write_times(const std::filesystem::path& path, const TimesFile& times) {
+  std::filesystem::create_directories(path.parent_path());
+  AtomicFile file(path);
+  file.write(nlohmann::json{{"format", kFormat}, {"machines", times}}.dump(1) + "\n");
+  file.commit();
+}
+
+}  // namespace
+
+std::int64_t weight_bytes(const ConvolutionShape& shape, ConvolutionWay way) {
+  return way ? WinogradConvolution::weight_bytes(shape.in, shape.out, *way)
+             : 9 * 4 * shape.in * shape.out;
+}
+
+// In multiplications by definition. Weights stream from memory, and tiles pay for their transforms.
+// Fitted to an AVX-512 core, from 8 to 64 columns and 320 to 2560 channels.
+double estimated_cost(const ConvolutionShape& shape, ConvolutionWay way) {
+  constexpr double kPerByte = 6;
+  constexpr double kTiles = 1.25;
+  const auto weights = static_cast<double>(shape.in * shape.out);
+  const double streamed = kPerByte * static_cast<double>(weight_bytes(shape, way));
+  if (!way) {
+    return 9 * weights * static_cast<double>(shape.batch * shape.rows * shape.columns) + streamed;
+  }
+  const std::int64_t size = *way == WinogradTile::two ? 2 : 4;
+  const std::int64_t tiles =
+      shape.batch * divide_up(shape.rows, size) * divide_up(shape.columns, size);
+  return kTiles * weights * static_cast<double>((size + 2) * (size + 2) * tiles) + streamed;
+}
+
+ConvolutionCosts measured_costs(const std::filesystem::path& file,
+                                const std::vector<ConvolutionShape>& shapes) {
+  const std::string here = machine();
+  std::map<std::string, Times> known = read_times(file, spdlog::level::warn)[here];
+  std::map<std::string, Times> fresh;
+  const Clock::time_point begin = Clock::now();
+  for (const ConvolutionShape& shape : shapes) {
+    const std::string text = text_of(shape);
+    if (!known.contains(text) && !fresh.contains(text)) fresh[text] = times_of(shape);
+  }
+  if (!fresh.empty()) {
+    log().info("timed {} convolutions in {:.1f} s for {}", fresh.size(),
+               milliseconds_since(begin) / 1000, file.string());
+    try {
+      // Again: another process may have timed the same.
+      TimesFile all = read_times(file, spdlog::level::debug);
+      all[here].merge(fresh);
+      known = all[here];
+      write_times(file, all);
+    } catch (const std::exception& error) {
+      log().warn("convolutions are chosen without being timed: {}", error.what());
+      return estimated_cost;
+    }
+  }
+  return [known = std::move(known)](const ConvolutionShape& shape, ConvolutionWay way) {
+    const auto at = std::ranges::find(kConvolutionWays, way) - kConvolutionWays.begin();
+    return known.at(text_of(shape)).at(static_cast<std::size_t>(at));
+  };
+}
+
+}  // namespace pcpp

@@ -1,0 +1,48 @@
+// What 3x3 convolutions of stride 1 in float32 cost on a CPU, by each way to compute them.
+#ifndef PCPP_OPS_CONVOLUTION_COSTS_H_
+#define PCPP_OPS_CONVOLUTION_COSTS_H_
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "kernels/winograd.h"
+
+namespace pcpp {
+
+struct ConvolutionShape {
+  std::int64_t batch = 1;
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+};
+
+// By definition, or by tiles.
+using ConvolutionWay = std::optional<WinogradTile>;
+inline constexpr std::array<ConvolutionWay, 3> kConvolutionWays = {std::nullopt, WinogradTile::two,
+                                                                   WinogradTile::four};
+
+// Bytes of the weights.
+std::int64_t weight_bytes(const ConvolutionShape& shape, ConvolutionWay way);
+
+// Comparable with others of the same function.
+using ConvolutionCosts = std::function<double(const ConvolutionShape&, ConvolutionWay)>;
+
+// From arithmetic and bytes: the same on every machine.
+double estimated_cost(const ConvolutionShape& shape, ConvolutionWay way);
+
+// Milliseconds on this machine with libtorch's present number of threads. What `file` does not tell
+// of `shapes` is timed, and added to it. It keeps what it tells of other processors, vector levels,
+// numbers of threads and versions of the library; one that cannot be read as such a file is
+// replaced, with a warning. Where it cannot be written, the costs are the estimated ones, with a
+// warning: so that what is chosen by them is the same in the next run.
+ConvolutionCosts measured_costs(const std::filesystem::path& file,
+                                const std::vector<ConvolutionShape>& shapes);
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_CONVOLUTION_COSTS_H_
