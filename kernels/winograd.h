@@ -1,7 +1,8 @@
 // 3x3 convolutions of stride 1 by Winograd's algorithm: F(2x2, 3x3) and F(4x4, 3x3) of Lavin and
-// Gray (arXiv 1509.09308), channels last, float32. A tile of `size` by `size` pixels of the output
-// is computed in (size + 2)^2 positions, in each of which the channels of all tiles make one matrix
-// product: 2.25 and 4 times fewer multiplications than by definition.
+// Gray (arXiv 1509.09308), channels last. Pixels are float32 or bfloat16, all else float32. A tile
+// of `size` by `size` pixels of the output is computed in (size + 2)^2 positions, in each of which
+// the channels of all tiles make one matrix product: 2.25 and 4 times fewer multiplications than by
+// definition.
 //
 //   pack              weights [out, in, 3, 3] -> as `multiply` reads them, once
 //   transform_input   pixels -> [positions, tiles, in]
@@ -24,16 +25,16 @@ inline constexpr std::int64_t kWinogradPanel = 32;
 
 // A batch of images without their padding: the convolution has zeros left and right of them, and
 // above and below where no row is given. Image i of a pointer begins at i times its stride, in
-// floats.
+// elements.
 struct WinogradImages {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t in = 0;
-  const float* own = nullptr;  // [rows, columns, in]
+  const void* own = nullptr;  // [rows, columns, in]
   std::int64_t own_stride = 0;
-  const float* above = nullptr;  // [columns, in], or null
+  const void* above = nullptr;  // [columns, in], or null
   std::int64_t above_stride = 0;
-  const float* below = nullptr;  // [columns, in], or null
+  const void* below = nullptr;  // [columns, in], or null
   std::int64_t below_stride = 0;
 };
 
@@ -42,10 +43,10 @@ struct WinogradResult {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t out = 0;
-  float* data = nullptr;
+  void* data = nullptr;
   const float* bias = nullptr;  // [out] of each image
   std::int64_t bias_stride = 0;
-  const float* addend = nullptr;  // as `data`, which it may be; or null
+  const void* addend = nullptr;  // as `data`, which it may be; or null
 };
 
 // Rows of channels of some tiles, in every position. Strides are in floats.
@@ -100,9 +101,10 @@ struct WinogradKernel {
 };
 
 enum class WinogradTile { two, four };
+enum class WinogradElement { float32, bfloat16 };
 
 // The kernel for a level that is at most vector_level().
-WinogradKernel winograd_kernel(WinogradTile tile, VectorLevel level);
+WinogradKernel winograd_kernel(WinogradTile tile, WinogradElement element, VectorLevel level);
 
 }  // namespace pcpp
 

@@ -2,6 +2,8 @@
 
 namespace pcpp {
 
-WinogradKernel winograd_avx2(WinogradTile tile) { return kernel_of(tile); }
+WinogradKernel winograd_avx2(WinogradTile tile, WinogradElement element) {
+  return kernel_of(tile, element);
+}
 
 }  // namespace pcpp

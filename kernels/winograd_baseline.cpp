@@ -2,6 +2,8 @@
 
 namespace pcpp {
 
-WinogradKernel winograd_baseline(WinogradTile tile) { return kernel_of(tile); }
+WinogradKernel winograd_baseline(WinogradTile tile, WinogradElement element) {
+  return kernel_of(tile, element);
+}
 
 }  // namespace pcpp

@@ -124,14 +124,14 @@ void pack(const float* weight, std::int64_t in, std::int64_t out, std::int64_t f
 }
 
 // The first channel of each pixel that a tile reads, null outside of the image.
-template <typename Transforms>
+template <typename Transforms, typename Element>
 struct TilePixels {
   static constexpr std::int64_t kPositions = Transforms::kPositions;
 
   TilePixels(const WinogradImages& images, std::int64_t tile) {
     const TilePlace<Transforms> place(tile, images.rows, images.columns);
     for (std::int64_t i = 0; i < kPositions; ++i) {
-      const float* row = row_of(images, place.image, place.row + i - 1);
+      const Element* row = row_of(images, place.image, place.row + i - 1);
       for (std::int64_t j = 0; j < kPositions; ++j) {
         const std::int64_t column = place.column + j - 1;
         const bool inside = row != nullptr && column >= 0 && column < images.columns;
@@ -140,31 +140,30 @@ struct TilePixels {
     }
   }
 
-  static const float* row_of(const WinogradImages& images, std::int64_t image, std::int64_t row) {
-    if (row >= 0 && row < images.rows) {
-      return images.own + image * images.own_stride + row * images.columns * images.in;
-    }
-    if (row == -1 && images.above != nullptr) return images.above + image * images.above_stride;
-    if (row == images.rows && images.below != nullptr) {
-      return images.below + image * images.below_stride;
-    }
-    return nullptr;
+  static const Element* row_of(const WinogradImages& images, std::int64_t image, std::int64_t row) {
+    const auto at = [image](const void* data, std::int64_t stride) {
+      return data == nullptr ? nullptr : static_cast<const Element*>(data) + image * stride;
+    };
+    if (row == -1) return at(images.above, images.above_stride);
+    if (row == images.rows) return at(images.below, images.below_stride);
+    if (row > images.rows) return nullptr;
+    return at(images.own, images.own_stride) + row * images.columns * images.in;
   }
 
   Floats load(std::int64_t i, std::int64_t j, std::int64_t channel, std::int64_t channels) const {
-    const float* pixel = pixels[i][j];
+    const Element* pixel = pixels[i][j];
     return pixel == nullptr ? Floats{} : load_elements(pixel + channel, channels - channel);
   }
 
-  const float* pixels[kPositions][kPositions];
+  const Element* pixels[kPositions][kPositions];
 };
 
-template <typename Transforms>
+template <typename Transforms, typename Element>
 void transform_input(const WinogradImages& images, std::int64_t first, std::int64_t last,
                      const WinogradRows& target, std::int64_t row) {
   constexpr std::int64_t kPositions = Transforms::kPositions;
   for (std::int64_t tile = first; tile < last; ++tile) {
-    const TilePixels<Transforms> pixels(images, tile);
+    const TilePixels<Transforms, Element> pixels(images, tile);
     float* position = target.data + (row + tile - first) * target.row_stride;
     for (std::int64_t channel = 0; channel < images.in; channel += kLanes) {
       Floats columns[kPositions][kPositions];  // transformed along the columns, by column
@@ -227,7 +226,6 @@ void multiply_rows(const Product& product) {
   const std::int64_t input_lines = (inputs.lines + chunks - 1) / chunks;
   for (std::int64_t column = 0; column < kWinogradPanel; column += kVectors * kLanes) {
     float* c = product.c + column;
-
     Floats sums[kRows][kVectors] = {};
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       if (column == 0) {
@@ -278,16 +276,16 @@ void multiply(const WinogradRows& inputs, std::int64_t tiles, std::int64_t in, c
   const std::int64_t blocks = (in + kBlock - 1) / kBlock;
   const std::int64_t calls = groups * blocks;
   const std::int64_t panel_floats = in * kWinogradPanel;
-  const Ahead next_inputs_lines{nullptr, tiles * inputs.row_stride / Ahead::kLineFloats};
+  const std::int64_t input_lines = tiles * inputs.row_stride / Ahead::kLineFloats;
   for (std::int64_t i = first; i < last; ++i) {
     const float* a = inputs.data + i / panels * inputs.position_stride;
     const float* b = packed + i * panel_floats;
     float* c = products.data + i / panels * products.position_stride + i % panels * kWinogradPanel;
     const Ahead next_weights{b + panel_floats,
                              i + 1 < last ? panel_floats / Ahead::kLineFloats : 0};
-    const Ahead next_inputs = Ahead{a + inputs.position_stride,
-                                    i / panels < (last - 1) / panels ? next_inputs_lines.lines : 0}
-                                  .part(i % panels, panels);
+    const Ahead next_inputs =
+        Ahead{a + inputs.position_stride, i / panels < (last - 1) / panels ? input_lines : 0}.part(
+            i % panels, panels);
     for (std::int64_t block = 0; block < blocks; ++block) {
       const std::int64_t channel = block * kBlock;
       for (std::int64_t group = 0; group < groups; ++group) {
@@ -312,12 +310,14 @@ void multiply(const WinogradRows& inputs, std::int64_t tiles, std::int64_t in, c
   }
 }
 
-template <typename Transforms>
+template <typename Transforms, typename Element>
 void transform_output(const WinogradRows& products, std::int64_t row, const WinogradResult& result,
                       std::int64_t first, std::int64_t last) {
   constexpr std::int64_t kPositions = Transforms::kPositions;
   constexpr std::int64_t kSize = Transforms::kSize;
   const std::int64_t out = result.out;
+  const auto* addend = static_cast<const Element*>(result.addend);
+  auto* output = static_cast<Element*>(result.data);
   for (std::int64_t tile = first; tile < last; ++tile) {
     const TilePlace<Transforms> place(tile, result.rows, result.columns);
     const float* position = products.data + (row + tile - first) * products.row_stride;
@@ -342,29 +342,35 @@ void transform_output(const WinogradRows& products, std::int64_t row, const Wino
         for (std::int64_t j = 0; j < kSize && place.column + j < result.columns; ++j) {
           const std::int64_t offset = (pixel + j) * out + channel;
           Floats sum = y[j] + bias;
-          if (result.addend != nullptr) sum += load_elements(result.addend + offset, out - channel);
-          store_elements(sum, result.data + offset, out - channel);
+          if (addend != nullptr) sum += load_elements(addend + offset, out - channel);
+          store_elements(sum, output + offset, out - channel);
         }
       }
     }
   }
 }
 
-template <typename Transforms>
+template <typename Transforms, typename Element>
 WinogradKernel kernel_with() {
   WinogradKernel kernel;
   kernel.size = Transforms::kSize;
   kernel.positions = Transforms::kPositions * Transforms::kPositions;
   kernel.pack = pack<Transforms>;
-  kernel.transform_input = transform_input<Transforms>;
+  kernel.transform_input = transform_input<Transforms, Element>;
   kernel.multiply = multiply<Transforms>;
-  kernel.transform_output = transform_output<Transforms>;
+  kernel.transform_output = transform_output<Transforms, Element>;
   return kernel;
 }
 
-WinogradKernel kernel_of(WinogradTile tile) {
-  return tile == WinogradTile::two ? kernel_with<TransformsOfTwo>()
-                                   : kernel_with<TransformsOfFour>();
+template <typename Transforms>
+WinogradKernel kernel_for(WinogradElement element) {
+  return element == WinogradElement::float32 ? kernel_with<Transforms, float>()
+                                             : kernel_with<Transforms, Bfloat16>();
+}
+
+WinogradKernel kernel_of(WinogradTile tile, WinogradElement element) {
+  return tile == WinogradTile::two ? kernel_for<TransformsOfTwo>(element)
+                                   : kernel_for<TransformsOfFour>(element);
 }
 
 }  // namespace

@@ -25,8 +25,9 @@ struct PipelineOptions {
   // What automatic requests plan with; absent: measured on this machine, once for each size.
   std::optional<DeviceProfile> profile;
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
-  // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large. For float32;
-  // the picture changes by rounding. 0: none.
+  // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large, in bfloat16
+  // twice that. (In bfloat16 it is not used where the processor has AMX.) The picture changes by
+  // rounding. 0: none.
   std::int64_t extra_weight_bytes = 1'250'000'000;
   // The file with what those convolutions cost on this machine, by which it is decided which of
   // them are transformed; what it does not know yet is timed when a network is loaded, once, and

@@ -129,7 +129,7 @@ void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input,
 
 bool Kernel3x3::fits_winograd() const {
   const at::Tensor& weight = packed_ ? packed_->dense : weight_;
-  return stride_ == 1 && weight.is_cpu() && weight.scalar_type() == at::kFloat;
+  return stride_ == 1 && weight.is_cpu() && (dtype() == at::kFloat || dtype() == at::kBFloat16);
 }
 
 void Kernel3x3::use_winograd(WinogradTile tile) {

@@ -40,7 +40,8 @@ class Kernel3x3 {
 
   std::int64_t in() const { return in_; }
   std::int64_t out() const { return bias_.size(0); }
-  // Whether it can compute by Winograd's algorithm: with stride 1, in float32, on a CPU.
+  at::ScalarType dtype() const { return bias_.scalar_type(); }
+  // Whether it can compute by Winograd's algorithm: with stride 1, on a CPU.
   bool fits_winograd() const;
   // Makes it do so. Once, before all calls, which then must be those that follow.
   void use_winograd(WinogradTile tile);

@@ -26,10 +26,12 @@ std::vector<Candidate> candidates(const SiteRegistry& sites, const ImageShape& i
   for (const PlacedConvolution& placed : sites.convolutions()) {
     const Kernel3x3& kernel = *placed.kernel;
     if (!kernel.fits_winograd() || std::min(kernel.in(), kernel.out()) < kLeastChannels) continue;
+    // AMX's products of bfloat16 are faster than any saving.
+    if (kernel.dtype() != at::kFloat && vector_level() == VectorLevel::amx) continue;
     result.push_back(
         {placed.kernel.get(),
          {images.batch, kernel.in(), kernel.out(), rows_at_level(images.rows, placed.level),
-          rows_at_level(images.columns, placed.level)},
+          rows_at_level(images.columns, placed.level), kernel.dtype()},
          std::nullopt});
   }
   return result;

@@ -47,8 +47,8 @@ std::string machine() {
 }
 
 std::string text_of(const ConvolutionShape& shape) {
-  return fmt::format("{} x {} > {} at {}x{}", shape.batch, shape.in, shape.out, shape.rows,
-                     shape.columns);
+  return fmt::format("{} x {} > {} at {}x{}{}", shape.batch, shape.in, shape.out, shape.rows,
+                     shape.columns, shape.dtype == at::kFloat ? "" : " bfloat16");
 }
 
 // The least of several calls: other work on the machine only adds.
@@ -56,9 +56,9 @@ double milliseconds_of(const ConvolutionShape& shape, ConvolutionWay way) {
   constexpr int kLeastCalls = 2;  // the first lays out weights
   constexpr double kLeastMs = 20;
   const c10::InferenceMode inference;
-  Kernel3x3 kernel(WeightScope::constants(at::kFloat), shape.in, shape.out, 1);
+  Kernel3x3 kernel(WeightScope::constants(shape.dtype), shape.in, shape.out, 1);
   if (way) kernel.use_winograd(*way);
-  const at::Tensor input = at::ones({shape.batch, shape.in, shape.rows, shape.columns})
+  const at::Tensor input = at::ones({shape.batch, shape.in, shape.rows, shape.columns}, shape.dtype)
                                .contiguous(at::MemoryFormat::ChannelsLast);
   double least = std::numeric_limits<double>::infinity();
   double total = 0;
@@ -115,18 +115,21 @@ void write_times(const std::filesystem::path& path, const TimesFile& times) {
 
 std::int64_t weight_bytes(const ConvolutionShape& shape, ConvolutionWay way) {
   return way ? WinogradConvolution::weight_bytes(shape.in, shape.out, *way)
-             : 9 * 4 * shape.in * shape.out;
+             : 9 * shape.in * shape.out * static_cast<std::int64_t>(c10::elementSize(shape.dtype));
 }
 
-// In multiplications by definition. Weights stream from memory, and tiles pay for their transforms.
-// Fitted to an AVX-512 core, from 8 to 64 columns and 320 to 2560 channels.
+// In multiplications of float32 by definition, of which bfloat16 does two at a time. Weights stream
+// from memory, and tiles pay for their transforms. Fitted to an AVX-512 core, from 8 to 64 columns
+// and 320 to 2560 channels.
 double estimated_cost(const ConvolutionShape& shape, ConvolutionWay way) {
   constexpr double kPerByte = 6;
   constexpr double kTiles = 1.25;
   const auto weights = static_cast<double>(shape.in * shape.out);
   const double streamed = kPerByte * static_cast<double>(weight_bytes(shape, way));
   if (!way) {
-    return 9 * weights * static_cast<double>(shape.batch * shape.rows * shape.columns) + streamed;
+    const double at_once = shape.dtype == at::kFloat ? 1 : 2;
+    const auto pixels = static_cast<double>(shape.batch * shape.rows * shape.columns);
+    return 9 / at_once * weights * pixels + streamed;
   }
   const std::int64_t size = *way == WinogradTile::two ? 2 : 4;
   const std::int64_t tiles =

@@ -1,6 +1,8 @@
-// What 3x3 convolutions of stride 1 in float32 cost on a CPU, by each way to compute them.
+// What 3x3 convolutions of stride 1 cost on a CPU, by each way to compute them.
 #ifndef PCPP_OPS_CONVOLUTION_COSTS_H_
 #define PCPP_OPS_CONVOLUTION_COSTS_H_
+
+#include <ATen/core/Tensor.h>
 
 #include <array>
 #include <cstdint>
@@ -19,6 +21,7 @@ struct ConvolutionShape {
   std::int64_t out = 0;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
+  at::ScalarType dtype = at::kFloat;
 };
 
 // By definition, or by tiles.

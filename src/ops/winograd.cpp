@@ -21,8 +21,11 @@ constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
 
 at::Tensor floats(std::int64_t count) { return at::empty({count}, at::kFloat); }
 
-bool is_channels_last(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat && tensor.is_contiguous(at::MemoryFormat::ChannelsLast);
+WinogradElement element_of(const at::Tensor& weight) {
+  if (weight.scalar_type() == at::kFloat) return WinogradElement::float32;
+  check<std::logic_error>(weight.scalar_type() == at::kBFloat16,
+                          "Winograd's algorithm computes in float32 or bfloat16");
+  return WinogradElement::bfloat16;
 }
 
 WinogradImages images_of(const at::Tensor& input, const Neighbours& halo) {
@@ -30,12 +33,12 @@ WinogradImages images_of(const at::Tensor& input, const Neighbours& halo) {
   images.rows = input.size(2);
   images.columns = input.size(3);
   images.in = input.size(1);
-  images.own = input.const_data_ptr<float>();
+  images.own = input.const_data_ptr();
   images.own_stride = input.stride(0);
-  const auto take = [](const std::vector<at::Tensor>& rows, const float*& data,
+  const auto take = [](const std::vector<at::Tensor>& rows, const void*& data,
                        std::int64_t& stride) {
     if (rows.empty()) return;
-    data = rows.front().const_data_ptr<float>();
+    data = rows.front().const_data_ptr();
     stride = rows.front().stride(0);
   };
   take(halo.above, images.above, images.above_stride);
@@ -49,10 +52,10 @@ WinogradResult result_in(const at::Tensor& output, const at::Tensor& bias,
   result.rows = output.size(2);
   result.columns = output.size(3);
   result.out = output.size(1);
-  result.data = output.mutable_data_ptr<float>();
+  result.data = output.mutable_data_ptr();
   result.bias = bias.const_data_ptr<float>();
   result.bias_stride = bias.size(0) > 1 ? bias.stride(0) : 0;
-  result.addend = addend.defined() ? addend.const_data_ptr<float>() : nullptr;
+  result.addend = addend.defined() ? addend.const_data_ptr() : nullptr;
   return result;
 }
 
@@ -66,15 +69,15 @@ void in_parallel(std::int64_t count, const WorkPart& work) {
 
 WinogradConvolution::WinogradConvolution(const at::Tensor& weight, WinogradTile tile)
     : tile_(tile),
-      kernel_(winograd_kernel(tile, vector_level())),
+      dtype_(weight.scalar_type()),
+      kernel_(winograd_kernel(tile, element_of(weight), vector_level())),
       in_(weight.size(1)),
       out_(weight.size(0)) {
-  check<std::logic_error>(weight.scalar_type() == at::kFloat && weight.is_contiguous(),
-                          "Winograd's algorithm was given weights that are not float32");
   const c10::InferenceMode ordinary_tensors(false);
+  const at::Tensor plain = weight.to(at::kFloat).contiguous();
   packed_ = floats(kernel_.packed_floats(in_, out_));
   in_parallel(WinogradKernel::panels(out_), [&](std::int64_t begin, std::int64_t end) {
-    kernel_.pack(weight.const_data_ptr<float>(), in_, out_, begin, end,
+    kernel_.pack(plain.const_data_ptr<float>(), in_, out_, begin, end,
                  packed_.mutable_data_ptr<float>());
   });
 }
@@ -82,11 +85,15 @@ WinogradConvolution::WinogradConvolution(const at::Tensor& weight, WinogradTile 
 void WinogradConvolution::operator()(const at::Tensor& input, const Neighbours& halo,
                                      const at::Tensor& bias, const at::Tensor& addend,
                                      const at::Tensor& output) const {
-  check<std::logic_error>(is_channels_last(input) && is_channels_last(output) &&
-                              (!addend.defined() || is_channels_last(addend)),
-                          "Winograd's algorithm was given images that are not channels-last");
+  const auto fits = [&](const at::Tensor& images) {
+    return images.scalar_type() == dtype_ && images.is_contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  check<std::logic_error>(fits(input) && fits(output) && (!addend.defined() || fits(addend)),
+                          "Winograd's algorithm was given images that are not channels-last and of "
+                          "its weights' type");
+  const at::Tensor exact_bias = bias.to(at::kFloat);
   const WinogradImages images = images_of(input, halo);
-  const WinogradResult result = result_in(output, bias, addend);
+  const WinogradResult result = result_in(output, exact_bias, addend);
   const auto* weights = packed_.const_data_ptr<float>();
   const std::int64_t tiles = input.size(0) * kernel_.tiles(images.rows, images.columns);
   const std::int64_t tile_bytes =
@@ -117,7 +124,8 @@ void WinogradConvolution::operator()(const at::Tensor& input, const Neighbours& 
 
 std::int64_t WinogradConvolution::weight_bytes(std::int64_t in, std::int64_t out,
                                                WinogradTile tile) {
-  return 4 * winograd_kernel(tile, VectorLevel::baseline).packed_floats(in, out);
+  return 4 * winograd_kernel(tile, WinogradElement::float32, VectorLevel::baseline)
+                 .packed_floats(in, out);
 }
 
 }  // namespace pcpp

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -33,11 +35,33 @@ struct Extents {
   std::int64_t part = 1000;   // tiles or panels of a call
 };
 
+// Numbers that bfloat16 holds exactly, so that both types compute from the same.
 Values random_values(std::uint64_t seed, std::int64_t count) {
   std::mt19937_64 generator(seed);
   std::normal_distribution<float> normal;
   Values values(index(count));
-  for (float& value : values) value = normal(generator);
+  for (float& value : values) {
+    value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(normal(generator)) & 0xFFFF0000U);
+  }
+  return values;
+}
+
+// In the element's type; bfloat16 is the upper half, the second on machines that this runs on.
+std::vector<std::byte> encode(const Values& values, std::size_t bytes) {
+  std::vector<std::byte> result(values.size() * bytes);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto* upper = reinterpret_cast<const std::byte*>(values.data() + i) + 4 - bytes;
+    std::memcpy(result.data() + i * bytes, upper, bytes);
+  }
+  return result;
+}
+
+Values decode(const std::vector<std::byte>& data, std::size_t bytes) {
+  Values values(data.size() / bytes);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    std::memcpy(reinterpret_cast<std::byte*>(values.data() + i) + 4 - bytes,
+                data.data() + i * bytes, bytes);
+  }
   return values;
 }
 
@@ -62,19 +86,6 @@ struct Case {
         addend(random_values(6, kImages * extents.rows * extents.columns * extents.out)) {
     const float scale = 1 / std::sqrt(9 * static_cast<float>(extents.in));
     for (float& value : weight) value *= scale;
-  }
-
-  WinogradImages images() const {
-    WinogradImages result;
-    result.rows = extents.rows;
-    result.columns = extents.columns;
-    result.in = extents.in;
-    result.own = own.data();
-    result.own_stride = extents.rows * extents.columns * extents.in + kGap;
-    result.above = extents.above ? above.data() : nullptr;
-    result.below = extents.below ? below.data() : nullptr;
-    result.above_stride = result.below_stride = extents.columns * extents.in + kGap;
-    return result;
   }
 
   double input(std::int64_t image, std::int64_t row, std::int64_t column, std::int64_t i) const {
@@ -113,6 +124,29 @@ struct Case {
   Values addend;
 };
 
+// The images of a case as a kernel reads them.
+struct Pixels {
+  Pixels(const Case& which, std::size_t bytes)
+      : own(encode(which.own, bytes)),
+        above(encode(which.above, bytes)),
+        below(encode(which.below, bytes)) {
+    const Extents& extents = which.extents;
+    images.rows = extents.rows;
+    images.columns = extents.columns;
+    images.in = extents.in;
+    images.own = own.data();
+    images.own_stride = extents.rows * extents.columns * extents.in + kGap;
+    images.above = extents.above ? above.data() : nullptr;
+    images.below = extents.below ? below.data() : nullptr;
+    images.above_stride = images.below_stride = extents.columns * extents.in + kGap;
+  }
+
+  std::vector<std::byte> own;
+  std::vector<std::byte> above;
+  std::vector<std::byte> below;
+  WinogradImages images;
+};
+
 template <typename Call>
 void in_parts(std::int64_t count, std::int64_t part, const Call& call) {
   for (std::int64_t first = 0; first < count; first += part) {
@@ -120,21 +154,31 @@ void in_parts(std::int64_t count, std::int64_t part, const Call& call) {
   }
 }
 
-class Winograd : public testing::TestWithParam<std::tuple<VectorLevel, WinogradTile>> {
+class Winograd
+    : public testing::TestWithParam<std::tuple<VectorLevel, WinogradTile, WinogradElement>> {
  protected:
   void SetUp() override {
     if (std::get<0>(GetParam()) > vector_level()) GTEST_SKIP() << "this machine has no such level";
   }
 
   static WinogradKernel kernel() {
-    return winograd_kernel(std::get<1>(GetParam()), std::get<0>(GetParam()));
+    const auto& [level, tile, element] = GetParam();
+    return winograd_kernel(tile, element, level);
   }
   // Of the 2-norm: three times what was seen.
-  static double bound() { return std::get<1>(GetParam()) == WinogradTile::two ? 1.5e-6 : 8e-6; }
+  static double bound() {
+    const auto& [level, tile, element] = GetParam();
+    if (element == WinogradElement::bfloat16) return 5e-3;
+    return tile == WinogradTile::two ? 1.5e-6 : 8e-6;
+  }
+  static std::size_t element_bytes() {
+    return std::get<2>(GetParam()) == WinogradElement::float32 ? 4 : 2;
+  }
 
   static Values convolve(const Case& which) {
     const WinogradKernel winograd = kernel();
     const Extents& extents = which.extents;
+    const Pixels pixels(which, element_bytes());
     const std::int64_t panels = WinogradKernel::panels(extents.out);
     Values packed(index(winograd.packed_floats(extents.in, extents.out)), kNan);
     in_parts(panels, extents.part, [&](std::int64_t first, std::int64_t last) {
@@ -151,17 +195,18 @@ class Winograd : public testing::TestWithParam<std::tuple<VectorLevel, WinogradT
     Values output = which.addend;
     output.resize(index(kImages * extents.rows * extents.columns * extents.out + kGap), kNan);
     if (!extents.addend) std::fill(output.begin(), output.end(), kNan);
+    std::vector<std::byte> encoded = encode(output, element_bytes());
     WinogradResult result;
     result.rows = extents.rows;
     result.columns = extents.columns;
     result.out = extents.out;
-    result.data = output.data();
+    result.data = encoded.data();
     result.bias = which.bias.data();
     result.bias_stride = extents.out + kGap;
-    result.addend = extents.addend ? output.data() : nullptr;
+    result.addend = extents.addend ? encoded.data() : nullptr;
     in_parts(tiles, block, [&](std::int64_t begin, std::int64_t end) {
       in_parts(end - begin, extents.part, [&](std::int64_t first, std::int64_t last) {
-        winograd.transform_input(which.images(), begin + first, begin + last, inputs, first);
+        winograd.transform_input(pixels.images, begin + first, begin + last, inputs, first);
       });
       in_parts(winograd.positions * panels, extents.part,
                [&](std::int64_t first, std::int64_t last) {
@@ -172,6 +217,7 @@ class Winograd : public testing::TestWithParam<std::tuple<VectorLevel, WinogradT
         winograd.transform_output(products, first, result, begin + first, begin + last);
       });
     });
+    output = decode(encoded, element_bytes());
     EXPECT_TRUE(std::all_of(output.end() - kGap, output.end(),
                             [](float value) { return std::isnan(value); }));
     output.resize(output.size() - index(kGap));
@@ -254,14 +300,16 @@ TEST_P(Winograd, PartsOfTheWorkGiveTheSameBits) {
 std::string name_of(const testing::TestParamInfo<Winograd::ParamType>& info) {
   static const std::vector<std::string> levels = {"baseline", "avx2", "avx512"};
   return levels.at(static_cast<std::size_t>(std::get<0>(info.param))) +
-         (std::get<1>(info.param) == WinogradTile::two ? "_two" : "_four");
+         (std::get<1>(info.param) == WinogradTile::two ? "_two" : "_four") +
+         (std::get<2>(info.param) == WinogradElement::float32 ? "_float32" : "_bfloat16");
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, Winograd,
-                         testing::Combine(testing::Values(VectorLevel::baseline, VectorLevel::avx2,
-                                                          VectorLevel::avx512),
-                                          testing::Values(WinogradTile::two, WinogradTile::four)),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(
+    Levels, Winograd,
+    testing::Combine(testing::Values(VectorLevel::baseline, VectorLevel::avx2, VectorLevel::avx512),
+                     testing::Values(WinogradTile::two, WinogradTile::four),
+                     testing::Values(WinogradElement::float32, WinogradElement::bfloat16)),
+    name_of);
 
 }  // namespace
 }  // namespace pcpp

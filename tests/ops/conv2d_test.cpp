@@ -231,7 +231,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, ConvSums,
                                           testing::Values(1, 3)));
 INSTANTIATE_TEST_SUITE_P(Winograd, ConvSums,
                          testing::Combine(testing::Values(Arithmetic::winograd),
-                                          testing::Values(at::kFloat), testing::Values(1, 3)));
+                                          testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(1, 3)));
 
 TEST(Conv3x3, Bfloat16IsWithinItsRounding) {
   const RandomWeights weights = conv_weights();

@@ -62,11 +62,17 @@ TEST(ConvolutionChoice, TakesLargeTilesForLargeImages) {
 TEST(ConvolutionChoice, LeavesWhatDoesNotFit) {
   Convolutions network;
   network.add(0, kChannels, kChannels, 2);
-  network.add(0, kChannels, kChannels, 1, at::kBFloat16);
   network.add(0, 4, kChannels);
   network.add(0, kChannels, 4);
   EXPECT_EQ(choose(network, kAnyBytes), 0);
-  EXPECT_EQ(network.tiles(), Tiles(4, kDirect));
+  EXPECT_EQ(network.tiles(), Tiles(3, kDirect));
+}
+
+TEST(ConvolutionChoice, LeavesBfloat16ToAmx) {
+  Convolutions network;
+  network.add(0, kChannels, kChannels, 1, at::kBFloat16);
+  choose(network, kAnyBytes);
+  EXPECT_EQ(network.tiles(), (Tiles{vector_level() == VectorLevel::amx ? kDirect : kFour}));
 }
 
 TEST(ConvolutionChoice, TakesWhatGainsTheMostWithinTheLimit) {
