@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from checkpoints import load_networks
 from data import Pictures, SceneMaker
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_autoencoder
@@ -114,8 +115,7 @@ class AutoencoderStage:
         return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimisers.load_state_dict(state["optimisers"])
+        load_networks(state, {"model": self.model}, self.optimisers)
 
     @torch.no_grad()
     def finished(self) -> str:

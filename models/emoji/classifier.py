@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from checkpoints import load_networks
 from data import Pictures, SceneBatch, SceneMaker
 from optimiser import Optimisers, schedule
 from plans import Plan
@@ -186,8 +187,7 @@ class ClassifierStage:
         return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimisers.load_state_dict(state["optimisers"])
+        load_networks(state, {"model": self.model}, self.optimisers)
 
     def finished(self) -> str:
         return str(accuracy(self.model, self.pictures, self.plan.picture))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from autoencoder import Autoencoder
-from checkpoints import trained
+from checkpoints import load_networks, trained
 from data import Pictures, SceneBatch, SceneMaker, box_masks
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_scheduler, make_text_encoder, make_unet
@@ -116,7 +116,7 @@ class DenoiserStage:
                  muon_rate: float = 2e-3, adam_rate: float = 1e-3):
         self.plan, self.device, self.steps = plan, device, steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
-        autoencoder.load_state_dict(trained(work, "autoencoder")["model"])
+        autoencoder.load_state_dict(trained(work, "autoencoder"))
         speed_up(autoencoder.vae, device)
         self.chunks = Chunks(plan, pictures, autoencoder.eval(), steps, workers, seed=21)
         self.noising = Noising(device)
@@ -162,9 +162,7 @@ class DenoiserStage:
                 "optimisers": self.optimisers.state_dict(), "samples": self.samples}
 
     def load_state_dict(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimisers.load_state_dict(state["optimisers"])
+        load_networks(state, {"model": self.model, "average": self.average}, self.optimisers)
         self.samples = state["samples"]
 
     @torch.no_grad()

@@ -137,7 +137,7 @@ def contact_sheet(paths: list[str], target: str, columns: int = 8, most: int = 4
 def main(arguments) -> None:
     plan, device = TOY if arguments.toy else FULL, pick_device()
     classifier = Classifier(plan).to(device)
-    classifier.load_state_dict(trained(arguments.work, "classifier")["model"])
+    classifier.load_state_dict(trained(arguments.work, "classifier"))
     classifier.eval()
     renderer = Pictures(device, plan.variants, os.cpu_count(), seed=SEED)      # backgrounds that training never saw
     batch = held_out(plan.variants, arguments.pictures, arguments.size, SEED)

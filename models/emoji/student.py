@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from autoencoder import Autoencoder
-from checkpoints import trained
+from checkpoints import load_networks, trained
 from data import Pictures
 from denoiser import Chunks, Denoiser
 from fast_layers import speed_up
@@ -47,10 +47,10 @@ class StudentStage:
     def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int):
         self.plan, self.device, self.steps = plan, device, plan.student_steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
-        autoencoder.load_state_dict(trained(work, "autoencoder")["model"])
+        autoencoder.load_state_dict(trained(work, "autoencoder"))
         speed_up(autoencoder.vae, device)
         self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=41, sizes_from=0.6)
-        self.path, weights = Path(device), trained(work, "denoiser")["average"]
+        self.path, weights = Path(device), trained(work, "denoiser")
         self.teacher, self.model, self.average = (Denoiser(plan).to(device) for _ in range(3))
         for m in (self.teacher, self.model, self.average):
             m.load_state_dict(weights)
@@ -107,9 +107,7 @@ class StudentStage:
                 "optimisers": self.optimisers.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimisers.load_state_dict(state["optimisers"])
+        load_networks(state, {"model": self.model, "average": self.average}, self.optimisers)
 
     def finished(self) -> str:
         return "draw with it in 4 steps at guidance 1"

@@ -113,8 +113,11 @@ class Training(unittest.TestCase):
             resumed = load_checkpoint(path)[1]["stage"]
             for name, weight in whole["average"].items():
                 self.assertTrue(torch.equal(weight, resumed["average"][name]), name)
-            self.train(work, "--stages", "student")
-            subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", work, "--stage", "student",
+            packed = f"{folder}/packed"
+            subprocess.run([sys.executable, SCRIPTS / "checkpoints.py", "--work", work, "--out", packed], check=True)
+            self.train(packed, "--stages", "denoiser", "--steps", "22")
+            self.train(packed, "--stages", "student")
+            subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", packed, "--stage", "student",
                             "--out", model], check=True, capture_output=True)
             subprocess.run([GENERATE, "--model", model, "--prompt", "two red cars on snow", "--steps", "3",
                             "--ranks", "2", "--threads", "1", "--output", picture], check=True, capture_output=True)
