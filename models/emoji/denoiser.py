@@ -112,13 +112,13 @@ class Chunks:
 class DenoiserStage:
     name = "denoiser"
 
-    def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int, steps: int,
+    def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int,
                  muon_rate: float = 2e-3, adam_rate: float = 1e-3):
-        self.plan, self.device, self.steps = plan, device, steps
+        self.plan, self.device, self.steps = plan, device, plan.denoiser_steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder"))
         speed_up(autoencoder.vae, device)
-        self.chunks = Chunks(plan, pictures, autoencoder.eval(), steps, workers, seed=21)
+        self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=21)
         self.noising = Noising(device)
         self.model, self.average = (Denoiser(plan).to(device) for _ in range(2))
         for m in (self.model, self.average):

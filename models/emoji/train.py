@@ -18,10 +18,16 @@ from stages import Clock, pick_device, run_stage
 from student import StudentStage
 
 
+def _setting(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if type(getattr(FULL, name, None)) is not int or not number.isdigit() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of plans.py and its value, like pixels=524288")
+    return name, int(number)
+
+
 def main(arguments) -> None:
     plan = TOY if arguments.toy else FULL
-    if arguments.pixels:
-        plan = dataclasses.replace(plan, pixels=arguments.pixels)
+    plan = dataclasses.replace(plan, **dict(arguments.set or ()))
     os.makedirs(arguments.work, exist_ok=True)
     device, clock = pick_device(), Clock(arguments.minutes, arguments.stop_at)
     workers = os.cpu_count() - 1 if arguments.workers is None else arguments.workers
@@ -30,8 +36,7 @@ def main(arguments) -> None:
     makers = {
         "autoencoder": lambda: AutoencoderStage(plan, pictures, device, min(workers, 4)),
         "classifier": lambda: ClassifierStage(plan, pictures, device, min(workers, 4)),
-        "denoiser": lambda: DenoiserStage(plan, arguments.work, pictures, device, min(workers, 8),
-                                          arguments.steps or plan.denoiser_steps),
+        "denoiser": lambda: DenoiserStage(plan, arguments.work, pictures, device, min(workers, 8)),
         "student": lambda: StudentStage(plan, arguments.work, pictures, device, min(workers, 8)),
     }
     for name in arguments.stages or ("autoencoder", "classifier", "denoiser"):
@@ -46,9 +51,9 @@ if __name__ == "__main__":
                         help="only these, in this order; student must be asked for")
     parser.add_argument("--minutes", type=float, help="stop after so long, with a checkpoint")
     parser.add_argument("--stop-at", type=int, help="stop before this step of a stage, with a checkpoint")
-    parser.add_argument("--steps", type=int, help="of the U-Net's training; may change on the way: the learning rate "
-                        "is level for the first 65 %% of them")
-    parser.add_argument("--pixels", type=int, help="of a batch of the U-Net's training")
+    parser.add_argument("--set", nargs="+", type=_setting, metavar="NAME=N", help="other numbers of plans.py: "
+                        "denoiser_steps=5000 pixels=524288. Steps may change on the way, before the learning rate "
+                        "falls: after half of a stage, after 65 %% of the denoiser's")
     parser.add_argument("--workers", type=int, help="processes that make scenes and paint backgrounds")
     parser.add_argument("--report", type=int, default=25, help="steps between two lines")
     parser.add_argument("--toy", action="store_true", help="tiny networks and pictures, to see that everything runs")

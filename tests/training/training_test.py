@@ -115,7 +115,7 @@ class Training(unittest.TestCase):
                 self.assertTrue(torch.equal(weight, resumed["average"][name]), name)
             packed = f"{folder}/packed"
             subprocess.run([sys.executable, SCRIPTS / "checkpoints.py", "--work", work, "--out", packed], check=True)
-            self.train(packed, "--stages", "denoiser", "--steps", "22")
+            self.train(packed, "--stages", "denoiser", "--set", "denoiser_steps=22")
             self.train(packed, "--stages", "student")
             subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", packed, "--stage", "student",
                             "--out", model], check=True, capture_output=True)
