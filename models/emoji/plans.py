@@ -35,7 +35,7 @@ FULL = Plan(
     text_width=192, text_layers=3, text_inner=512, classifier_channels=(48, 96, 160, 256),
     small=((256, 256), (256, 256), (256, 384), (384, 256)),
     large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
-    picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=1200,
+    picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
     classifier_batch=128, denoiser_steps=7000, student_steps=600, pixels=512 * 256 * 256)
 
 TOY = Plan(
