@@ -44,6 +44,7 @@ class Ddim : public Scheduler {
   double init_noise_sigma() const override { return 1; }
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample) const override;
+  std::optional<LinearUpdate> linear_update(int step) const override;
   std::string_view name() const override { return "ddim"; }
 
  private:
@@ -120,6 +121,25 @@ at::Tensor Ddim::step(const at::Tensor& prediction, int step, const at::Tensor& 
     image = image.clamp(-*config_.clip, *config_.clip);
   }
   return share.next_image * image + share.next_noise * noise;
+}
+
+std::optional<LinearUpdate> Ddim::linear_update(int step) const {
+  if (config_.thresholding || config_.clip) return std::nullopt;
+  const Shares& share = shares_.at(static_cast<std::size_t>(step));
+  switch (config_.prediction) {
+    case Prediction::epsilon: {
+      const float image = share.next_image / share.image;
+      return LinearUpdate{image, share.next_noise - image * share.noise};
+    }
+    case Prediction::sample: {
+      const float noise = share.next_noise / share.noise;
+      return LinearUpdate{noise, share.next_image - noise * share.image};
+    }
+    case Prediction::v_prediction:
+      break;
+  }
+  return LinearUpdate{share.next_image * share.image + share.next_noise * share.noise,
+                      share.next_noise * share.image - share.next_image * share.noise};
 }
 
 }  // namespace

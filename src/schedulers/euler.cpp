@@ -86,6 +86,7 @@ class Euler : public Scheduler {
   double init_noise_sigma() const override { return init_noise_sigma_; }
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample) const override;
+  std::optional<LinearUpdate> linear_update(int step) const override;
   std::string_view name() const override { return "euler"; }
 
  private:
@@ -178,6 +179,21 @@ at::Tensor Euler::step(const at::Tensor& prediction, int step, const at::Tensor&
   }
   const at::Tensor derivative = (sample - image) / sigma;
   return sample + derivative * (next_sigma - sigma);
+}
+
+std::optional<LinearUpdate> Euler::linear_update(int step) const {
+  const auto [sigma, next_sigma] = levels_.at(static_cast<std::size_t>(step));
+  const float distance = next_sigma - sigma;
+  const float scale = sigma * sigma + 1;
+  switch (config_.prediction) {
+    case Prediction::epsilon:
+      return LinearUpdate{1, distance};
+    case Prediction::sample:
+      return LinearUpdate{next_sigma / sigma, -distance / sigma};
+    case Prediction::v_prediction:
+      break;
+  }
+  return LinearUpdate{1 + distance * sigma / scale, distance / std::sqrt(scale)};
 }
 
 Respacing read_respacing(ConfigReader& config) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/guided_step.h"
 #include "pcpp/config.h"
 
 namespace pcpp {
@@ -41,6 +42,10 @@ class Scheduler {
   // [0, timesteps().size()) throws std::out_of_range, here and in scale_input.
   virtual at::Tensor step(const at::Tensor& prediction, int step,
                           const at::Tensor& sample) const = 0;
+
+  // The same as one multiplication each of sample and prediction, to rounding; absent where
+  // predicted images are clipped.
+  virtual std::optional<LinearUpdate> linear_update(int step) const = 0;
 
   // "ddim" or "euler".
   virtual std::string_view name() const = 0;

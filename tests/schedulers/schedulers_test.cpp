@@ -133,6 +133,36 @@ TEST(Schedulers, StepsDependOnNothingButTheirArguments) {
   }
 }
 
+TEST(Schedulers, LinearUpdatesAreTheSteps) {
+  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+    for (const char* prediction : {"epsilon", "sample", "v_prediction"}) {
+      SCOPED_TRACE(std::string(name) + ", " + prediction);
+      const auto scheduler =
+          scheduler_from(std::string(R"({"clip_sample": false, "_class_name": ")") + name +
+                         R"(", "prediction_type": ")" + prediction + "\"}");
+      scheduler->set_steps(7);
+      const at::Tensor sample = at::arange(24, at::kFloat).sin();
+      const at::Tensor noise = at::arange(24, at::kFloat).cos();
+      for (int step = 0; step < 7; ++step) {
+        const std::optional<LinearUpdate> update = scheduler->linear_update(step);
+        ASSERT_TRUE(update);
+        at::Tensor next = at::arange(24, at::kFloat);
+        guided_step(sample.const_data_ptr<float>(), {noise.const_data_ptr<float>()}, *update, 24,
+                    next.mutable_data_ptr<float>());
+        const at::Tensor expected = scheduler->step(noise, step, sample);
+        EXPECT_TRUE(next.allclose(expected, 1e-4, 1e-4 * expected.abs().max().item<double>()))
+            << step;
+      }
+    }
+  }
+}
+
+TEST(Schedulers, AClippedImageIsNoLinearUpdate) {
+  const auto scheduler = scheduler_from(R"({"_class_name": "DDIMScheduler", "clip_sample": true})");
+  scheduler->set_steps(3);
+  EXPECT_FALSE(scheduler->linear_update(0));
+}
+
 TEST(Schedulers, StepOutsideThePlanThrows) {
   for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
     const auto scheduler = scheduler_from(std::string(R"({"_class_name": ")") + name + "\"}");
