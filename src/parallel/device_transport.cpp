@@ -59,9 +59,20 @@ void DeviceTransport::pause(Deadline deadline, const char* awaited) {
   std::this_thread::sleep_for(kPause);
 }
 
+void DeviceTransport::record_begin() {
+  begins_.emplace_back(Event::Timing::on);
+  begins_.back().record(device_rank_.compute());
+}
+
 int DeviceTransport::begin_interval() {
+  record_begin();
   wait_ms_.push_back(0);
   return static_cast<int>(wait_ms_.size()) - 1;
+}
+
+double DeviceTransport::interval_ms(int interval) const {
+  const auto index = static_cast<std::size_t>(interval);
+  return begins_.at(index + 1).milliseconds_since(begins_.at(index));
 }
 
 double DeviceTransport::wait_ms(int interval) const {

@@ -22,12 +22,15 @@ class DeviceTransport : public Transport {
   void wait(ExchangeId exchange, Deadline deadline) final;
   void drain(Deadline deadline) override;
   int begin_interval() override;
+  double interval_ms(int interval) const override;
   double wait_ms(int interval) const override;
 
  protected:
   // `make_rank` is called with the device present.
   DeviceTransport(int device, const std::function<DeviceRank&()>& make_rank)
-      : guard_(device), device_rank_(make_rank()) {}
+      : guard_(device), device_rank_(make_rank()) {
+    record_begin();
+  }
 
   DeviceRank& device_rank() const { return device_rank_; }
   // To be called by prepare(), once for each exchange in the order of their numbers.
@@ -50,12 +53,14 @@ class DeviceTransport : public Transport {
     int interval = -1;  // -1: accounted for
   };
   void settle(Passage& passage, Deadline deadline);
+  void record_begin();
 
   const DeviceGuard guard_;
   DeviceRank& device_rank_;
   std::vector<Passage> passages_;  // by exchange
   Event drained_;
-  std::vector<double> wait_ms_ = {0};  // by interval
+  std::vector<Event> begins_;          // of intervals
+  std::vector<double> wait_ms_ = {0};  // likewise
 };
 
 }  // namespace pcpp

@@ -46,8 +46,14 @@ class LocalTransport final : public Transport {
   void drain(Deadline /*deadline*/) override {}
 
   int begin_interval() override {
+    begins_.push_back(Clock::now());
     wait_ms_.push_back(0);
     return static_cast<int>(wait_ms_.size()) - 1;
+  }
+  double interval_ms(int interval) const override {
+    const auto index = static_cast<std::size_t>(interval);
+    return std::chrono::duration<double, std::milli>(begins_.at(index + 1) - begins_.at(index))
+        .count();
   }
   double wait_ms(int interval) const override {
     return wait_ms_.at(static_cast<std::size_t>(interval));
@@ -57,7 +63,8 @@ class LocalTransport final : public Transport {
   LocalHub& hub_;
   const int rank_;
   std::vector<Switchboard::Ends> exchanges_;
-  std::vector<double> wait_ms_ = {0};
+  std::vector<Clock::time_point> begins_ = {Clock::now()};  // of intervals
+  std::vector<double> wait_ms_ = {0};                       // likewise
 };
 
 Courier::~Courier() = default;

@@ -89,8 +89,11 @@ class Transport {
   // The host waits until the rank's stream has done all that it was given. Throws as wait() does.
   virtual void drain(Deadline deadline) = 0;
 
-  // Begins an interval of the rank's stream and returns its number, for wait_ms().
+  // Begins an interval of the rank's stream, which ends the one before, and returns its number, for
+  // what follows.
   virtual int begin_interval() = 0;
+  // The time from this interval's begin to the next one's: on a GPU known only after drain().
+  virtual double interval_ms(int interval) const = 0;
   // The time in which the stream stood still in this interval's waits: whole once the interval is
   // over, on a GPU only after drain().
   virtual double wait_ms(int interval) const = 0;

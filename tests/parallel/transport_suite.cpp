@@ -197,6 +197,8 @@ TEST_P(TransportTest, WaitsAreTimedByInterval) {
     EXPECT_GE(transport.wait_ms(first), 0);
     EXPECT_EQ(transport.wait_ms(second), 0);
     EXPECT_GE(transport.wait_ms(third), 0);
+    EXPECT_GE(transport.interval_ms(first), transport.wait_ms(first));
+    EXPECT_GT(transport.interval_ms(second), 0);
   });
 }
 
