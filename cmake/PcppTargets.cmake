@@ -16,9 +16,11 @@ function(pcpp_compile_options target)
   endif()
 endfunction()
 
-# pcpp_add_layer(NAME SOURCES ... DEPENDS layers... [TORCH])
+# pcpp_add_layer(NAME SOURCES ... DEPENDS layers... [LINKS layers...] [TORCH])
+# What it LINKS is part of every program that has it, and changes none of the flags of its sources or
+# of those above it: what needs the CUDA toolkit.
 function(pcpp_add_layer name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;LINKS;LIBRARIES" ${ARGN})
   if(ARG_TORCH AND PCPP_SANITIZE)
     return()
   endif()
@@ -31,6 +33,7 @@ function(pcpp_add_layer name)
     target_link_libraries(pcpp_${name} PUBLIC LibTorch::cpu)
   endif()
   pcpp_register_layer(${name} ${ARG_DEPENDS})
+  set_property(TARGET pcpp_${name} APPEND PROPERTY PCPP_DEPENDS ${ARG_LINKS})
 endfunction()
 
 # Makes target pcpp_NAME a layer above the named ones.
@@ -83,10 +86,11 @@ function(pcpp_layer_closure result)
 endfunction()
 
 # pcpp_add_test(NAME SOURCES ... LAYERS layers...): one test program over the named layers, run from
-# the top of the tree: paths in it are relative, so that a compiler cache serves every clone. In a
-# sanitizer build, programs whose layers need libtorch are left out.
+# the top of the tree: paths in it are relative, so that a compiler cache serves every clone. The
+# LIBRARIES stand for the layers that they REPLACE. In a sanitizer build, programs whose layers need
+# libtorch are left out.
 function(pcpp_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LAYERS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LAYERS;LIBRARIES;REPLACE" ${ARGN})
   foreach(layer IN LISTS ARG_LAYERS)
     if(NOT TARGET pcpp_${layer})
       return()
@@ -98,6 +102,7 @@ function(pcpp_add_test name)
   add_executable(${name} ${ARG_SOURCES})
   pcpp_compile_options(${name})
   pcpp_layer_closure(layers ${ARG_LAYERS})
+  list(REMOVE_ITEM layers "" ${ARG_REPLACE})
   foreach(layer IN LISTS layers)
     target_link_libraries(${name} PRIVATE pcpp_${layer})
   endforeach()

@@ -9,6 +9,8 @@
 #include "kernels/bfloat16.h"
 #include "kernels/float16.h"
 
+struct CUstream_st;  // what a cudaStream_t points to
+
 namespace pcpp {
 
 // A row is encoded in blocks of up to so many values, so that a large value costs only its
@@ -52,6 +54,35 @@ inline constexpr std::int64_t kEncodedMomentsBytes = 2 * sizeof(Float16);
 // `count` pairs; encoded ones need no alignment. The two must not overlap.
 void encode_moments(std::byte* encoded, const double* moments, std::int64_t count);
 void decode_moments(double* moments, const std::byte* encoded, std::int64_t count);
+
+// On a GPU, queued on `stream` (PCPP_CUDA builds it); T is float, Float16 or Bfloat16, pointers are
+// to device memory. Rows are encoded to the twins' bytes, moments to rounding. Throws DeviceError
+// where a kernel cannot be launched.
+
+// The rows of a batch's items, which lie `stride` bytes apart.
+struct EncodedRows {
+  std::byte* data = nullptr;
+  std::int64_t stride = 0;
+};
+template <typename T>
+struct SourceRows {
+  const T* data = nullptr;
+  std::int64_t stride = 0;
+};
+
+// `count` rows of each of `batch` items.
+template <typename T>
+void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::int64_t batch,
+                 std::int64_t count, std::int64_t values, CUstream_st* stream);
+template <typename T>
+void decode_rows(T* rows, const std::byte* encoded, std::int64_t count, std::int64_t values,
+                 CUstream_st* stream);
+
+// `count` pairs of each of `batch` items.
+void encode_moments(const EncodedRows& target, const SourceRows<double>& source, std::int64_t batch,
+                    std::int64_t count, CUstream_st* stream);
+void decode_moments(double* moments, const std::byte* encoded, std::int64_t count,
+                    CUstream_st* stream);
 
 }  // namespace pcpp
 

@@ -22,15 +22,49 @@ void with_element(std::int64_t element_bytes, const Function& function) {
     function(static_cast<Bfloat16*>(nullptr));
   }
 }
+template <typename Function>
+void with_gpu_element(const PlanShape& shape, const Function& function) {
+  if (shape.is_float16) return function(static_cast<Float16*>(nullptr));
+  with_element(shape.element_bytes, function);
+}
+
+void encode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape,
+            const EncodedRows& target, const std::byte* source, std::int64_t source_stride,
+            std::int64_t batch, std::int64_t rows) {
+  if (site.kind == SiteKind::group_norm) {
+    return encode_moments(target, {reinterpret_cast<const double*>(source), source_stride}, batch,
+                          moments_in(site, rows), stream);
+  }
+  with_gpu_element(shape, [&]<typename Element>(Element*) {
+    encode_rows<Element>(target, {reinterpret_cast<const Element*>(source), source_stride}, batch,
+                         rows, site.row_bytes / shape.element_bytes, stream);
+  });
+}
+
+void decode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape, std::byte* target,
+            const std::byte* encoded, std::int64_t rows) {
+  if (site.kind == SiteKind::group_norm) {
+    return decode_moments(reinterpret_cast<double*>(target), encoded, moments_in(site, rows),
+                          stream);
+  }
+  with_gpu_element(shape, [&]<typename Element>(Element*) {
+    decode_rows(reinterpret_cast<Element*>(target), encoded, rows,
+                site.row_bytes / shape.element_bytes, stream);
+  });
+}
 
 }  // namespace
 
-void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
-                std::int64_t element_bytes, std::byte* target, std::int64_t target_stride,
-                const std::byte* source, std::int64_t source_stride, std::int64_t batch,
-                std::int64_t rows, std::byte* last) {
+void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const PlanShape& shape,
+                std::byte* target, std::int64_t target_stride, const std::byte* source,
+                std::int64_t source_stride, std::int64_t batch, std::int64_t rows,
+                std::byte* last) {
   if (kind == StepKind::synchronous || !site.is_encoded()) {
     transport.copy_rows(target, target_stride, source, source_stride, batch, rows * site.row_bytes);
+    return;
+  }
+  if (CUstream_st* stream = transport.stream()) {
+    encode(stream, site, shape, {target, target_stride}, source, source_stride, batch, rows);
     return;
   }
   if (site.kind == SiteKind::group_norm) {
@@ -41,30 +75,33 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
     }
     return;
   }
-  with_element(element_bytes, [&]<typename Element>(Element*) {
+  with_element(shape.element_bytes, [&]<typename Element>(Element*) {
     for (std::int64_t item = 0; item < batch; ++item) {
       const auto* values = reinterpret_cast<const Element*>(source + item * source_stride);
       std::byte* encoded = target + item * target_stride;
       if (site.is_residual()) {
         encode_residual(encoded, reinterpret_cast<Element*>(last + item * rows * site.row_bytes),
-                        values, rows, site.row_bytes / element_bytes);
+                        values, rows, site.row_bytes / shape.element_bytes);
       } else {
-        encode_rows(encoded, values, rows, site.row_bytes / element_bytes);
+        encode_rows(encoded, values, rows, site.row_bytes / shape.element_bytes);
       }
     }
   });
 }
 
-void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* target,
-                  const Piece& piece, std::int64_t batch) {
+void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
+                  std::byte* target, const Piece& piece, std::int64_t batch) {
+  if (CUstream_st* stream = transport.stream()) {
+    return decode(stream, site, shape, target, piece.data, batch * piece.rows.size());
+  }
   if (site.kind == SiteKind::group_norm) {
     decode_moments(reinterpret_cast<double*>(target), piece.data,
                    moments_in(site, batch * piece.rows.size()));
     return;
   }
-  with_element(element_bytes, [&]<typename Element>(Element*) {
+  with_element(shape.element_bytes, [&]<typename Element>(Element*) {
     const std::int64_t rows = batch * piece.rows.size();
-    const std::int64_t values = site.row_bytes / element_bytes;
+    const std::int64_t values = site.row_bytes / shape.element_bytes;
     if (site.is_residual()) {
       add_residual(reinterpret_cast<Element*>(piece.last), piece.data, rows, values);
     } else {
@@ -163,10 +200,9 @@ std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
       const std::int64_t bytes = part.rows.size() * plan.travelling_row_bytes(kind_);
-      write_rows(*transport_, plan, kind_, plan_.shape().element_bytes,
-                 send_ + message.offset + part.offset, bytes,
-                 own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride, plan_.batch(),
-                 part.rows.size(), last_rows(message, part));
+      write_rows(*transport_, plan, kind_, plan_.shape(), send_ + message.offset + part.offset,
+                 bytes, own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
+                 plan_.batch(), part.rows.size(), last_rows(message, part));
       travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
     }
   }

@@ -22,13 +22,13 @@ struct Piece {
 // Writes `rows` rows of each of `batch` items as they travel in a step of this kind; strides in
 // bytes. `last`, where residuals travel: the rows as those who read them have them, `rows` of each
 // item behind each other. decode_piece() brings back what is encoded, [batch, rows.size(),
-// row_bytes], to `target`; residuals it adds to piece.last.
-void write_rows(Transport& transport, const SitePlan& site, StepKind kind,
-                std::int64_t element_bytes, std::byte* target, std::int64_t target_stride,
-                const std::byte* source, std::int64_t source_stride, std::int64_t batch,
-                std::int64_t rows, std::byte* last = nullptr);
-void decode_piece(const SitePlan& site, std::int64_t element_bytes, std::byte* target,
-                  const Piece& piece, std::int64_t batch);
+// row_bytes], to `target`; residuals it adds to piece.last. Both on the rank's stream.
+void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const PlanShape& shape,
+                std::byte* target, std::int64_t target_stride, const std::byte* source,
+                std::int64_t source_stride, std::int64_t batch, std::int64_t rows,
+                std::byte* last = nullptr);
+void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
+                  std::byte* target, const Piece& piece, std::int64_t batch);
 
 // One rank's part of the exchange of some sites. A message holds its sites' rows in order, each
 // [batch, rows, bytes of a travelling row]; peers that read the same rows share one packed message.

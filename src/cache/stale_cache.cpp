@@ -123,7 +123,7 @@ std::vector<Piece> StaleCache::decoded(SiteId site, std::vector<Piece> pieces) {
   for (Piece& piece : pieces) {
     // A synchronous step leaves no residual.
     const bool is_whole = plan.is_residual() && previous_ == StepKind::synchronous;
-    if (!is_whole) decode_piece(plan, plan_.shape().element_bytes, target, piece, plan_.batch());
+    if (!is_whole) decode_piece(transport_, plan, plan_.shape(), target, piece, plan_.batch());
     piece.data = plan.is_residual() ? piece.last : target;
     target += plan_.batch() * piece.rows.size() * plan.row_bytes;
   }
@@ -151,7 +151,7 @@ void StaleCache::retain(SiteId site, const Reading& fresh, const std::byte* own,
     for (const Piece& whole : fresh.pieces) {
       const RowRange rows = intersect(kept.rows, whole.rows);
       if (rows.empty()) continue;
-      write_rows(transport_, plan, as, plan_.shape().element_bytes,
+      write_rows(transport_, plan, as, plan_.shape(),
                  (residual ? kept.last : kept.data) + (rows.begin - kept.rows.begin) * row_bytes,
                  kept.rows.size() * row_bytes,
                  whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <span>
@@ -259,6 +260,8 @@ bool run(Extent grid, Extent extent, const std::function<void()>& thread) {
       grid.x > 0x7FFFFFFFU || grid.y > 0xFFFFU || grid.z > 0xFFFFU) {
     return false;
   }
+  static std::mutex one_at_a_time;  // what a block shares is static
+  const std::lock_guard lock(one_at_a_time);
   gridDim = grid;
   blockDim = extent;
   std::vector<std::uint64_t> numbers(blocks);

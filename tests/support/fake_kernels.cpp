@@ -1,0 +1,80 @@
+// The kernels with a stream that the layers below libtorch call, for the fake CUDA runtime: their
+// twins, run when the stream comes to them.
+#include <cuda_runtime_api.h>
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/cuda.h"
+#include "kernels/encode_rows.h"
+#include "support/elements.h"
+
+namespace pcpp {
+
+namespace {
+
+void queue(CUstream_st* stream, std::function<void()> function) {
+  const auto run = [](void* data) {
+    const std::unique_ptr<std::function<void()>> owned(static_cast<std::function<void()>*>(data));
+    (*owned)();
+  };
+  auto owned = std::make_unique<std::function<void()>>(std::move(function));
+  check_cuda(cudaLaunchHostFunc(stream, run, owned.get()), "cudaLaunchHostFunc");
+  owned.release();  // NOLINT(bugprone-unused-return-value): the stream owns it
+}
+
+template <typename T>
+const T* item_of(const SourceRows<T>& source, std::int64_t item) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const std::byte*>(source.data) +
+                                    item * source.stride);
+}
+
+}  // namespace
+
+template <typename T>
+void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::int64_t batch,
+                 std::int64_t count, std::int64_t values, CUstream_st* stream) {
+  queue(stream, [=] {
+    for (std::int64_t item = 0; item < batch; ++item) {
+      const T* rows = item_of(source, item);
+      const std::vector<float> floats = floats_of(std::vector<T>(rows, rows + count * values));
+      encode_rows(target.data + item * target.stride, floats.data(), count, values);
+    }
+  });
+}
+
+template <typename T>
+void decode_rows(T* rows, const std::byte* encoded, std::int64_t count, std::int64_t values,
+                 CUstream_st* stream) {
+  queue(stream, [=] {
+    std::vector<float> floats(static_cast<std::size_t>(count * values));
+    decode_rows(floats.data(), encoded, count, values);
+    for (std::size_t i = 0; i < floats.size(); ++i) set(rows[i], floats[i]);
+  });
+}
+
+void encode_moments(const EncodedRows& target, const SourceRows<double>& source, std::int64_t batch,
+                    std::int64_t count, CUstream_st* stream) {
+  queue(stream, [=] {
+    for (std::int64_t item = 0; item < batch; ++item) {
+      encode_moments(target.data + item * target.stride, item_of(source, item), count);
+    }
+  });
+}
+
+void decode_moments(double* moments, const std::byte* encoded, std::int64_t count,
+                    CUstream_st* stream) {
+  queue(stream, [=] { decode_moments(moments, encoded, count); });
+}
+
+#define PCPP_FOR_ELEMENT(T)                                                                       \
+  template void encode_rows(const EncodedRows&, const SourceRows<T>&, std::int64_t, std::int64_t, \
+                            std::int64_t, CUstream_st*);                                          \
+  template void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);
+PCPP_FOR_ELEMENT(float)
+PCPP_FOR_ELEMENT(Float16)
+PCPP_FOR_ELEMENT(Bfloat16)
+#undef PCPP_FOR_ELEMENT
+
+}  // namespace pcpp
