@@ -95,6 +95,7 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   examples::add_choice<SchedulerKind>(app, "--scheduler", examples::kSchedulers,
                                       "default: the model's",
                                       [&](SchedulerKind kind) { options.scheduler = kind; });
+  examples::add_device_options(app, options.device);
   examples::add_choice<DataType>(app, "--dtype", examples::kDataTypes,
                                  "of the networks (default: float32)",
                                  [&](DataType dtype) { options.dtype = dtype; });
@@ -135,6 +136,12 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
                          "at least {} are needed",
                          options.steps, options.sync_steps, options.sync_steps + 2));
   }
+  const std::string problem = examples::contradiction(options.device, options.threads);
+  if (!problem.empty()) return examples::usage_error(app, problem);
+  const auto is_link = [](const std::optional<Link>& link) { return link.has_value(); };
+  if (options.device.cuda && std::ranges::any_of(options.links, is_link)) {
+    return examples::usage_error(app, "--link is for --device cpu: leave it out");
+  }
   drop_repeated(options.methods);
   drop_repeated(options.ranks);
   drop_repeated(options.partials);
@@ -145,6 +152,7 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
     if (link) link->shared = options.shared_link;
   }
   const int most_ranks = *std::max_element(options.ranks.begin(), options.ranks.end());
+  if (options.device.cuda) options.threads = 1;
   if (options.threads == 0) options.threads = std::max(1, World::cores() / most_ranks);
   return options;
 }

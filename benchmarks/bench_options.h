@@ -35,8 +35,9 @@ struct BenchOptions {
   double guidance_scale = 3;
   std::uint64_t seed = 0;
   std::optional<SchedulerKind> scheduler;
+  examples::DeviceOptions device;
   DataType dtype = DataType::float32;
-  int threads = 0;  // 0: the cores shared by the largest number of ranks
+  int threads = 0;  // of a rank on CPU cores; 0: those shared by the largest number of ranks
   int repeat = 3;
   std::string json;
   std::filesystem::path pictures;  // empty: none are written

@@ -102,7 +102,7 @@ Drawing from_json(const Json& json) {
 Json draw_all(const BenchOptions& options, const Combination& combination,
               const std::vector<GenerationRequest>& requests) {
   try {
-    const World world(combination.ranks, options.threads, combination.link);
+    const World world = options.device.world(combination.ranks, options.threads, combination.link);
     Pipeline pipeline(options.model, world, {.dtype = options.dtype, .variant = {}, .profile = {}});
     Json drawings = Json::array();
     for (const GenerationRequest& request : requests) {

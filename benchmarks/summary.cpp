@@ -26,8 +26,6 @@ std::string processor() {
   return "unknown";
 }
 
-std::string name_of(DataType dtype) { return dtype == DataType::float32 ? "float32" : "bfloat16"; }
-
 // Numbers that are infinite or not a number are null.
 Json or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
@@ -114,6 +112,7 @@ std::string environment_line(const BenchOptions& options, const std::string& sch
   const Json line = {{"environment",
                       {{"cpu", processor()},
                        {"cores", World::cores()},
+                       {"gpu", options.device.cuda ? Json(World::gpu_name(0)) : Json()},
                        {"torch", PCPP_TORCH_VERSION},
                        {"compiler", __VERSION__},
                        {"model", (options.model / "").parent_path().filename().string()},
@@ -143,6 +142,7 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"guidance", combination.guidance},
       {"bands", combination.bands.empty() ? Json() : Json(combination.bands)},
       {"sync_steps", summary.sync_steps},
+      {"device", options.device.cuda ? "cuda" : "cpu"},
       {"dtype", name_of(options.dtype)},
       {"threads", options.threads},
       {"link", link ? Json(link->name) : Json()},

@@ -9,6 +9,59 @@ CLI::Option* as_list(CLI::Option* option) {
       CLI::MultiOptionPolicy::TakeAll);
 }
 
+namespace {
+
+const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
+                                         {"nccl", GpuTransport::nccl}};
+
+// The numbers of `list`, separated by commas; none where it is not such a list.
+std::vector<int> parse_gpus(std::string_view list) {
+  std::vector<int> gpus;
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    const auto gpu = parse_number<int>(list.substr(0, comma));
+    if (!gpu || *gpu < 0) return {};
+    gpus.push_back(*gpu);
+    if (comma == std::string_view::npos) return gpus;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+void parse_device(const std::string& text, DeviceOptions& options) {
+  constexpr std::string_view kPrefix = "cuda:";
+  options.gpus.clear();
+  options.cuda = text != "cpu";
+  if (text == "cpu" || text == "cuda") return;
+  if (text.starts_with(kPrefix)) options.gpus = parse_gpus(text.substr(kPrefix.size()));
+  if (options.gpus.empty()) {
+    throw CLI::ValidationError(
+        fmt::format("--device: '{}' is not one of cpu, cuda or GPUs by number as cuda:0,1", text));
+  }
+}
+
+}  // namespace
+
+World DeviceOptions::world(int ranks, int threads, const std::optional<Link>& link) const {
+  return cuda ? World::cuda(gpus, ranks, transport.value_or(GpuTransport::peer))
+              : World(ranks, threads, link);
+}
+
+void add_device_options(CLI::App& app, DeviceOptions& options) {
+  app.add_option_function<std::string>(
+         "--device", [&](const std::string& text) { parse_device(text, options); },
+         "what the ranks compute on: the cpu, all GPUs, or GPUs by number (default: cpu)")
+      ->type_name("cpu|cuda|cuda:N,...");
+  add_choice<GpuTransport>(app, "--transport", kTransports,
+                           "between GPUs: their copy engines or NCCL (default: peer)",
+                           [&](GpuTransport transport) { options.transport = transport; });
+}
+
+std::string contradiction(const DeviceOptions& options, int threads) {
+  if (options.cuda && threads != 0) return "--threads is for --device cpu: leave it out";
+  if (!options.cuda && options.transport) return "--transport is for --device cuda: leave it out";
+  return "";
+}
+
 Size parse_size(const std::string& text) {
   const std::size_t cross = text.find('x');
   const auto width = parse_number<int>(std::string_view(text).substr(0, cross));

@@ -24,6 +24,7 @@ template <typename Value>
 using Words = std::vector<std::pair<std::string, Value>>;
 
 inline const Words<DataType> kDataTypes = {{"float32", DataType::float32},
+                                           {"float16", DataType::float16},
                                            {"bfloat16", DataType::bfloat16}};
 inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
@@ -66,6 +67,20 @@ std::optional<Number> parse_number(std::string_view text) {
   if (error != std::errc() || stop != end) return std::nullopt;
   return number;
 }
+
+// What the ranks compute on: CPU cores, or GPUs.
+struct DeviceOptions {
+  bool cuda = false;
+  std::vector<int> gpus;  // none: all that there are
+  std::optional<GpuTransport> transport;
+
+  // As World's constructors.
+  World world(int ranks, int threads, const std::optional<Link>& link = std::nullopt) const;
+};
+// --device and --transport.
+void add_device_options(CLI::App& app, DeviceOptions& options);
+// Of options that do not go together; empty where all is well. `threads` as they were asked for.
+std::string contradiction(const DeviceOptions& options, int threads);
 
 // A picture's size in pixels.
 struct Size {

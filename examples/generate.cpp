@@ -69,15 +69,29 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   return request;
 }
 
-// The ranks that were asked for or, if none were, as many as the cores and the picture allow.
+int device_count(const DeviceOptions& device) {
+  if (!device.cuda) return World::cores();
+  return device.gpus.empty() ? World::gpu_count() : static_cast<int>(device.gpus.size());
+}
+
+// A GPU's by its name, or a file's.
+DeviceProfile read_profile(const std::string& profile) {
+  for (const DeviceProfile& known : DeviceProfile::known()) {
+    if (known.name == profile) return known;
+  }
+  return DeviceProfile::load(profile);
+}
+
+// The ranks that were asked for or, if none were, as many as the devices and the picture allow.
 int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
   if (options.method == Method::single) return 1;
   if (options.ranks > 0) return options.ranks;
   const int height = options.height > 0 ? options.height : model.default_height;
   const int patches = std::max(1, model.max_patches(height));
-  if (options.method == Method::automatic) return World::cores();
+  const int devices = device_count(options.device);
+  if (options.method == Method::automatic) return devices;
   const bool split = options.guidance == Guidance::split;
-  const int ranks = std::min(World::cores(), split ? 2 * patches : patches);
+  const int ranks = std::min(devices, split ? 2 * patches : patches);
   return split ? std::max(2, ranks / 2 * 2) : ranks;
 }
 
@@ -115,7 +129,8 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   check_outputs(options);
   GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
-  const World world(choose_ranks(options, read_model_info(options.model)), options.threads);
+  const World world =
+      options.device.world(choose_ranks(options, read_model_info(options.model)), options.threads);
   PipelineOptions loading;
   loading.dtype = options.dtype;
   loading.extra_weight_bytes = options.extra_weight_mb * 1'000'000;
@@ -124,7 +139,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   } else if (!options.convolution_times.empty()) {
     loading.convolution_times = options.convolution_times;
   }
-  if (!options.profile.empty()) loading.profile = DeviceProfile::load(options.profile);
+  if (!options.profile.empty()) loading.profile = read_profile(options.profile);
   Pipeline pipeline(options.model, world, loading);
   const double load_seconds = seconds_since(begin);
   const GenerationResult result = pipeline.generate(request);

@@ -57,17 +57,11 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
 }
 
 void add_parallel_options(CLI::App& app, GenerateOptions& options) {
-  app.add_option_function<std::string>(
-         "--device",
-         [](const std::string& device) {
-           if (device == "cpu") return;
-           throw CLI::ValidationError(fmt::format("--device: '{}' is not one of cpu", device));
-         },
-         "what the ranks compute on")
-      ->type_name("cpu");
+  add_device_options(app, options.device);
   add_choice<DataType>(app, "--dtype", kDataTypes, "of the networks (default: float32)",
                        [&](DataType dtype) { options.dtype = dtype; });
-  app.add_option("--ranks", options.ranks, "how many draw together (default: as fit the cores)");
+  app.add_option("--ranks", options.ranks,
+                 "how many draw together (default: as fit the cores, or one for each GPU)");
   app.add_option("--threads", options.threads, "of each rank (default: the cores shared evenly)");
   app.add_option("--extra-weight-mb", options.extra_weight_mb,
                  "megabytes that weights may take beyond their size to compute faster")
@@ -87,7 +81,8 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->capture_default_str();
   app.add_option("--profile", options.profile,
-                 "auto: plan with this file of `plan --measure` (default: measured now)");
+                 "auto: plan with this file of `plan --measure`, or for this GPU by its name of "
+                 "`plan --list-profiles` (default: this cpu, measured now)");
   add_choice<Guidance>(app, "--guidance", kGuidances,
                        "both branches on every rank, or one half of the ranks each",
                        [&](Guidance guidance) { options.guidance = guidance; });
@@ -134,7 +129,7 @@ std::string contradiction(const GenerateOptions& options) {
     return "--method auto chooses --bands and --guidance: leave them out";
   }
   if (options.ranks < 0 || options.threads < 0) return "--ranks and --threads are at least 1";
-  return "";
+  return contradiction(options.device, options.threads);
 }
 
 }  // namespace
@@ -186,7 +181,6 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
 }
 
 std::string name_of(Method method) { return word_for(kMethods, method); }
-std::string name_of(DataType dtype) { return word_for(kDataTypes, dtype); }
 std::string name_of(Guidance guidance) { return word_for(kGuidances, guidance); }
 std::string name_of(RowFormat format) { return word_for(kRowFormats, format); }
 std::string name_of(GroupNormMode mode) { return word_for(kGroupNorms, mode); }

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "command_line.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp::examples {
@@ -26,6 +27,7 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   int images = 1;
   std::optional<SchedulerKind> scheduler;
+  DeviceOptions device;
   DataType dtype = DataType::float32;
   int ranks = 0;
   int threads = 0;
@@ -60,7 +62,6 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv);
 
 // The words of the command line.
 std::string name_of(Method method);
-std::string name_of(DataType dtype);
 std::string name_of(Guidance guidance);
 std::string name_of(GroupNormMode mode);
 std::string name_of(RowFormat format);

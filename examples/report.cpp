@@ -39,7 +39,7 @@ Json settings(const RunFacts& facts) {
           {"seed", options.seed},
           {"images", options.images},
           {"scheduler", facts.result.scheduler},
-          {"device", "cpu"},
+          {"device", facts.world.device()},
           {"dtype", name_of(options.dtype)},
           {"ranks", facts.result.ranks.size()},
           {"threads", facts.world.threads_per_rank()},

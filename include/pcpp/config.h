@@ -9,6 +9,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pcpp/export.h"
@@ -16,7 +17,10 @@
 
 namespace pcpp {
 
-enum class DataType { float32, bfloat16 };
+// float16 is for GPUs alone.
+enum class DataType { float32, float16, bfloat16 };
+
+PCPP_EXPORT std::string_view name_of(DataType dtype);
 
 // Whose rows a self-attention reads in a steady step. Convolutions and GroupNorm follow: with
 // `none` they read nobody's, else their neighbours' (convolution) and all bands' (GroupNorm).
@@ -35,7 +39,8 @@ enum class RowFormat {
   exact,  // as they are
   int8,   // a byte a value, a float32 scale for each 128 of a row; GroupNorm's moments in float16
   // Half a byte a value, and scales and moments as with int8: the difference to the last rows sent,
-  // which the sender and every receiver keep. What one step rounds off the next one sends.
+  // which the sender and every receiver keep. What one step rounds off the next one sends. For
+  // ranks on a CPU alone.
   int4,
 };
 

@@ -19,10 +19,12 @@
 namespace pcpp {
 
 struct PipelineOptions {
-  DataType dtype = DataType::float32;  // of the networks; latents and schedulers are float32
+  // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
+  DataType dtype = DataType::float32;
   // The files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant;
-  // What automatic requests plan with; absent: measured on this machine, once for each size.
+  // What automatic requests plan with; absent: measured on this machine, once for each size. On
+  // GPUs they need one.
   std::optional<DeviceProfile> profile;
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
   // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large, in bfloat16

@@ -32,26 +32,52 @@ struct PCPP_EXPORT Link {
   static const Link& named(const std::string& name);
 };
 
-// N ranks as threads of this process, each computing on CPU cores. A plain value: the threads live
-// only while a request runs, so a failed request leaves nothing behind that must be rebuilt.
+// How rows travel between ranks on GPUs.
+enum class GpuTransport {
+  peer,  // by the GPUs' copy engines
+  nccl,  // by NCCL, which takes one rank a GPU
+};
+
+// N ranks as threads of this process, each computing on CPU cores or on a GPU. A plain value: the
+// threads live only while a request runs, so a failed request leaves nothing behind that must be
+// rebuilt.
 class PCPP_EXPORT World {
  public:
+  // On CPU cores.
   // `ranks` 0: one for each core that the process may use. `threads_per_rank` 0: the cores shared
   // evenly. `link`: rows travel at its speed in place of the memory's. Throws ConfigError for
   // negative or absurd (over 1024) numbers and for a link without a speed.
   explicit World(int ranks = 0, int threads_per_rank = 0, std::optional<Link> link = std::nullopt);
 
+  // On NVIDIA GPUs, by the numbers that the CUDA runtime gives them: rank r computes on the r-th of
+  // `gpus`, beginning anew behind the last. Without any, on all that there are; `ranks` 0: one for
+  // each. Throws ConfigError where the process can use no GPU or not this one, and for two ranks on
+  // one GPU with GpuTransport::nccl.
+  static World cuda(std::vector<int> gpus = {}, int ranks = 0,
+                    GpuTransport transport = GpuTransport::peer);
+
   int ranks() const { return ranks_; }
   int threads_per_rank() const { return threads_per_rank_; }
   const std::optional<Link>& link() const { return link_; }
+  // The GPU of each rank; empty: ranks compute on CPU cores.
+  const std::vector<int>& gpus() const { return gpus_; }
+  GpuTransport gpu_transport() const { return gpu_transport_; }
+  // "cpu", or "cuda:0,1"; each GPU once.
+  std::string device() const;
 
   // The cores that this process may use.
   static int cores();
+  // The GPUs that it may use. Throws ConfigError, with the reason, where there is none.
+  static int gpu_count();
+  // "NVIDIA H200"
+  static std::string gpu_name(int gpu);
 
  private:
   int ranks_;
   int threads_per_rank_;
   std::optional<Link> link_;
+  std::vector<int> gpus_;
+  GpuTransport gpu_transport_ = GpuTransport::peer;
 };
 
 }  // namespace pcpp

@@ -21,6 +21,18 @@ ParallelConfig ParallelConfig::pcpp(double partial) {
   return config;
 }
 
+std::string_view name_of(DataType dtype) {
+  switch (dtype) {
+    case DataType::float32:
+      return "float32";
+    case DataType::float16:
+      return "float16";
+    case DataType::bfloat16:
+      break;
+  }
+  return "bfloat16";
+}
+
 std::string_view name_of(StepKind kind) {
   return kind == StepKind::synchronous ? "synchronous" : "steady";
 }

@@ -18,6 +18,7 @@ namespace pcpp {
 struct UNet::Parts {
   Parts(const UNetConfig& options, const WeightScope& weights)
       : config(options),
+        device(weights.device()),
         base_channels(options.levels.front().channels),
         time_embedding(weights.scope("time_embedding"), base_channels, 4 * base_channels),
         conv_in(weights.scope("conv_in"), options.in_channels, base_channels),
@@ -77,6 +78,7 @@ struct UNet::Parts {
   }
 
   UNetConfig config;
+  at::Device device;
   std::int64_t base_channels;
   SiteRegistry sites;  // filled by the members below, in the order in which they run
   TimeEmbedding time_embedding;
@@ -122,6 +124,8 @@ at::Tensor UNet::operator()(const at::Tensor& latents, double timestep, const at
   for (const UpBlock& block : parts_->up) image = block(image, conditions, skips, context);
   return parts_->conv_out(parts_->norm_out(image, context), context);
 }
+
+at::Device UNet::device() const { return parts_->device; }
 
 const UNetConfig& UNet::config() const { return parts_->config; }
 

@@ -39,6 +39,8 @@ class UNet {
   at::Tensor operator()(const at::Tensor& latents, double timestep, const at::Tensor& text,
                         const std::optional<AddedConditions>& added, PatchContext& context) const;
 
+  // Where its weights lie, and its inputs must.
+  at::Device device() const;
   const UNetConfig& config() const;
   const SiteRegistry& sites() const;
   // Latent rows that every level keeps whole: 2^(levels - 1).

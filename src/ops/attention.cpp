@@ -1,7 +1,10 @@
 #include "ops/attention.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +12,7 @@
 #include <stdexcept>
 
 #include "base/check.h"
+#include "gpu/gpu.h"
 #include "kernels/attention.h"
 #include "ops/work.h"
 
@@ -138,6 +142,40 @@ class HeadGroups {
   std::int64_t packed_bytes_;
 };
 
+// [batch, n, heads * size] as [batch, heads, n, size].
+at::Tensor by_head(const at::Tensor& rows, std::int64_t heads) {
+  return rows.unflatten(2, {heads, -1}).transpose(1, 2);
+}
+
+// What is added to the scores of each key, [1, 1, 1, keys]; undefined where that is nothing.
+at::Tensor log_weights(const std::vector<KeyValues>& segments) {
+  if (std::ranges::all_of(segments, [](const auto& segment) { return segment.log_weight == 0; })) {
+    return {};
+  }
+  std::vector<at::Tensor> weights;
+  for (const KeyValues& segment : segments) {
+    weights.push_back(
+        at::full({1, 1, 1, segment.rows.size(1)}, segment.log_weight, segment.rows.options()));
+  }
+  return at::cat(weights, 3);
+}
+
+// libtorch's, over all keys side by side: to lay them so costs little beside reading each for every
+// query.
+at::Tensor gpu_attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
+                      std::int64_t heads) {
+  std::vector<at::Tensor> rows;
+  for (const KeyValues& segment : segments) rows.push_back(segment.rows);
+  const at::Tensor all = rows.size() == 1 ? rows.front() : at::cat(rows, 1);
+  const std::int64_t width = query.size(2);
+  const at::Tensor weights = log_weights(segments);
+  const at::Tensor attended = at::scaled_dot_product_attention(
+      by_head(query, heads), by_head(all.narrow(2, 0, width), heads),
+      by_head(all.narrow(2, width, width), heads),
+      weights.defined() ? std::optional(weights) : std::nullopt);
+  return attended.transpose(1, 2).flatten(2).contiguous();
+}
+
 Work work_of(const at::Tensor& query, const std::vector<KeyValues>& segments, std::int64_t heads,
              std::optional<SiteId> site) {
   std::int64_t keys = 0;
@@ -206,6 +244,7 @@ at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segment
   for (const KeyValues& segment : segments) check_rows(segment.rows, query, 2 * query.size(2));
   const WorkScope scope([&] { return work_of(query, segments, heads, site); });
   if (query.is_meta()) return at::empty(query.sizes(), query.options());
+  if (on_gpu(query)) return gpu_attend(query, segments, heads);
   const HeadGroups groups(query, segments, heads);
   return groups.run();
 }

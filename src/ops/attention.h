@@ -61,10 +61,10 @@ struct KeyValues {
 };
 
 // softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all
-// segments, which lie where they are: there is no concatenation. Returns [batch, n, heads * size].
-// float32 or bfloat16, sums in float32; only the last dimensions must be contiguous. There must be
-// at least one key. The result is the same for any number of threads, to the bit. `site` is a
-// self-attention's.
+// segments, which on a CPU lie where they are: there is no concatenation. Returns [batch, n, heads
+// * size]. float32, bfloat16 or, on a GPU, float16, sums in float32; only the last dimensions must
+// be contiguous. There must be at least one key. The result is the same for any number of threads,
+// to the bit. `site` is a self-attention's.
 at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
                   std::int64_t heads, std::optional<SiteId> site = std::nullopt);
 

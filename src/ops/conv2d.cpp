@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "gpu/gpu.h"
 #include "ops/onednn.h"
 
 namespace pcpp {
@@ -60,7 +61,8 @@ Kernel3x3::Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t o
     packed_ = std::make_unique<Packed>();
     packed_->dense = std::move(weight);
   } else {
-    weight_ = std::move(weight);
+    weight_ =
+        on_gpu(weight) ? weight.contiguous(at::MemoryFormat::ChannelsLast) : std::move(weight);
   }
 }
 

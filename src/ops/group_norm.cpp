@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "base/check.h"
+#include "gpu/gpu.h"
 #include "kernels/group_norm.h"
+#include "ops/gpu_elements.h"
 
 namespace pcpp {
 
@@ -25,7 +27,7 @@ void with_elements(const at::Tensor& tensor, Function&& function) {
     function(static_cast<const float*>(tensor.const_data_ptr()));
   } else {
     check<std::logic_error>(tensor.scalar_type() == at::kBFloat16,
-                            "GroupNorm computes in float32 or bfloat16");
+                            "GroupNorm computes in float32 or bfloat16 on a CPU");
     function(static_cast<const Bfloat16*>(tensor.const_data_ptr()));
   }
 }
@@ -68,6 +70,7 @@ Work GroupNorm::work(const char* part, const at::Tensor& input, int passes) cons
 at::Tensor GroupNorm::moments(const at::Tensor& input) const {
   const WorkScope scope([&] { return work("moments", input, 1); });
   if (input.is_meta()) return at::empty({input.size(0), groups_, 2}, at::kDouble);
+  if (on_gpu(input)) return gpu_moments(input);
   const Extents extents(input);
   const std::int64_t chunks = (extents.pixels + kSumPixels - 1) / kSumPixels;
   const std::int64_t values = 2 * groups_;
@@ -99,9 +102,40 @@ at::Tensor GroupNorm::moments(const at::Tensor& input) const {
   return result;
 }
 
+at::Tensor GroupNorm::gpu_moments(const at::Tensor& input) const {
+  const Extents extents(input);
+  const auto workspace_bytes = static_cast<std::int64_t>(
+      group_moments_workspace_bytes(extents.batch, extents.pixels, extents.channels, groups_));
+  const at::Tensor workspace = at::empty({workspace_bytes}, input.options().dtype(at::kByte));
+  at::Tensor result = at::empty({extents.batch, groups_, 2}, input.options().dtype(at::kDouble));
+  with_gpu_elements(input, [&](const auto* elements) {
+    group_moments(elements, extents.batch, extents.pixels, extents.channels, groups_,
+                  static_cast<std::byte*>(workspace.mutable_data_ptr()),
+                  result.mutable_data_ptr<double>(), gpus().stream());
+  });
+  return result;
+}
+
+at::Tensor GroupNorm::gpu_normalise(const at::Tensor& input, const at::Tensor& moments) const {
+  const Extents extents(input);
+  const Normalisation normalisation{moments.const_data_ptr<double>(),
+                                    weight_.const_data_ptr<float>(),
+                                    bias_.const_data_ptr<float>(),
+                                    groups_,
+                                    epsilon_,
+                                    activation_ == Activation::silu};
+  at::Tensor output = at::empty_like(input);
+  with_gpu_elements(input, [&]<typename T>(const T* elements) {
+    group_norm_apply(elements, static_cast<T*>(output.mutable_data_ptr()), extents.batch,
+                     extents.pixels, extents.channels, normalisation, Halo<T>{}, gpus().stream());
+  });
+  return output;
+}
+
 at::Tensor GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments) const {
   const WorkScope scope([&] { return work("normalise", input, 2); });
   if (input.is_meta()) return at::empty_like(input);
+  if (on_gpu(input)) return gpu_normalise(input, moments);
   const Extents extents(input);
   const auto item_values = static_cast<std::size_t>(3 * extents.channels);
   std::vector<float> values(static_cast<std::size_t>(extents.batch) * item_values);

@@ -23,12 +23,15 @@ class GroupNorm {
   GroupNorm(const WeightScope& weights, std::int64_t channels, std::int64_t groups, double epsilon,
             Activation activation, int level, SiteRegistry& sites);
 
-  // [batch, channels, rows, columns] channels-last, float32 or bfloat16, to the same.
+  // [batch, channels, rows, columns] channels-last, float32, bfloat16 or, on a GPU, float16, to the
+  // same.
   at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
 
  private:
   at::Tensor moments(const at::Tensor& input) const;
   at::Tensor normalise(const at::Tensor& input, const at::Tensor& moments) const;
+  at::Tensor gpu_moments(const at::Tensor& input) const;
+  at::Tensor gpu_normalise(const at::Tensor& input, const at::Tensor& moments) const;
   Work work(const char* part, const at::Tensor& input, int passes) const;
 
   at::Tensor weight_;  // [channels] float32, whatever the network's dtype

@@ -11,7 +11,9 @@
 #include <stdexcept>
 
 #include "base/check.h"
+#include "gpu/gpu.h"
 #include "kernels/geglu.h"
+#include "ops/gpu_elements.h"
 #include "ops/onednn.h"
 #include "ops/work.h"
 
@@ -21,6 +23,8 @@ namespace {
 
 // Of a product of Geglu: below the size from which malloc takes fresh pages for every tensor.
 constexpr std::int64_t kProductBytes = std::int64_t{1} << 24;
+// On a GPU: enough to keep all of it busy.
+constexpr std::int64_t kGpuProductBytes = std::int64_t{1} << 28;
 
 // Elements that are worth handing to another thread.
 constexpr std::int64_t kGrainElements = std::int64_t{1} << 15;
@@ -34,6 +38,21 @@ void gate_rows(const at::Tensor& product, const at::Tensor& output) {
                    [&](std::int64_t begin, std::int64_t end) {
                      geglu(source + 2 * begin * width, target + begin * width, end - begin, width);
                    });
+}
+
+void gate(const at::Tensor& product, const at::Tensor& output) {
+  if (on_gpu(product)) {
+    with_gpu_elements(product, [&]<typename T>(const T* source) {
+      geglu(source, static_cast<T*>(output.mutable_data_ptr()), output.size(0), output.size(1),
+            gpus().stream());
+    });
+  } else if (product.scalar_type() == at::kFloat) {
+    gate_rows<float>(product, output);
+  } else {
+    check<std::logic_error>(product.scalar_type() == at::kBFloat16,
+                            "GEGLU computes in float32 or bfloat16 on a CPU");
+    gate_rows<Bfloat16>(product, output);
+  }
 }
 
 // Of a product to `out` elements of each token.
@@ -80,17 +99,11 @@ at::Tensor Geglu::operator()(const at::Tensor& input) const {
   const at::Tensor target = output.flatten(0, 1);
   const auto row_bytes =
       static_cast<std::int64_t>(2 * out_ * c10::elementSize(output.scalar_type()));
-  const std::int64_t block = std::max<std::int64_t>(1, kProductBytes / row_bytes);
+  const std::int64_t block_bytes = on_gpu(input) ? kGpuProductBytes : kProductBytes;
+  const std::int64_t block = std::max<std::int64_t>(1, block_bytes / row_bytes);
   for (std::int64_t row = 0; row < source.size(0); row += block) {
     const std::int64_t rows = std::min(block, source.size(0) - row);
-    const at::Tensor product = product_(source.narrow(0, row, rows)).contiguous();
-    if (product.scalar_type() == at::kFloat) {
-      gate_rows<float>(product, target.narrow(0, row, rows));
-    } else {
-      check<std::logic_error>(product.scalar_type() == at::kBFloat16,
-                              "GEGLU computes in float32 or bfloat16");
-      gate_rows<Bfloat16>(product, target.narrow(0, row, rows));
-    }
+    gate(product_(source.narrow(0, row, rows)).contiguous(), target.narrow(0, row, rows));
   }
   return output;
 }

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string_view>
 
+#include "gpu/gpu.h"
+
 namespace pcpp {
 
 namespace {
@@ -43,7 +45,7 @@ void give_back_freed_memory() {
 
 bool onednn_serves(const at::Tensor& weight) {
   c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
-  if (!weight.is_cpu() || !at::globalContext().userEnabledMkldnn()) return false;
+  if (on_gpu(weight) || !weight.is_cpu() || !at::globalContext().userEnabledMkldnn()) return false;
   if (!std::ranges::all_of(kOperators, [&](const char* name) {
         return dispatcher.findSchema({name, ""}).has_value();
       })) {

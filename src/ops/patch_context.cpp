@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "base/check.h"
+#include "gpu/gpu.h"
 #include "kernels/moments.h"
 #include "ops/work.h"
 
@@ -19,8 +20,12 @@ namespace {
 
 at::Tensor tensor_over(const Piece& piece, at::IntArrayRef sizes, at::IntArrayRef strides,
                        const at::TensorOptions& options) {
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): from_blob knows no constant memory.
-  return at::from_blob(const_cast<std::byte*>(piece.data), sizes, strides, options);
+  // The device is named, lest libtorch ask the driver where the memory lies.
+  return at::for_blob(piece.data, sizes)
+      .strides(strides)
+      .options(options)
+      .target_device(options.device())
+      .make_tensor();
 }
 
 // [batch, tokens, width] to the means of every `pool` tokens, the last one perhaps of fewer.
@@ -164,12 +169,18 @@ at::Tensor PatchContext::exchange_moments(SiteId site, int level, const at::Tens
   }
   const std::vector<BandMoments> others = band_moments(reading, rows, own.size(1) * own.size(2));
   at::Tensor result = at::empty_like(own);
-  combine_moments(
-      {own.const_data_ptr<double>(), reinterpret_cast<const double*>(reading.own_previous),
-       rows[static_cast<std::size_t>(patch_)]},
-      others.data(), static_cast<int>(others.size()),
-      std::accumulate(rows.begin(), rows.end(), 0.0), own.size(0), own.size(1),
-      result.mutable_data_ptr<double>());
+  const OwnMoments mine{own.const_data_ptr<double>(),
+                        reinterpret_cast<const double*>(reading.own_previous),
+                        rows[static_cast<std::size_t>(patch_)]};
+  const auto count = static_cast<int>(others.size());
+  const double all_rows = std::accumulate(rows.begin(), rows.end(), 0.0);
+  auto* combined = result.mutable_data_ptr<double>();
+  if (on_gpu(own)) {
+    combine_moments(mine, others.data(), count, all_rows, own.size(0), own.size(1), combined,
+                    gpus().stream());
+  } else {
+    combine_moments(mine, others.data(), count, all_rows, own.size(0), own.size(1), combined);
+  }
   return result;
 }
 

@@ -19,7 +19,8 @@ struct WeightScope::Source {
   std::map<std::string, TensorView> tensors;
   std::string name;
   at::ScalarType dtype = at::kFloat;
-  std::optional<at::DeviceType> made_on;  // where tensors are not read but made
+  at::Device device = at::kCPU;
+  bool made = false;  // tensors are not read but made
   std::int64_t taken_elements = 0;
   std::set<std::string> taken;
   std::set<std::string> ignored;
@@ -39,9 +40,10 @@ bool all_finite(std::span<const float> values) {
 
 }  // namespace
 
-WeightScope::WeightScope(const Weights& weights, at::ScalarType dtype)
+WeightScope::WeightScope(const Weights& weights, at::ScalarType dtype, at::Device device)
     : WeightScope(weights.tensors(), weights.path().string(), dtype) {
   source_->weights = weights;
+  source_->device = device;
 }
 
 WeightScope::WeightScope(std::map<std::string, TensorView> tensors, std::string source,
@@ -63,9 +65,12 @@ WeightScope WeightScope::made(at::ScalarType dtype, at::DeviceType device) {
   auto source = std::make_shared<Source>();
   source->name = "made weights";
   source->dtype = dtype;
-  source->made_on = device;
+  source->device = device;
+  source->made = true;
   return {std::move(source), ""};
 }
+
+at::Device WeightScope::device() const { return source_->device; }
 
 std::int64_t WeightScope::taken_elements() const { return source_->taken_elements; }
 
@@ -90,9 +95,9 @@ at::Tensor WeightScope::take(const std::string& name,
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape) elements *= extent;
   source_->taken_elements += elements;
-  if (source_->made_on) {
+  if (source_->made) {
     const double outputs = static_cast<double>(shape.front());
-    at::Tensor made = at::empty(shape, at::TensorOptions(source_->dtype).device(*source_->made_on));
+    at::Tensor made = at::empty(shape, at::TensorOptions(source_->dtype).device(source_->device));
     return made.fill_(outputs / static_cast<double>(elements));
   }
   const auto found = source_->tensors.find(full);
@@ -116,7 +121,7 @@ at::Tensor WeightScope::take(const std::string& name,
                          "{}: the tensor {} holds a value that is not a finite float32 number: the "
                          "file is damaged, or its training went astray; get it again",
                          source_->name, full);
-  return values.to(source_->dtype);
+  return values.to(source_->dtype).to(source_->device);
 }
 
 void WeightScope::finish() const {

@@ -22,8 +22,9 @@ namespace pcpp {
 //   unet.finish();
 class WeightScope {
  public:
-  // Converts every tensor that is taken to `dtype`. Keeps the mappings alive until it goes.
-  WeightScope(const Weights& weights, at::ScalarType dtype);
+  // Converts every tensor that is taken to `dtype` and brings it to `device`. Keeps the mappings
+  // alive until it goes.
+  WeightScope(const Weights& weights, at::ScalarType dtype, at::Device device = at::kCPU);
   // Of tensors in memory that outlives the scope; `source` names them in errors.
   WeightScope(std::map<std::string, TensorView> tensors, std::string source, at::ScalarType dtype);
 
@@ -46,6 +47,9 @@ class WeightScope {
 
   // Throws CheckpointError naming the tensors that nobody took or ignored.
   void finish() const;
+
+  // Where tensors that are taken lie.
+  at::Device device() const;
 
   // Elements of all tensors taken so far, by any scope of this source.
   std::int64_t taken_elements() const;

@@ -55,11 +55,11 @@ Conditions given(const TensorMap& embeds, const char* text, const char* pooled,
 
 }  // namespace
 
-TextEncoders::TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype)
-    : zeros_for_absent_(checkpoint.flag("force_zeros_for_empty_prompt", false)) {
+TextEncoders::TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
+    : device_(device), zeros_for_absent_(checkpoint.flag("force_zeros_for_empty_prompt", false)) {
   const auto add = [&](const char* tokenizer, const char* model) {
     const Component component = checkpoint.component(model);
-    const WeightScope weights(component.weights(), dtype);
+    const WeightScope weights(component.weights(), dtype, device);
     encoders_.push_back({ClipTokenizer::load(checkpoint.component(tokenizer).folder()),
                          ClipText(component.config(), weights)});
     const Encoder& added = encoders_.back();
@@ -84,16 +84,16 @@ Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
       const TokenIds encoded = encoder.tokenizer.encode(prompt);
       ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
     }
-    const ClipText::Output output =
-        encoder.model(as_tensor(ids).view({static_cast<std::int64_t>(prompts.size()), -1}));
+    const at::Tensor batch = as_tensor(ids).view({static_cast<std::int64_t>(prompts.size()), -1});
+    const ClipText::Output output = encoder.model(batch.to(device_));
     if (encoders_.size() == 1) {
-      conditions.text = output.last_hidden_state;
+      conditions.text = output.last_hidden_state.to(at::kCPU);
       return conditions;
     }
     // SDXL (arXiv 2307.01952, section 2.1): the penultimate states of both, side by side, and the
     // second one's pooled text.
-    texts.push_back(output.hidden_states.at(output.hidden_states.size() - 2));
-    conditions.pooled = output.pooled;
+    texts.push_back(output.hidden_states.at(output.hidden_states.size() - 2).to(at::kCPU));
+    conditions.pooled = output.pooled.to(at::kCPU);
   }
   conditions.text = at::cat(texts, 2);
   return conditions;

@@ -24,10 +24,11 @@ struct Conditions {
 // The text encoders of a checkpoint: one CLIP, or SDXL's two. Immutable.
 class TextEncoders {
  public:
-  // Throws CheckpointError where the folder lacks one. `dtype` is the networks'.
-  TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype);
+  // Throws CheckpointError where the folder lacks one. `dtype` is the networks', `device` where
+  // they compute.
+  TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device = at::kCPU);
 
-  // Throws ConfigError for a prompt that is not UTF-8.
+  // On the CPU. Throws ConfigError for a prompt that is not UTF-8.
   Conditions encode(const std::vector<std::string>& prompts) const;
   // How many tokens of the prompt do not fit.
   int truncated_tokens(const std::string& prompt) const;
@@ -40,6 +41,7 @@ class TextEncoders {
     ClipText model;
   };
   std::vector<Encoder> encoders_;
+  at::Device device_;
   bool zeros_for_absent_ = false;
 };
 

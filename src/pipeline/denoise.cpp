@@ -2,7 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
@@ -13,6 +13,8 @@
 #include "base/deadline.h"
 #include "cache/noise_gather.h"
 #include "cache/stale_cache.h"
+#include "gpu/gpu.h"
+#include "kernels/guided_step.h"
 #include "ops/patch_context.h"
 
 namespace pcpp {
@@ -22,42 +24,63 @@ namespace {
 // Rank-local state of a run.
 class Rank {
  public:
-  Rank(const DenoiseTask& task, Transport& transport)
+  Rank(const DenoiseTask& task, const UNet& unet, Transport& transport)
       : task_(task),
+        unet_(unet),
         rank_(transport.rank()),
         cache_(task.plan, transport, task.peer_timeout, task.stop),
         gather_(task.plan, transport, task.peer_timeout),
-        context_(task.plan, cache_, transport.rank(), task.unet.sites().text_slots()) {
+        context_(task.plan, cache_, transport.rank(), unet.sites().text_slots()) {
     const Conditions mine = own_conditions();
-    text_ = mine.text.to(task.dtype);
+    text_ = mine.text.to(unet.device(), task.dtype);
     if (task.time_ids.defined()) {
-      added_ = AddedConditions{mine.pooled.to(task.dtype),
-                               task.time_ids.expand({text_.size(0), -1}).contiguous()};
+      added_ =
+          AddedConditions{mine.pooled.to(unet.device(), task.dtype),
+                          task.time_ids.expand({text_.size(0), -1}).contiguous().to(unet.device())};
     }
   }
 
-  // The guided noise prediction of the whole image for `latents` [images, c, h, w].
-  at::Tensor predict(const at::Tensor& latents, int step, StepKind kind,
-                     std::optional<StepKind> next) {
+  // Predicts the noise of the rank's band of `latents` [images, c, h, w] and gathers all bands'.
+  void predict(const at::Tensor& latents, int step, StepKind kind, std::optional<StepKind> next) {
     const at::Tensor input = band_with_halo(task_.scheduler.scale_input(latents, step));
     const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
     const double timestep = task_.scheduler.timesteps()[static_cast<std::size_t>(step)];
     cache_.begin_step(kind, next);
-    const at::Tensor noise = task_.unet(input.repeat({repeats, 1, 1, 1}).to(task_.dtype), timestep,
-                                        text_, added_, context_);
+    const at::Tensor noise =
+        unet_(input.repeat({repeats, 1, 1, 1}).to(task_.dtype), timestep, text_, added_, context_);
     cache_.end_step();
     const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
     gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
-    if (repeats == task_.branches()) return whole_noise(0);
-    return guided(whole_noise(0), whole_noise(1), task_.guidance_scale);
   }
 
-  StepRecord record(int step, StepKind kind, double step_ms, double wait_ms) const {
+  // The latents after the step, by the prediction that was gathered last.
+  at::Tensor advance(const at::Tensor& latents, int step) const {
+    const bool split = task_.plan.topology().branches_of_rank() < task_.branches();
+    const at::Tensor conditional = whole_noise(split ? 1 : 0);  // guided already, where not split
+    const at::Tensor unconditional = split ? whole_noise(0) : at::Tensor();
+    const auto update =
+        on_gpu(latents) ? task_.scheduler.linear_update(step) : std::optional<LinearUpdate>();
+    if (!update) {
+      return task_.scheduler.step(unconditional.defined()
+                                      ? guided(unconditional, conditional, task_.guidance_scale)
+                                      : conditional,
+                                  step, latents);
+    }
+    at::Tensor next = at::empty_like(latents);
+    const Predictions<float> predictions{
+        conditional.const_data_ptr<float>(),
+        unconditional.defined() ? unconditional.const_data_ptr<float>() : nullptr,
+        static_cast<float>(task_.guidance_scale)};
+    guided_step(latents.const_data_ptr<float>(), predictions, *update, latents.numel(),
+                next.mutable_data_ptr<float>(), gpus().stream());
+    return next;
+  }
+
+  // Without its times.
+  StepRecord record(int step, StepKind kind) const {
     StepRecord record;
     record.step = step;
     record.kind = kind;
-    record.wait_ms = wait_ms;
-    record.compute_ms = std::max(0.0, step_ms - record.wait_ms);
     record.sent = cache_.sent();
     record.sent.gather = gather_.sent_bytes();
     return record;
@@ -110,16 +133,19 @@ class Rank {
     for (int patch = 0; patch < topology.patches(); ++patch) {
       const int rank = branch * topology.patches() + patch;
       const RowRange band = topology.band_of(rank);
-      // from_blob takes a mutable pointer; the tensor is only read.
+      // for_blob takes a mutable pointer; the tensor is only read.
       auto* data = const_cast<std::byte*>(gather_.band(rank));  // NOLINT
-      bands.push_back(at::from_blob(
-          data, {shape.images, shape.latent_channels, band.size(), shape.latent_columns},
-          at::kFloat));
+      bands.push_back(at::for_blob(data, {shape.images, shape.latent_channels, band.size(),
+                                          shape.latent_columns})
+                          .options(at::TensorOptions(at::kFloat).device(unet_.device()))
+                          .target_device(unet_.device())
+                          .make_tensor());
     }
     return at::cat(bands, 2);
   }
 
   const DenoiseTask& task_;
+  const UNet& unet_;
   const int rank_;
   StaleCache cache_;
   NoiseGather gather_;
@@ -139,28 +165,37 @@ at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional
   return unconditional + scale * (conditional - unconditional);
 }
 
-DenoiseResult denoise(const DenoiseTask& task, Transport& transport, at::Tensor latents,
-                      bool keep_steps) {
-  Rank rank(task, transport);
+DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
+                      const at::Tensor& latents, bool keep_steps) {
+  Rank rank(task, unet, transport);
   DenoiseResult result;
+  at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true);
+  std::vector<int> intervals;
   const int steps = static_cast<int>(task.scheduler.timesteps().size());
   for (int step = 0; step < steps; ++step) {
     const Clock::time_point begin = Clock::now();
-    const int interval = transport.begin_interval();
+    intervals.push_back(transport.begin_interval());
     const StepKind kind = kind_of(task.parallel, step);
     const bool last = step + 1 == steps;
-    const at::Tensor noise = rank.predict(
-        latents, step, kind, last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)));
-    latents = task.scheduler.step(noise, step, latents);
-    const double step_ms = milliseconds_since(begin);
-    result.records.push_back(rank.record(step, kind, step_ms, transport.wait_ms(interval)));
-    if (keep_steps) result.step_latents.push_back(latents.clone());
+    rank.predict(sample, step, kind,
+                 last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)));
+    sample = rank.advance(sample, step);
+    transport.begin_interval();
+    result.records.push_back(rank.record(step, kind));
+    if (keep_steps) result.step_latents.push_back(sample.clone());
     if (transport.rank() == 0 && task.on_step) {
-      task.on_step({.step = step + 1, .steps = steps, .kind = kind, .step_ms = step_ms});
+      task.on_step(
+          {.step = step + 1, .steps = steps, .kind = kind, .step_ms = milliseconds_since(begin)});
     }
   }
   transport.drain(deadline_in(task.peer_timeout));
-  result.latents = std::move(latents);
+  for (std::size_t step = 0; step < intervals.size(); ++step) {
+    StepRecord& record = result.records[step];
+    record.wait_ms = transport.wait_ms(intervals[step]);
+    record.compute_ms = std::max(0.0, transport.interval_ms(intervals[step]) - record.wait_ms);
+  }
+  result.latents = sample.to(at::kCPU);
+  for (at::Tensor& kept : result.step_latents) kept = kept.to(at::kCPU);
   return result;
 }
 

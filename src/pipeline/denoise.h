@@ -23,7 +23,6 @@ namespace pcpp {
 
 // What all ranks of a request share; nothing in it changes while they run.
 struct DenoiseTask {
-  const UNet& unet;
   const Scheduler& scheduler;  // after set_steps
   const ExchangePlan& plan;
   ParallelConfig parallel;
@@ -44,10 +43,11 @@ struct DenoiseResult {
   std::vector<StepRecord> records;
 };
 
-// One rank's run over all steps, from the whole scaled initial latents (float32). Called by every
-// rank of the transport's world, each on its own thread. Throws Cancelled once a stop is requested.
-DenoiseResult denoise(const DenoiseTask& task, Transport& transport, at::Tensor latents,
-                      bool keep_steps);
+// One rank's run over all steps, from the whole scaled initial latents (float32). It computes where
+// `unet` lies; latents come from the CPU and go back there. Called by every rank of the transport's
+// world, each on its own thread. Throws Cancelled once a stop is requested.
+DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
+                      const at::Tensor& latents, bool keep_steps);
 
 // guidance: unconditional + scale (conditional - unconditional) (arXiv 2207.12598, eq. 6).
 at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);

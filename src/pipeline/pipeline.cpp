@@ -6,32 +6,41 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "base/check.h"
 #include "base/deadline.h"
 #include "base/log.h"
+#include "gpu/gpu.h"
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "models/vae.h"
+#include "ops/attention.h"
 #include "ops/convolution_choice.h"
 #include "parallel/link_courier.h"
+#include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pipeline/conditions.h"
 #include "pipeline/denoise.h"
 #include "pipeline/model_info.h"
+#include "pipeline/on_device.h"
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
 #include "planner/measurement.h"
+#include "planner/network_work.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {
@@ -54,7 +63,8 @@ Image to_image(const at::Tensor& decoded) {
                                .round()
                                .to(at::kByte)
                                .permute({1, 2, 0})
-                               .contiguous();
+                               .contiguous()
+                               .to(at::kCPU);
   const auto* data = bytes.const_data_ptr<std::uint8_t>();
   return {static_cast<int>(bytes.size(1)),
           static_cast<int>(bytes.size(0)),
@@ -76,6 +86,13 @@ at::Tensor time_ids(const RequestSizes& sizes) {
   return result;
 }
 
+DataType checked_dtype(const PipelineOptions& options, const World& world) {
+  check<ConfigError>(options.dtype != DataType::float16 || !world.gpus().empty(),
+                     "dtype float16 on the cpu: only GPUs compute in it; take bfloat16 or float32, "
+                     "or device cuda");
+  return options.dtype;
+}
+
 bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
 
 }  // namespace
@@ -84,21 +101,19 @@ class Pipeline::Parts {
  public:
   Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
       : world_(world),
-        dtype_(options.dtype == DataType::float32 ? at::kFloat : at::kBFloat16),
+        dtype_(checked_dtype(options, world)),
         checkpoint_(Checkpoint::open(folder, options.variant)),
-        unet_(load_unet()),
-        model_(model_info(checkpoint_, unet_.config())),
+        unets_(load_unets()),
+        model_(model_info(checkpoint_, unet().config())),
         profile_(options.profile),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
-    check<ConfigError>(!profile_ || profile_->dtype == options.dtype,
-                       "the profile {} is for networks of another dtype than this pipeline's: "
-                       "measure one, or load the model with its dtype",
-                       profile_ ? profile_->name : "");
+    check_profile();
     check<ConfigError>(extra_weight_bytes_ >= 0,
                        "{} bytes of extra weights were allowed: allow 0 or more",
                        extra_weight_bytes_);
-    convolutions_ = choose_convolutions_of(unet_.sites());
+    if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
+    convolutions_ = choose_convolutions_of(unet().sites());
   }
 
   GenerationResult generate(const GenerationRequest& request);
@@ -107,13 +122,18 @@ class Pipeline::Parts {
   const ModelInfo& model() const { return model_; }
 
  private:
-  UNet load_unet() const {
-    const Clock::time_point begin = Clock::now();
-    const Component component = checkpoint_.component("unet");
-    UNet unet(read_unet_config(component.config()), WeightScope(component.weights(), dtype_));
-    log().info("loaded {} in {:.1f} s", component.folder().string(), seconds_since(begin));
-    return unet;
+  void check_profile() const;
+  UNet load_unet(at::Device device) const;
+  std::map<std::optional<int>, UNet> load_unets() const;
+
+  // The GPU of a rank; absent: the CPU.
+  std::optional<int> gpu_of(int rank) const {
+    if (world_.gpus().empty()) return std::nullopt;
+    return world_.gpus()[static_cast<std::size_t>(rank)];
   }
+  // Where text encoders and the VAE compute.
+  std::optional<int> first_gpu() const { return gpu_of(0); }
+  const UNet& unet(int rank = 0) const { return unets_.at(gpu_of(rank)); }
 
   // With as many threads as a rank has.
   ConvolutionWays choose_convolutions_of(const SiteRegistry& sites) {
@@ -128,7 +148,7 @@ class Pipeline::Parts {
   std::unique_ptr<Scheduler> load_scheduler(const GenerationRequest& request) const {
     std::unique_ptr<Scheduler> scheduler = make_scheduler(
         checkpoint_.component("scheduler").folder() / "scheduler_config.json", request.scheduler,
-        is_xl(unet_.config()) ? OutdatedValues::keep : OutdatedValues::mend);
+        is_xl(unet().config()) ? OutdatedValues::keep : OutdatedValues::mend);
     scheduler->set_steps(request.steps);
     return scheduler;
   }
@@ -148,9 +168,10 @@ class Pipeline::Parts {
   void use_all_threads() const { at::set_num_threads(world_.ranks() * world_.threads_per_rank()); }
 
   World world_;
-  at::ScalarType dtype_;
+  DataType dtype_;
   Checkpoint checkpoint_;
-  UNet unet_;
+  std::map<std::optional<int>, UNet> unets_;  // by GPU
+  std::unique_ptr<GpuHubs> hubs_;             // where ranks compute on GPUs
   ModelInfo model_;
   std::optional<TextEncoders> text_;
   std::optional<VaeDecoder> vae_;
@@ -162,6 +183,41 @@ class Pipeline::Parts {
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
 
+void Pipeline::Parts::check_profile() const {
+  if (!profile_) return;
+  const bool same_size =
+      c10::elementSize(scalar_type_of(profile_->dtype)) == c10::elementSize(scalar_type_of(dtype_));
+  check<ConfigError>(profile_->dtype == dtype_ || (first_gpu() && same_size),
+                     "the profile {} is for networks of another dtype than this pipeline's: "
+                     "measure one, or load the model with its dtype",
+                     profile_->name);
+}
+
+UNet Pipeline::Parts::load_unet(at::Device device) const {
+  const Clock::time_point begin = Clock::now();
+  const Component component = checkpoint_.component("unet");
+  UNet unet(read_unet_config(component.config()),
+            WeightScope(component.weights(), scalar_type_of(dtype_), device));
+  if (first_gpu()) {
+    // libtorch lists its kinds of attention when it is first asked, and takes no lock.
+    const at::TensorOptions options = at::TensorOptions(scalar_type_of(dtype_)).device(device);
+    attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
+  }
+  log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
+             seconds_since(begin));
+  return unet;
+}
+
+std::map<std::optional<int>, UNet> Pipeline::Parts::load_unets() const {
+  std::map<std::optional<int>, UNet> unets;
+  const auto load = [this](at::Device device) { return load_unet(device); };
+  if (!first_gpu()) unets.emplace(std::nullopt, on_device(std::nullopt, load));
+  for (const int gpu : world_.gpus()) {
+    if (!unets.contains(gpu)) unets.emplace(gpu, on_device(gpu, load));
+  }
+  return unets;
+}
+
 // The fastest of one device and the request's method in all arrangements.
 PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const RequestSizes& sizes) {
   check<ConfigError>(request.parallel.bands.empty(),
@@ -170,18 +226,19 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   const WorkShape shape{sizes.rows, sizes.columns, sizes.images, sizes.guided ? 2 : 1};
   const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
   if (profile == nullptr) {
+    check<ConfigError>(!first_gpu(),
+                       "an automatic request on GPUs plans with a profile, and none is given: give "
+                       "one of DeviceProfile::known(), or choose ranks and method");
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
     if (measured.curves.empty()) {
-      measured = measured_profile(unet_, shape,
-                                  dtype_ == at::kFloat ? DataType::float32 : DataType::bfloat16,
-                                  world_.ranks(), world_.threads_per_rank());
+      measured = measured_profile(unet(), shape, dtype_, world_.ranks(), world_.threads_per_rank());
       measured.link = world_.link();
     }
     profile = &measured;
   }
   Plan plan;
   plan.runs =
-      plan_arrangements(unet_.config(), shape, world_.ranks(), {request.parallel}, *profile);
+      plan_arrangements(unet().config(), shape, world_.ranks(), {request.parallel}, *profile);
   const PlannedRun& fastest = plan.fastest();
   log().info("chose {} ranks: {:.1f} ms a step predicted, {:.2f} times one device's speed",
              fastest.ranks, fastest.step_ms, fastest.speedup);
@@ -189,10 +246,19 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 }
 
 void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
-  if (!sizes.embedded && !text_) text_.emplace(checkpoint_, dtype_);
+  if (!sizes.embedded && !text_) {
+    text_ = on_device(first_gpu(), [&](at::Device device) {
+      return TextEncoders(checkpoint_, scalar_type_of(dtype_), device);
+    });
+  }
   if (request.decode && !vae_) {
     const Component component = checkpoint_.component("vae");
-    vae_.emplace(component.config(), WeightScope(component.weights(), dtype_));
+    // SDXL's VAE leaves the range of float16.
+    const DataType dtype = dtype_ == DataType::float16 ? DataType::float32 : dtype_;
+    vae_ = on_device(first_gpu(), [&](at::Device device) {
+      return VaeDecoder(component.config(),
+                        WeightScope(component.weights(), scalar_type_of(dtype), device));
+    });
     check<CheckpointError>(vae_->latent_channels() == model_.latent_channels,
                            "the VAE decodes {} channels, the U-Net makes {}",
                            vae_->latent_channels(), model_.latent_channels);
@@ -202,8 +268,12 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
 
 BranchConditions Pipeline::Parts::conditions_for(const GenerationRequest& request,
                                                  const RequestSizes& sizes) {
-  const UNetConfig& config = unet_.config();
-  if (!sizes.embedded) return encode_prompts(*text_, request, sizes.guided);
+  const UNetConfig& config = unet().config();
+  if (!sizes.embedded) {
+    return on_device(first_gpu(), [&](at::Device /*device*/) {
+      return encode_prompts(*text_, request, sizes.guided);
+    });
+  }
   std::int64_t pooled_width = 0;
   if (config.added) pooled_width = config.added->input_width - 6 * config.added->time_width;
   return given_conditions(request, config.text_width, pooled_width, sizes.guided);
@@ -216,14 +286,19 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
   std::vector<DenoiseResult> results(static_cast<std::size_t>(ranks));
   std::optional<LinkCourier> courier;
   if (world_.link()) courier.emplace(*world_.link(), ranks);
-  LocalHub hub(ranks, courier ? &*courier : nullptr);
-  run_ranks(hub, [&](Transport& transport) {
-    translated([&] {
+  if (first_gpu()) gpus().release_memory();  // of the last request's streams
+  const std::unique_ptr<Hub> hub =
+      hubs_ ? hubs_->make(ranks, request.peer_timeout)
+            : std::make_unique<LocalHub>(ranks, courier ? &*courier : nullptr);
+  run_ranks(*hub, [&](Transport& transport) {
+    const std::optional<int> gpu = gpu_of(transport.rank());
+    translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {
       const c10::InferenceMode inference;
       at::set_num_threads(world_.threads_per_rank());
+      const auto scope = gpu ? gpus().enter(*gpu, transport.stream()) : nullptr;
       const bool keep_steps = request.keep_steps && transport.rank() == 0;
       results[static_cast<std::size_t>(transport.rank())] =
-          denoise(task, transport, latents.clone(), keep_steps);
+          denoise(task, unet(transport.rank()), transport, latents, keep_steps);
     });
   });
   return results;
@@ -234,7 +309,9 @@ void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor&
   const Clock::time_point begin = Clock::now();
   for (std::int64_t image = 0; image < latents.size(0); ++image) {
     check<Cancelled>(!request.stop.stop_requested(), "cancelled");
-    result.images.push_back(to_image(vae_->decode(latents.narrow(0, image, 1)).select(0, 0)));
+    result.images.push_back(on_device(first_gpu(), [&](at::Device device) {
+      return to_image(vae_->decode(latents.narrow(0, image, 1).to(device)).select(0, 0));
+    }));
   }
   result.times.decode_seconds = seconds_since(begin);
 }
@@ -271,15 +348,18 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
+  check<ConfigError>(!first_gpu() || request.parallel.row_format != RowFormat::int4,
+                     "row_format int4 on a GPU: only ranks on a CPU encode it; take int8 or exact");
   const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const Topology topology(result.chosen ? result.chosen->ranks : world_.ranks(), parallel.guidance,
-                          sizes.guided ? 2 : 1, sizes.rows, unet_.row_unit(), parallel.bands);
-  const ExchangePlan plan(unet_.sites().sites(), topology, parallel,
+                          sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
+  const ExchangePlan plan(unet().sites().sites(), topology, parallel,
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
-                           static_cast<std::int64_t>(c10::elementSize(dtype_))});
+                           static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
+                           dtype_ == DataType::float16});
   const at::Tensor noise =
       request.latents ? to_tensor(*request.latents, "latents")
                       : standard_normal(request.seed, {sizes.images, model_.latent_channels,
@@ -292,14 +372,13 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   result.height = sizes.height;
   result.scheduler = scheduler->name();
   const Clock::time_point text_begin = Clock::now();
-  const DenoiseTask task{.unet = unet_,
-                         .scheduler = *scheduler,
+  const DenoiseTask task{.scheduler = *scheduler,
                          .plan = plan,
                          .parallel = parallel,
                          .conditions = conditions_for(request, sizes),
-                         .time_ids = is_xl(unet_.config()) ? time_ids(sizes) : at::Tensor(),
+                         .time_ids = is_xl(unet().config()) ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
-                         .dtype = dtype_,
+                         .dtype = scalar_type_of(dtype_),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,
                          .on_step = request.on_step};
@@ -322,7 +401,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
 
 Pipeline::Pipeline(const std::filesystem::path& folder, const World& world,
                    const PipelineOptions& options)
-    : parts_(translated([&] {
+    : parts_(translated(world.device(), [&] {
         const c10::InferenceMode inference;
         return std::make_unique<Parts>(folder, world, options);
       })) {}
@@ -332,7 +411,7 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 
 GenerationResult Pipeline::generate(const GenerationRequest& request) {
-  return translated([&] { return parts_->generate(request); });
+  return translated(parts_->world().device(), [&] { return parts_->generate(request); });
 }
 
 const World& Pipeline::world() const { return parts_->world(); }

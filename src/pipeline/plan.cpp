@@ -45,7 +45,7 @@ WorkShape shape_of(const RequestSizes& sizes) {
 
 Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
                const DeviceProfile& profile) {
-  return translated([&] {
+  return translated("the cpu", [&] {
     const Model model(folder);
     const RequestSizes sizes = sizes_of(request, model.info);
     return Plan{
@@ -56,7 +56,10 @@ Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
 
 DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanRequest& request,
                               DataType dtype, int threads) {
-  return translated([&] {
+  check<ConfigError>(dtype != DataType::float16,
+                     "dtype float16 is for GPUs, and this measures the cpu: take bfloat16 or "
+                     "float32");
+  return translated("the cpu", [&] {
     const Model model(folder);
     const World world(request.devices, threads);
     const WorkShape shape = shape_of(sizes_of(request, model.info));

@@ -5,24 +5,39 @@
 #include <c10/util/Exception.h>
 
 #include <new>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
 
 namespace pcpp {
 
-// Calls function() and returns what it returns; a failed computation becomes DeviceError.
+// CUDA's errors come with a paragraph of advice for programmers.
+inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// Calls function() and returns what it returns; a failed computation becomes DeviceError, which
+// names `device`.
 template <typename Function>
-auto translated(Function&& function) {
+auto translated(std::string_view device, Function&& function) {
+  constexpr const char* kSmaller =
+      "use a smaller picture, fewer images, a 16-bit dtype or more devices";
   try {
     return std::forward<Function>(function)();
   } catch (const std::bad_alloc&) {
-    fail<DeviceError>("out of memory: use a smaller picture, fewer images or bfloat16");
+    fail<DeviceError>("out of memory on {}: {}", device, kSmaller);
   } catch (const c10::OutOfMemoryError& error) {
-    fail<DeviceError>("out of memory: use a smaller picture, fewer images or bfloat16 ({})",
-                      error.what_without_backtrace());
+    fail<DeviceError>("out of memory on {}: {} ({})", device, kSmaller,
+                      first_line(error.what_without_backtrace()));
+  } catch (const c10::AcceleratorError& error) {
+    fail<DeviceError>(
+        "{} failed: {}: the process may no longer be able to use it: start it again, and look at "
+        "the "
+        "system's log for the device's own report",
+        device, first_line(error.what_without_backtrace()));
   } catch (const c10::Error& error) {
-    fail<DeviceError>("a computation failed: {}", error.what_without_backtrace());
+    fail<DeviceError>("a computation on {} failed: {}", device,
+                      first_line(error.what_without_backtrace()));
   }
 }
 

@@ -32,7 +32,8 @@ std::string shape_in_batch(const std::string& shape, std::int64_t batch) {
 }
 
 at::ScalarType scalar_type_of(DataType dtype) {
-  return dtype == DataType::float32 ? at::kFloat : at::kBFloat16;
+  if (dtype == DataType::float32) return at::kFloat;
+  return dtype == DataType::float16 ? at::kHalf : at::kBFloat16;
 }
 
 NetworkWork::NetworkWork(const UNetConfig& config, DataType dtype, std::int64_t columns)

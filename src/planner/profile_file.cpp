@@ -96,9 +96,10 @@ DeviceProfile DeviceProfile::load(const std::filesystem::path& file) {
   profile.name = config.text("name");
   profile.source = config.text("source");
   profile.measured = config.boolean("measured");
-  profile.dtype = config.one_of("dtype", {"float32", "bfloat16"}, "") == "float32"
-                      ? DataType::float32
-                      : DataType::bfloat16;
+  const std::string dtype = config.one_of("dtype", {"float32", "float16", "bfloat16"}, "");
+  for (const DataType known : {DataType::float32, DataType::float16, DataType::bfloat16}) {
+    if (dtype == name_of(known)) profile.dtype = known;
+  }
   profile.memory_bytes = config.integer("memory_bytes");
   if (profile.memory_bytes < 0) config.refuse("memory_bytes", "it must be at least 0");
   const nlohmann::json link = config.value("link");
@@ -119,7 +120,7 @@ void DeviceProfile::save(const std::filesystem::path& file) const {
   const Json json = {{"name", name},
                      {"source", source},
                      {"measured", measured},
-                     {"dtype", dtype == DataType::float32 ? "float32" : "bfloat16"},
+                     {"dtype", name_of(dtype)},
                      {"memory_bytes", memory_bytes},
                      {"link", to_json(link)},
                      {"curves", std::move(all)}};

@@ -45,7 +45,6 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
                           {start.shape[2], start.shape[3], 4, 1, 4});
   const c10::InferenceMode outer;
   const DenoiseTask task{
-      .unet = setting.unet,
       .scheduler = *setting.scheduler,
       .plan = plan,
       .parallel = parallel,
@@ -62,7 +61,7 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
     const c10::InferenceMode inference;
     const at::Tensor latents = to_tensor(start, "latents");
     results[static_cast<std::size_t>(transport.rank())] =
-        to_host(denoise(task, transport, latents, false).latents);
+        to_host(denoise(task, setting.unet, transport, latents, false).latents);
   });
   return results;
 }

@@ -67,7 +67,7 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
   EXPECT_NE(refusal("not JSON").find("profile.json"), std::string::npos);
   EXPECT_NE(refusal("[]").find("profile.json"), std::string::npos);
   const std::vector<std::pair<std::string, std::function<void(json&)>>> spoils = {
-      {"dtype", [](json& j) { j["dtype"] = "float16"; }},
+      {"dtype", [](json& j) { j["dtype"] = "float64"; }},
       {"memory_bytes", [](json& j) { j["memory_bytes"] = -1; }},
       {"curves", [](json& j) { j["curves"] = 7; }},
       {"name", [](json& j) { j.erase("name"); }},

@@ -105,10 +105,11 @@ TEST(Layering, OnlyParallelKnowsTheBackends) {
   }
 }
 
-TEST(Layering, OnlyBaseParallelAndTheKernelsKnowTheCudaRuntime) {
+TEST(Layering, OnlyBaseParallelGpuAndTheKernelsKnowTheCudaRuntime) {
+  static const std::set<fs::path> knowing = {"src/base", "src/parallel", "src/gpu"};
   for (const char* folder : {"include", "src", "examples", "benchmarks"}) {
     for (const fs::path& source : sources_under(folder)) {
-      if (source.parent_path() == "src/base" || source.parent_path() == "src/parallel") continue;
+      if (knowing.contains(source.parent_path())) continue;
       for (const Include& include : includes_of(source)) {
         EXPECT_FALSE(include.path.starts_with("cuda") || include.path == "base/cuda.h")
             << source << " includes " << include.path;

@@ -1,0 +1,127 @@
+#include <ATen/Context.h>
+#include <ATen/cuda/CUDAContextLight.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/cuda.h"
+#include "gpu/gpu.h"
+#include "parallel/nccl_transport.h"
+#include "parallel/peer_transport.h"
+
+namespace pcpp {
+
+namespace {
+
+class Scope final : public GpuScope {
+ public:
+  explicit Scope(c10::Stream stream) : guard_(stream) {}
+
+ private:
+  c10::StreamGuard guard_;
+};
+
+std::vector<int> first_of(const std::vector<int>& gpus, int ranks) {
+  return {gpus.begin(), gpus.begin() + ranks};
+}
+
+class PeerHubs final : public GpuHubs {
+ public:
+  explicit PeerHubs(std::vector<int> gpus) : gpus_(std::move(gpus)) {}
+  std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds /*timeout*/) override {
+    return std::make_unique<PeerHub>(first_of(gpus_, ranks));
+  }
+
+ private:
+  std::vector<int> gpus_;
+};
+
+// Communicators live as long as ranks and timeout stay the same.
+class NcclHubs final : public GpuHubs {
+ public:
+  explicit NcclHubs(std::vector<int> gpus) : gpus_(std::move(gpus)) {}
+  std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds timeout) override {
+    if (!world_ || ranks != ranks_ || timeout != timeout_) {
+      world_.reset();
+      world_.emplace(nccl_api(), first_of(gpus_, ranks), timeout);
+      ranks_ = ranks;
+      timeout_ = timeout;
+    }
+    return std::make_unique<NcclHub>(*world_);
+  }
+
+ private:
+  std::vector<int> gpus_;
+  int ranks_ = 0;
+  std::chrono::milliseconds timeout_{};
+  std::optional<NcclWorld> world_;
+};
+
+class CudaGpus final : public Gpus {
+ public:
+  CudaGpus() {
+    const cudaError_t status = cudaGetDeviceCount(&count_);
+    check<ConfigError>(status == cudaSuccess && count_ > 0,
+                       "device cuda: no GPU can be used: {}: {}",
+                       cudaGetErrorString(status == cudaSuccess ? cudaErrorNoDevice : status),
+                       remedy_for(cudaErrorNoDevice));
+    // The same bits in every run, and float32 that is what it says.
+    at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setAllowTF32CuDNN(false);
+  }
+
+  int count() const override { return count_; }
+
+  std::string name(int number) const override {
+    cudaDeviceProp properties{};
+    check_cuda(cudaGetDeviceProperties(&properties, number), "cudaGetDeviceProperties");
+    return properties.name;
+  }
+
+  at::Device device(int number) const override {
+    return {at::kCUDA, static_cast<c10::DeviceIndex>(number)};
+  }
+
+  std::unique_ptr<GpuScope> enter(int number, CUstream_st* stream) const override {
+    const auto index = static_cast<c10::DeviceIndex>(number);
+    return std::make_unique<Scope>(stream == nullptr
+                                       ? c10::cuda::getDefaultCUDAStream(index).unwrap()
+                                       : c10::cuda::getStreamFromExternal(stream, index).unwrap());
+  }
+
+  CUstream_st* stream() const override { return c10::cuda::getCurrentCUDAStream().stream(); }
+
+  void synchronize(int number) const override {
+    const DeviceGuard guard(number);
+    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  }
+
+  void release_memory() const override {
+    at::cuda::clearCublasWorkspaces();  // one for each stream that there ever was
+    c10::cuda::CUDACachingAllocator::emptyCache();
+  }
+
+  std::unique_ptr<GpuHubs> hubs(std::vector<int> gpus, GpuTransport transport) const override {
+    if (transport == GpuTransport::nccl) return std::make_unique<NcclHubs>(std::move(gpus));
+    return std::make_unique<PeerHubs>(std::move(gpus));
+  }
+
+ private:
+  int count_ = 0;
+};
+
+}  // namespace
+
+const Gpus& gpus() {
+  static const CudaGpus instance;
+  return instance;
+}
+
+bool on_gpu(const at::Tensor& tensor) { return tensor.is_cuda(); }
+
+}  // namespace pcpp

@@ -1,0 +1,68 @@
+// NVIDIA GPUs, as the operators and the pipeline see them. One of two sources is built:
+// cuda_gpus.cpp with PCPP_CUDA, no_gpus.cpp without.
+#ifndef PCPP_GPU_GPU_H_
+#define PCPP_GPU_GPU_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/transport.h"
+#include "pcpp/world.h"
+
+namespace pcpp {
+
+// Ends what it began when it goes.
+class GpuScope {
+ public:
+  virtual ~GpuScope() = default;
+};
+
+// Makes the hubs of requests, one after the other; keeps what is worth keeping in between.
+class GpuHubs {
+ public:
+  virtual ~GpuHubs() = default;
+  // The hub of `ranks` ranks, of which at most one may live at a time. `timeout` bounds what
+  // endpoints wait for each other.
+  virtual std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds timeout) = 0;
+};
+
+// Thread-safe. GPUs are named by their numbers, from 0, as the CUDA runtime counts them. What fails
+// throws DeviceError.
+class Gpus {
+ public:
+  virtual ~Gpus() = default;
+
+  virtual int count() const = 0;
+  virtual std::string name(int number) const = 0;
+  // Where tensors on GPU `number` lie.
+  virtual at::Device device(int number) const = 0;
+
+  // Makes GPU `number` and its `stream` (null: the default one) the present ones of the calling
+  // thread, for the runtime and for libtorch, until the scope goes.
+  virtual std::unique_ptr<GpuScope> enter(int number, CUstream_st* stream) const = 0;
+  // The stream that the calling thread computes on.
+  virtual CUstream_st* stream() const = 0;
+
+  // The host waits for all that GPU `number` was given.
+  virtual void synchronize(int number) const = 0;
+  // Gives back the memory that libtorch keeps of tensors that are gone: it is tied to the streams
+  // that they were made on, so that nobody else could use it.
+  virtual void release_memory() const = 0;
+
+  // `gpus` by rank.
+  virtual std::unique_ptr<GpuHubs> hubs(std::vector<int> gpus, GpuTransport transport) const = 0;
+};
+
+// Those of this process. Throws ConfigError, with the reason and the remedy, where it can use none.
+const Gpus& gpus();
+
+// Whether operators compute on `tensor` by the kernels with a stream, which only GPUs have.
+bool on_gpu(const at::Tensor& tensor);
+
+}  // namespace pcpp
+
+#endif  // PCPP_GPU_GPU_H_

@@ -1,0 +1,233 @@
+// The equivalence ladder with device cuda: on a GPU, or on emulated ones
+// (tests/support/emulated_gpus.cpp).
+
+#include <c10/util/Exception.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pipeline/references.h"
+
+namespace pcpp {
+namespace {
+
+// float32, of other sums in another order; one token read too many moves the latents by 7e-4.
+constexpr double kTolerance = 1e-4;
+
+class GpuTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    try {
+      World::gpu_count();
+    } catch (const ConfigError& error) {
+      GTEST_SKIP() << error.what();
+    }
+  }
+
+  // A synchronous step and two steady ones: emulated GPUs are slow.
+  static GenerationRequest request() {
+    GenerationRequest request = patch_request("inputs_32x12.safetensors");
+    request.steps = 3;
+    request.parallel.sync_steps = 1;
+    return request;
+  }
+
+  static PipelineOptions options(DataType dtype) {
+    return {.dtype = dtype, .variant = {}, .profile = {}};
+  }
+
+  // All ranks on the first GPU.
+  static GenerationResult draw(const GenerationRequest& request, int ranks,
+                               DataType dtype = DataType::float32) {
+    Pipeline pipeline(test_data("patch"), World::cuda({0}, ranks), options(dtype));
+    return pipeline.generate(request);
+  }
+};
+
+TEST_F(GpuTest, OneRankDrawsWhatACpuDraws) {
+  const GenerationResult result = draw(request(), 1);
+  const GenerationResult reference = cached_pipeline("patch", 1).generate(request());
+  ASSERT_EQ(result.step_latents.size(), reference.step_latents.size());
+  for (std::size_t step = 0; step < result.step_latents.size(); ++step) {
+    EXPECT_LE(relative_distance(result.step_latents[step], reference.step_latents[step]),
+              kTolerance)
+        << "step " << step;
+  }
+}
+
+TEST_F(GpuTest, SynchronousRanksDrawWhatOneDraws) {
+  GenerationRequest synchronous = request();
+  synchronous.parallel.sync_steps = synchronous.steps;
+  const GenerationResult one = draw(synchronous, 1);
+  const bool emulated = World::gpu_name(0) == "emulated GPU";  // and slow
+  for (const int ranks : emulated ? std::vector<int>{2, 4} : std::vector<int>{2, 3, 4, 8}) {
+    EXPECT_LE(relative_distance(draw(synchronous, ranks).latents, one.latents), kTolerance)
+        << ranks << " ranks";
+  }
+}
+
+struct MethodCase {
+  std::string name;
+  ParallelConfig config;
+  int ranks = 2;
+
+  friend void PrintTo(const MethodCase& value, std::ostream* out) { *out << value.name; }
+};
+
+template <typename Change>
+ParallelConfig with(ParallelConfig config, const Change& change) {
+  change(config);
+  return config;
+}
+
+std::vector<MethodCase> method_cases() {
+  const auto changed = [](const auto& change) { return with(ParallelConfig::pcpp(), change); };
+  return {{"pcpp_2", ParallelConfig::pcpp(), 2},
+          {"pcpp_8", ParallelConfig::pcpp(), 8},
+          {"distrifusion_3", ParallelConfig::distrifusion(), 3},
+          {"naive_2", ParallelConfig::naive(), 2},
+          {"stale", changed([](auto& c) { c.group_norm = GroupNormMode::stale; }), 2},
+          {"local", changed([](auto& c) { c.group_norm = GroupNormMode::local; }), 2},
+          {"fresh", changed([](auto& c) { c.group_norm = GroupNormMode::synchronous; }), 2},
+          {"pooled", changed([](auto& c) { c.pool = 5; }), 3},
+          {"int8", changed([](auto& c) { c.row_format = RowFormat::int8; }), 2},
+          {"split", changed([](auto& c) { c.guidance = Guidance::split; }), 4},
+          {"bands", changed([](auto& c) {
+             c.bands = {8, 16, 8};
+           }),
+           3}};
+}
+
+class GpuMethods : public GpuTest, public ::testing::WithParamInterface<MethodCase> {
+ protected:
+  static GenerationRequest method_request() {
+    GenerationRequest request = GpuTest::request();
+    request.parallel = GetParam().config;
+    request.parallel.sync_steps = 1;
+    return request;
+  }
+};
+
+TEST_P(GpuMethods, DrawWhatTheyDrawOnACpu) {
+  const GenerationRequest request = method_request();
+  const GenerationResult reference = cached_pipeline("patch", GetParam().ranks).generate(request);
+  const GenerationResult result = draw(request, GetParam().ranks);
+  // A value on the edge between two steps of eight bits may fall to either side.
+  const double bound = request.parallel.row_format == RowFormat::int8 ? 1e-3 : kTolerance;
+  for (std::size_t step = 0; step < result.step_latents.size(); ++step) {
+    EXPECT_LE(relative_distance(result.step_latents[step], reference.step_latents[step]), bound)
+        << "step " << step;
+  }
+  ASSERT_EQ(result.ranks.size(), reference.ranks.size());
+  for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    for (std::size_t step = 0; step < result.ranks[rank].steps.size(); ++step) {
+      EXPECT_EQ(result.ranks[rank].steps[step].sent, reference.ranks[rank].steps[step].sent);
+      EXPECT_GT(result.ranks[rank].steps[step].compute_ms, 0);
+    }
+  }
+}
+
+TEST_F(GpuTest, TwoRequestsDrawTheSameBits) {
+  Pipeline pipeline(test_data("patch"), World::cuda({0}, 3));
+  EXPECT_EQ(pipeline.generate(request()).latents.values,
+            pipeline.generate(request()).latents.values);
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, GpuMethods, ::testing::ValuesIn(method_cases()),
+                         [](const auto& suite) { return suite.param.name; });
+
+TEST_F(GpuTest, SixteenBitsStayNearFloat32) {
+  const GenerationResult exact = draw(request(), 2);
+  for (const auto& [dtype, bound] :
+       {std::pair{DataType::float16, 0.02}, std::pair{DataType::bfloat16, 0.1}}) {
+    const double distance = relative_distance(draw(request(), 2, dtype).latents, exact.latents);
+    EXPECT_GT(distance, 0) << name_of(dtype);
+    EXPECT_LE(distance, bound) << name_of(dtype);
+  }
+}
+
+TEST_F(GpuTest, PromptsBecomePicturesAsOnACpu) {
+  for (const char* model : {"models/sd15", "models/sdxl"}) {
+    GenerationRequest request;
+    request.prompts = {"a fox"};
+    request.width = 64;
+    request.height = 64;
+    request.steps = 2;
+    Pipeline cpu(test_data(model), World(1, 1));
+    Pipeline gpu(test_data(model), World::cuda({0}));
+    const GenerationResult expected = cpu.generate(request);
+    const GenerationResult actual = gpu.generate(request);
+    EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << model;
+    ASSERT_EQ(actual.images.size(), 1U);
+    int most = 0;
+    for (std::size_t i = 0; i < expected.images[0].rgb.size(); ++i) {
+      most = std::max(most, std::abs(actual.images[0].rgb[i] - expected.images[0].rgb[i]));
+    }
+    EXPECT_LE(most, 1) << model;
+  }
+}
+
+std::string failure_of(Pipeline& pipeline, const GenerationRequest& request) {
+  try {
+    pipeline.generate(request);
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST_F(GpuTest, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
+  Pipeline pipeline(test_data("patch"), World::cuda({0}, 3));
+  GenerationRequest failing = request();
+  failing.on_step = [](const StepProgress& progress) {
+    if (progress.step == 2) throw DeviceError("lost");
+  };
+  EXPECT_EQ(failure_of(pipeline, failing), "rank 0: lost");
+  failing.on_step = [](const StepProgress&) {
+    TORCH_CHECK_WITH(OutOfMemoryError, false, "no 2 GiB left");
+  };
+  EXPECT_TRUE(failure_of(pipeline, failing).starts_with("rank 0: out of memory on cuda:0"));
+  EXPECT_NO_THROW(pipeline.generate(request()));
+}
+
+TEST_F(GpuTest, LacksNothingThatIsAskedForWithoutAReason) {
+  const auto refusal = [](const auto& make) {
+    try {
+      make();
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "cuda:4711: there is no such GPU",
+                      refusal([] { World::cuda({4711}); }));
+  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "named twice", refusal([] { World::cuda({0, 0}); }));
+  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "2 ranks on 1 GPUs: NCCL takes one rank a GPU",
+                      refusal([] { World::cuda({0}, 2, GpuTransport::nccl); }));
+  Pipeline pipeline(test_data("patch"), World::cuda({0}, 2));
+  GenerationRequest automatic = request();
+  automatic.automatic = true;
+  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "plans with a profile",
+                      refusal([&] { pipeline.generate(automatic); }));
+  GenerationRequest residual = request();
+  residual.parallel.row_format = RowFormat::int4;
+  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "int4 on a GPU",
+                      refusal([&] { pipeline.generate(residual); }));
+}
+
+TEST_F(GpuTest, RanksGoRoundTheGpus) {
+  EXPECT_EQ(World::cuda({0}).ranks(), 1);
+  const World world = World::cuda({0}, 3);
+  EXPECT_EQ(world.gpus(), (std::vector<int>{0, 0, 0}));
+  EXPECT_EQ(world.device(), "cuda:0");
+  EXPECT_EQ(World::cuda().ranks(), World::gpu_count());
+  if (World::gpu_count() < 3) return;
+  EXPECT_EQ(World::cuda({2, 0}, 3).gpus(), (std::vector<int>{2, 0, 2}));
+}
+
+}  // namespace
+}  // namespace pcpp

@@ -1,0 +1,41 @@
+#include "pipeline/translate.h"
+
+#include <gtest/gtest.h>
+
+#include <new>
+#include <string>
+
+namespace pcpp {
+namespace {
+
+template <typename Function>
+std::string text_of(const Function& function) {
+  try {
+    translated("cuda:1", function);
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Translated, ErrorsOfLibtorchNameTheDeviceInOneLine) {
+  const std::string memory = text_of(
+      [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "tried 2 GiB\nsee the documentation"); });
+  EXPECT_TRUE(memory.starts_with("out of memory on cuda:1: use a smaller picture")) << memory;
+  EXPECT_NE(memory.find("tried 2 GiB"), std::string::npos) << memory;
+  const std::string lost = text_of([] {
+    throw c10::AcceleratorError({__func__, __FILE__, 0}, 700, "an illegal access\nfor debugging");
+  });
+  EXPECT_TRUE(lost.starts_with("cuda:1 failed: an illegal access: the process may")) << lost;
+  const std::string other = text_of([] { TORCH_CHECK(false, "no such kernel\nat line 7"); });
+  EXPECT_EQ(other, "a computation on cuda:1 failed: no such kernel");
+  EXPECT_EQ(text_of([] { throw std::bad_alloc(); }).find("out of memory on cuda:1"), 0U);
+}
+
+TEST(Translated, TheLibrarysOwnErrorsAndResultsPass) {
+  EXPECT_EQ(translated("cuda:1", [] { return 3; }), 3);
+  EXPECT_THROW(translated("cuda:1", [] { throw ConfigError("no"); }), ConfigError);
+}
+
+}  // namespace
+}  // namespace pcpp
