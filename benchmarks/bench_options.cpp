@@ -136,7 +136,8 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
                          "at least {} are needed",
                          options.steps, options.sync_steps, options.sync_steps + 2));
   }
-  const std::string problem = examples::contradiction(options.device, options.threads);
+  const std::string problem =
+      examples::contradiction(options.device, options.dtype, options.threads);
   if (!problem.empty()) return examples::usage_error(app, problem);
   const auto is_link = [](const std::optional<Link>& link) { return link.has_value(); };
   if (options.device.cuda && std::ranges::any_of(options.links, is_link)) {

@@ -56,9 +56,12 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
                            [&](GpuTransport transport) { options.transport = transport; });
 }
 
-std::string contradiction(const DeviceOptions& options, int threads) {
+std::string contradiction(const DeviceOptions& options, DataType dtype, int threads) {
   if (options.cuda && threads != 0) return "--threads is for --device cpu: leave it out";
   if (!options.cuda && options.transport) return "--transport is for --device cuda: leave it out";
+  if (!options.cuda && dtype == DataType::float16) {
+    return "--dtype float16 is for --device cuda: take float32 or bfloat16";
+  }
   return "";
 }
 

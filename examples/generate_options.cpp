@@ -129,7 +129,7 @@ std::string contradiction(const GenerateOptions& options) {
     return "--method auto chooses --bands and --guidance: leave them out";
   }
   if (options.ranks < 0 || options.threads < 0) return "--ranks and --threads are at least 1";
-  return contradiction(options.device, options.threads);
+  return contradiction(options.device, options.dtype, options.threads);
 }
 
 }  // namespace

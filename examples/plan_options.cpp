@@ -35,7 +35,7 @@ void add_device_options(CLI::App& app, PlanOptions& options) {
          "what the devices are: a name of --list-profiles, a file of --measure, or measured: "
          "this machine, timed now")
       ->capture_default_str();
-  add_choice<DataType>(app, "--dtype", kDataTypes,
+  add_choice<DataType>(app, "--dtype", kCpuDataTypes,
                        "of the networks that are timed (default: float32)",
                        [&](DataType dtype) { options.dtype = dtype; });
   app.add_option("--threads", options.threads,

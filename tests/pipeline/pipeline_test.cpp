@@ -147,6 +147,12 @@ TEST(Pipeline, Bfloat16StaysNearFloat32) {
   EXPECT_LE(distance, 0.1);
 }
 
+TEST(Pipeline, Float16IsForGpus) {
+  EXPECT_THROW(Pipeline(test_data("patch"), World(1, 1),
+                        {.dtype = DataType::float16, .variant = {}, .profile = {}}),
+               ConfigError);
+}
+
 TEST(ModelInfo, ComesFromTheConfigsAlone) {
   const ModelInfo info = read_model_info(test_data("patch"));
   EXPECT_EQ(info.latent_channels, 4);
