@@ -154,6 +154,7 @@ ConvolutionCosts measured_costs(const std::filesystem::path& file,
       // Again: another process may have timed the same.
       TimesFile all = read_times(file, spdlog::level::debug);
       all[here].merge(fresh);
+      all[here].merge(known);
       known = all[here];
       write_times(file, all);
     } catch (const std::exception& error) {
