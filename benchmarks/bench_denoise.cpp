@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
-#include <map>
 #include <string>
 #include <variant>
 #include <vector>
@@ -23,15 +22,6 @@ namespace pcpp::benchmarks {
 
 namespace {
 
-const std::map<std::string, GroupNormMode> kGroupNorms = {
-    {"corrected", GroupNormMode::corrected},
-    {"stale", GroupNormMode::stale},
-    {"local", GroupNormMode::local},
-    {"synchronous", GroupNormMode::synchronous}};
-
-const std::map<std::string, RowFormat> kRowFormats = {
-    {"exact", RowFormat::exact}, {"int8", RowFormat::int8}, {"int4", RowFormat::int4}};
-
 GenerationRequest make_request(const BenchOptions& options, const Combination& combination,
                                int steps, int sync_steps) {
   GenerationRequest request;
@@ -43,8 +33,8 @@ GenerationRequest make_request(const BenchOptions& options, const Combination& c
   request.seed = options.seed;
   request.scheduler = options.scheduler;
   request.parallel = combination.parallel(sync_steps);
-  request.parallel.group_norm = kGroupNorms.at(options.group_norm);
-  request.parallel.row_format = kRowFormats.at(options.row_format);
+  request.parallel.group_norm = options.group_norm;
+  request.parallel.row_format = options.row_format;
   request.decode = false;
   return request;
 }

@@ -83,12 +83,12 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--group-norm", options.group_norm, "statistics in steady steps")
-      ->check(CLI::IsMember({"corrected", "stale", "local", "synchronous"}))
-      ->capture_default_str();
-  app.add_option("--row-format", options.row_format, "how rows travel in steady steps")
-      ->check(CLI::IsMember({"exact", "int8", "int4"}))
-      ->capture_default_str();
+  examples::add_choice<GroupNormMode>(app, "--group-norm", examples::kGroupNorms,
+                                      "statistics in steady steps (default: corrected)",
+                                      [&](GroupNormMode mode) { options.group_norm = mode; });
+  examples::add_choice<RowFormat>(app, "--row-format", examples::kRowFormats,
+                                  "how rows travel in steady steps (default: exact)",
+                                  [&](RowFormat format) { options.row_format = format; });
   app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of the initial noise")->capture_default_str();

@@ -30,8 +30,8 @@ struct BenchOptions {
   std::vector<int> bands;  // for combinations of as many bands
   int steps = 25;
   int sync_steps = 4;
-  std::string group_norm = "corrected";
-  std::string row_format = "exact";
+  GroupNormMode group_norm = GroupNormMode::corrected;
+  RowFormat row_format = RowFormat::exact;
   double guidance_scale = 3;
   std::uint64_t seed = 0;
   std::optional<SchedulerKind> scheduler;

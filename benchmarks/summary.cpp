@@ -109,21 +109,22 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
 }
 
 std::string environment_line(const BenchOptions& options, const std::string& scheduler) {
-  const Json line = {{"environment",
-                      {{"cpu", processor()},
-                       {"cores", World::cores()},
-                       {"gpu", options.device.cuda ? Json(World::gpu_name(0)) : Json()},
-                       {"torch", PCPP_TORCH_VERSION},
-                       {"compiler", __VERSION__},
-                       {"model", (options.model / "").parent_path().filename().string()},
-                       {"prompts", options.prompts},
-                       {"seed", options.seed},
-                       {"scheduler", scheduler},
-                       {"steps", options.steps},
-                       {"guidance_scale", options.guidance_scale},
-                       {"group_norm", options.group_norm},
-                       {"row_format", options.row_format},
-                       {"repeat", options.repeat}}}};
+  const Json line = {
+      {"environment",
+       {{"cpu", processor()},
+        {"cores", World::cores()},
+        {"gpu", options.device.cuda ? Json(World::gpu_name(0)) : Json()},
+        {"torch", PCPP_TORCH_VERSION},
+        {"compiler", __VERSION__},
+        {"model", (options.model / "").parent_path().filename().string()},
+        {"prompts", options.prompts},
+        {"seed", options.seed},
+        {"scheduler", scheduler},
+        {"steps", options.steps},
+        {"guidance_scale", options.guidance_scale},
+        {"group_norm", examples::word_for(examples::kGroupNorms, options.group_norm)},
+        {"row_format", examples::word_for(examples::kRowFormats, options.row_format)},
+        {"repeat", options.repeat}}}};
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -33,6 +33,12 @@ inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
 inline const Words<SchedulerKind> kSchedulers = {{"ddim", SchedulerKind::ddim},
                                                  {"euler", SchedulerKind::euler}};
+inline const Words<GroupNormMode> kGroupNorms = {{"corrected", GroupNormMode::corrected},
+                                                 {"stale", GroupNormMode::stale},
+                                                 {"local", GroupNormMode::local},
+                                                 {"synchronous", GroupNormMode::synchronous}};
+inline const Words<RowFormat> kRowFormats = {
+    {"exact", RowFormat::exact}, {"int8", RowFormat::int8}, {"int4", RowFormat::int4}};
 
 template <typename Value>
 std::string word_for(const Words<Value>& words, Value value) {

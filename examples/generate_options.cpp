@@ -18,12 +18,6 @@ const Words<Method> kMethods = {{"single", Method::single},
                                 {"distrifusion", Method::distrifusion},
                                 {"pcpp", Method::pcpp},
                                 {"auto", Method::automatic}};
-const Words<GroupNormMode> kGroupNorms = {{"corrected", GroupNormMode::corrected},
-                                          {"stale", GroupNormMode::stale},
-                                          {"local", GroupNormMode::local},
-                                          {"synchronous", GroupNormMode::synchronous}};
-const Words<RowFormat> kRowFormats = {
-    {"exact", RowFormat::exact}, {"int8", RowFormat::int8}, {"int4", RowFormat::int4}};
 
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
