@@ -86,10 +86,23 @@ at::Tensor time_ids(const RequestSizes& sizes) {
   return result;
 }
 
+// Before anything is loaded.
 DataType checked_dtype(const PipelineOptions& options, const World& world) {
-  check<ConfigError>(options.dtype != DataType::float16 || !world.gpus().empty(),
+  const bool on_gpus = !world.gpus().empty();
+  check<ConfigError>(options.dtype != DataType::float16 || on_gpus,
                      "dtype float16 on the cpu: only GPUs compute in it; take bfloat16 or float32, "
                      "or device cuda");
+  check<ConfigError>(options.extra_weight_bytes >= 0,
+                     "{} bytes of extra weights were allowed: allow 0 or more",
+                     options.extra_weight_bytes);
+  if (!options.profile) return options.dtype;
+  const auto bytes = [](DataType dtype) { return c10::elementSize(scalar_type_of(dtype)); };
+  const DataType planned = options.profile->dtype;
+  check<ConfigError>(
+      planned == options.dtype || (on_gpus && bytes(planned) == bytes(options.dtype)),
+      "the profile {} is for networks of another dtype than this pipeline's: "
+      "measure one, or load the model with its dtype",
+      options.profile->name);
   return options.dtype;
 }
 
@@ -108,10 +121,6 @@ class Pipeline::Parts {
         profile_(options.profile),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
-    check_profile();
-    check<ConfigError>(extra_weight_bytes_ >= 0,
-                       "{} bytes of extra weights were allowed: allow 0 or more",
-                       extra_weight_bytes_);
     if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
     convolutions_ = choose_convolutions_of(unet().sites());
   }
@@ -122,7 +131,6 @@ class Pipeline::Parts {
   const ModelInfo& model() const { return model_; }
 
  private:
-  void check_profile() const;
   UNet load_unet(at::Device device) const;
   std::map<std::optional<int>, UNet> load_unets() const;
 
@@ -182,16 +190,6 @@ class Pipeline::Parts {
   // By rows, columns, images and branches.
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
-
-void Pipeline::Parts::check_profile() const {
-  if (!profile_) return;
-  const bool same_size =
-      c10::elementSize(scalar_type_of(profile_->dtype)) == c10::elementSize(scalar_type_of(dtype_));
-  check<ConfigError>(profile_->dtype == dtype_ || (first_gpu() && same_size),
-                     "the profile {} is for networks of another dtype than this pipeline's: "
-                     "measure one, or load the model with its dtype",
-                     profile_->name);
-}
 
 UNet Pipeline::Parts::load_unet(at::Device device) const {
   const Clock::time_point begin = Clock::now();
