@@ -56,7 +56,9 @@ void encode_moments(std::byte* encoded, const double* moments, std::int64_t coun
 void decode_moments(double* moments, const std::byte* encoded, std::int64_t count);
 
 // On a GPU, queued on `stream` (PCPP_CUDA builds it); T is float, Float16 or Bfloat16, pointers are
-// to device memory. Rows are encoded to the twins' bytes, moments to rounding. Throws DeviceError
+// to device memory. Rows are encoded to the twins' bytes and decoded to their bits, moments to
+// rounding. Rows of a multiple of kEncodedBlock values are moved in vectors where they and their
+// strides are at multiples of 16 bytes and the encoded ones at multiples of 4. Throws DeviceError
 // where a kernel cannot be launched.
 
 // The rows of a batch's items, which lie `stride` bytes apart.
@@ -77,6 +79,15 @@ void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::in
 template <typename T>
 void decode_rows(T* rows, const std::byte* encoded, std::int64_t count, std::int64_t values,
                  CUstream_st* stream);
+
+// The residual of `count` rows of each of `batch` items to `last` [batch, count, values].
+template <typename T>
+void encode_residual(const EncodedRows& target, T* last, const SourceRows<T>& source,
+                     std::int64_t batch, std::int64_t count, std::int64_t values,
+                     CUstream_st* stream);
+template <typename T>
+void add_residual(T* last, const std::byte* encoded, std::int64_t count, std::int64_t values,
+                  CUstream_st* stream);
 
 // `count` pairs of each of `batch` items.
 void encode_moments(const EncodedRows& target, const SourceRows<double>& source, std::int64_t batch,

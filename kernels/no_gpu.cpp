@@ -66,6 +66,17 @@ void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*)
   refuse();
 }
 
+template <typename T>
+void encode_residual(const EncodedRows&, T*, const SourceRows<T>&, std::int64_t, std::int64_t,
+                     std::int64_t, CUstream_st*) {
+  refuse();
+}
+
+template <typename T>
+void add_residual(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*) {
+  refuse();
+}
+
 #define PCPP_FOR_ELEMENT(T)                                                                       \
   template void group_moments(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,   \
                               std::byte*, double*, CUstream_st*);                                 \
@@ -76,7 +87,10 @@ void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*)
                             std::int64_t, float*, CUstream_st*);                                  \
   template void encode_rows(const EncodedRows&, const SourceRows<T>&, std::int64_t, std::int64_t, \
                             std::int64_t, CUstream_st*);                                          \
-  template void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);
+  template void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);      \
+  template void encode_residual(const EncodedRows&, T*, const SourceRows<T>&, std::int64_t,       \
+                                std::int64_t, std::int64_t, CUstream_st*);                        \
+  template void add_residual(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);
 PCPP_FOR_ELEMENT(float)
 PCPP_FOR_ELEMENT(Float16)
 PCPP_FOR_ELEMENT(Bfloat16)

@@ -30,26 +30,36 @@ void with_gpu_element(const PlanShape& shape, const Function& function) {
 
 void encode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape,
             const EncodedRows& target, const std::byte* source, std::int64_t source_stride,
-            std::int64_t batch, std::int64_t rows) {
+            std::int64_t batch, std::int64_t rows, std::byte* last) {
   if (site.kind == SiteKind::group_norm) {
     return encode_moments(target, {reinterpret_cast<const double*>(source), source_stride}, batch,
                           moments_in(site, rows), stream);
   }
   with_gpu_element(shape, [&]<typename Element>(Element*) {
-    encode_rows<Element>(target, {reinterpret_cast<const Element*>(source), source_stride}, batch,
-                         rows, site.row_bytes / shape.element_bytes, stream);
+    const SourceRows<Element> values{reinterpret_cast<const Element*>(source), source_stride};
+    const std::int64_t row_values = site.row_bytes / shape.element_bytes;
+    if (site.is_residual()) {
+      encode_residual(target, reinterpret_cast<Element*>(last), values, batch, rows, row_values,
+                      stream);
+    } else {
+      encode_rows(target, values, batch, rows, row_values, stream);
+    }
   });
 }
 
 void decode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape, std::byte* target,
-            const std::byte* encoded, std::int64_t rows) {
+            const Piece& piece, std::int64_t rows) {
   if (site.kind == SiteKind::group_norm) {
-    return decode_moments(reinterpret_cast<double*>(target), encoded, moments_in(site, rows),
+    return decode_moments(reinterpret_cast<double*>(target), piece.data, moments_in(site, rows),
                           stream);
   }
   with_gpu_element(shape, [&]<typename Element>(Element*) {
-    decode_rows(reinterpret_cast<Element*>(target), encoded, rows,
-                site.row_bytes / shape.element_bytes, stream);
+    const std::int64_t values = site.row_bytes / shape.element_bytes;
+    if (site.is_residual()) {
+      add_residual(reinterpret_cast<Element*>(piece.last), piece.data, rows, values, stream);
+    } else {
+      decode_rows(reinterpret_cast<Element*>(target), piece.data, rows, values, stream);
+    }
   });
 }
 
@@ -64,7 +74,7 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const
     return;
   }
   if (CUstream_st* stream = transport.stream()) {
-    encode(stream, site, shape, {target, target_stride}, source, source_stride, batch, rows);
+    encode(stream, site, shape, {target, target_stride}, source, source_stride, batch, rows, last);
     return;
   }
   if (site.kind == SiteKind::group_norm) {
@@ -92,7 +102,7 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const
 void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
                   std::byte* target, const Piece& piece, std::int64_t batch) {
   if (CUstream_st* stream = transport.stream()) {
-    return decode(stream, site, shape, target, piece.data, batch * piece.rows.size());
+    return decode(stream, site, shape, target, piece, batch * piece.rows.size());
   }
   if (site.kind == SiteKind::group_norm) {
     decode_moments(reinterpret_cast<double*>(target), piece.data,

@@ -346,8 +346,6 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
-  check<ConfigError>(!first_gpu() || request.parallel.row_format != RowFormat::int4,
-                     "row_format int4 on a GPU: only ranks on a CPU encode it; take int8 or exact");
   const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);

@@ -113,16 +113,19 @@ class EncodedSteps {
 };
 
 TEST(StaleCacheCuda, DecodesOverGpusWhatItDecodesOverTheLocalTransport) {
-  ParallelConfig config = testing::with_pool(4);
-  config.row_format = RowFormat::int8;
-  const Topology topology(3, config.guidance, 2, testing::kRows, 4);
   const std::vector<Site> sites = testing::sites();
-  const ExchangePlan plan(sites, topology, config, {testing::kRows, testing::kColumns, 4, 1});
-  testing::LocalWorld local(3);
-  const Readings expected = EncodedSteps(plan, local).run();
-  for (const auto& cases : {testing::peer_cases(), testing::nccl_cases()}) {
-    for (const testing::TransportCase& transport : cases) {
-      EXPECT_EQ(EncodedSteps(plan, *transport.make(3)).run(), expected) << transport.name;
+  for (const RowFormat format : {RowFormat::int8, RowFormat::int4}) {
+    ParallelConfig config = testing::with_pool(4);
+    config.row_format = format;
+    const Topology topology(3, config.guidance, 2, testing::kRows, 4);
+    const ExchangePlan plan(sites, topology, config, {testing::kRows, testing::kColumns, 4, 1});
+    testing::LocalWorld local(3);
+    const Readings expected = EncodedSteps(plan, local).run();
+    for (const auto& cases : {testing::peer_cases(), testing::nccl_cases()}) {
+      for (const testing::TransportCase& transport : cases) {
+        EXPECT_EQ(EncodedSteps(plan, *transport.make(3)).run(), expected)
+            << transport.name << (format == RowFormat::int4 ? ", int4" : ", int8");
+      }
     }
   }
 }

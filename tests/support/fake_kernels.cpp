@@ -30,6 +30,16 @@ const T* item_of(const SourceRows<T>& source, std::int64_t item) {
                                     item * source.stride);
 }
 
+template <typename T>
+std::vector<float> floats_at(const T* values, std::int64_t count) {
+  return floats_of(std::vector<T>(values, values + count));
+}
+
+template <typename T>
+void set_all(T* values, const std::vector<float>& floats) {
+  for (std::size_t i = 0; i < floats.size(); ++i) set(values[i], floats[i]);
+}
+
 }  // namespace
 
 template <typename T>
@@ -37,9 +47,8 @@ void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::in
                  std::int64_t count, std::int64_t values, CUstream_st* stream) {
   queue(stream, [=] {
     for (std::int64_t item = 0; item < batch; ++item) {
-      const T* rows = item_of(source, item);
-      const std::vector<float> floats = floats_of(std::vector<T>(rows, rows + count * values));
-      encode_rows(target.data + item * target.stride, floats.data(), count, values);
+      encode_rows(target.data + item * target.stride,
+                  floats_at(item_of(source, item), count * values).data(), count, values);
     }
   });
 }
@@ -50,7 +59,32 @@ void decode_rows(T* rows, const std::byte* encoded, std::int64_t count, std::int
   queue(stream, [=] {
     std::vector<float> floats(static_cast<std::size_t>(count * values));
     decode_rows(floats.data(), encoded, count, values);
-    for (std::size_t i = 0; i < floats.size(); ++i) set(rows[i], floats[i]);
+    set_all(rows, floats);
+  });
+}
+
+template <typename T>
+void encode_residual(const EncodedRows& target, T* last, const SourceRows<T>& source,
+                     std::int64_t batch, std::int64_t count, std::int64_t values,
+                     CUstream_st* stream) {
+  queue(stream, [=] {
+    for (std::int64_t item = 0; item < batch; ++item) {
+      T* last_rows = last + item * count * values;
+      std::vector<float> sums = floats_at(last_rows, count * values);
+      encode_residual(target.data + item * target.stride, sums.data(),
+                      floats_at(item_of(source, item), count * values).data(), count, values);
+      set_all(last_rows, sums);
+    }
+  });
+}
+
+template <typename T>
+void add_residual(T* last, const std::byte* encoded, std::int64_t count, std::int64_t values,
+                  CUstream_st* stream) {
+  queue(stream, [=] {
+    std::vector<float> sums = floats_at(last, count * values);
+    add_residual(sums.data(), encoded, count, values);
+    set_all(last, sums);
   });
 }
 
@@ -71,7 +105,10 @@ void decode_moments(double* moments, const std::byte* encoded, std::int64_t coun
 #define PCPP_FOR_ELEMENT(T)                                                                       \
   template void encode_rows(const EncodedRows&, const SourceRows<T>&, std::int64_t, std::int64_t, \
                             std::int64_t, CUstream_st*);                                          \
-  template void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);
+  template void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);      \
+  template void encode_residual(const EncodedRows&, T*, const SourceRows<T>&, std::int64_t,       \
+                                std::int64_t, std::int64_t, CUstream_st*);                        \
+  template void add_residual(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);
 PCPP_FOR_ELEMENT(float)
 PCPP_FOR_ELEMENT(Float16)
 PCPP_FOR_ELEMENT(Bfloat16)

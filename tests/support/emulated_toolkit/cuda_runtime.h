@@ -28,6 +28,8 @@ using pcpp::emulation::blockIdx;
 using pcpp::emulation::gridDim;
 using pcpp::emulation::threadIdx;
 
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdividef(float dividend, float divisor) { return dividend / divisor; }
 
 inline void __syncthreads(std::source_location place = std::source_location::current()) {
