@@ -2,6 +2,7 @@
 // call them with.
 #include <stdexcept>
 
+#include "kernels/copy_rows.h"
 #include "kernels/encode_rows.h"
 #include "kernels/geglu.h"
 #include "kernels/group_norm.h"
@@ -15,6 +16,8 @@ namespace {
 [[noreturn]] void refuse() { throw std::logic_error("built without CUDA: there is no stream"); }
 
 }  // namespace
+
+void copy_rows(const RowCopy*, int, CUstream_st*) { refuse(); }
 
 std::size_t group_moments_workspace_bytes(std::int64_t, std::int64_t, std::int64_t, std::int64_t) {
   refuse();

@@ -39,8 +39,7 @@ enum class RowFormat {
   exact,  // as they are
   int8,   // a byte a value, a float32 scale for each 128 of a row; GroupNorm's moments in float16
   // Half a byte a value, and scales and moments as with int8: the difference to the last rows sent,
-  // which the sender and every receiver keep. What one step rounds off the next one sends. For
-  // ranks on a CPU alone.
+  // which the sender and every receiver keep. What one step rounds off the next one sends.
   int4,
 };
 

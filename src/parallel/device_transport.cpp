@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "kernels/copy_rows.h"
 
 namespace pcpp {
 
@@ -15,11 +16,8 @@ constexpr auto kPause = std::chrono::microseconds(20);
 void DeviceTransport::copy_rows(std::byte* target, std::int64_t target_stride,
                                 const std::byte* source, std::int64_t source_stride,
                                 std::int64_t batch, std::int64_t bytes) {
-  if (batch == 0 || bytes == 0) return;
-  const auto size = [](std::int64_t value) { return static_cast<std::size_t>(value); };
-  check_cuda(cudaMemcpy2DAsync(target, size(target_stride), source, size(source_stride),
-                               size(bytes), size(batch), cudaMemcpyDeviceToDevice, stream()),
-             "cudaMemcpy2DAsync");
+  const RowCopy copy{target, target_stride, source, source_stride, batch, bytes};
+  pcpp::copy_rows(&copy, 1, stream());
 }
 
 ExchangeId DeviceTransport::add_exchange() {

@@ -211,27 +211,6 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy2DAsync(void* target, size_t target_pitch, const void* source,
-                              size_t source_pitch, size_t width, size_t height, cudaMemcpyKind,
-                              cudaStream_t stream) {
-  Call call("cudaMemcpy2DAsync");
-  if (call.failed()) return call.status();
-  if (!is_live(stream) || width > target_pitch || width > source_pitch || height == 0) {
-    return call.breaks("cudaMemcpy2DAsync with a pitch below its width, or on no stream");
-  }
-  Operation copy;
-  copy.ranges = {{target, (height - 1) * target_pitch + width},
-                 {source, (height - 1) * source_pitch + width}};
-  copy.run = [=] {
-    for (size_t row = 0; row < height; ++row) {
-      std::memcpy(static_cast<std::byte*>(target) + row * target_pitch,
-                  static_cast<const std::byte*>(source) + row * source_pitch, width);
-    }
-  };
-  enqueue(stream, std::move(copy));
-  return cudaSuccess;
-}
-
 cudaError_t cudaMemcpyPeerAsync(void* target, int target_device, const void* source,
                                 int source_device, size_t bytes, cudaStream_t stream) {
   Call call("cudaMemcpyPeerAsync");

@@ -4,11 +4,15 @@
 
 #include <functional>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/cuda.h"
+#include "kernels/copy_rows.h"
 #include "kernels/encode_rows.h"
 #include "support/elements.h"
+#include "support/fake_cuda.h"
 
 namespace pcpp {
 
@@ -41,6 +45,24 @@ void set_all(T* values, const std::vector<float>& floats) {
 }
 
 }  // namespace
+
+void copy_rows(const RowCopy* copies, int count, CUstream_st* stream) {
+  for (const RowCopy& copy : std::span(copies, static_cast<std::size_t>(count))) {
+    if (copy.batch == 0 || copy.bytes == 0) continue;
+    const auto reach = [&](std::int64_t stride) {
+      return static_cast<std::size_t>((copy.batch - 1) * stride + copy.bytes);
+    };
+    testing::fake_cuda::Operation operation;
+    operation.ranges = {{copy.target, reach(copy.target_stride)},
+                        {copy.source, reach(copy.source_stride)}};
+    operation.run = [copy] {
+      copy_rows(copy.target, copy.target_stride, copy.source, copy.source_stride, copy.batch,
+                copy.bytes);
+    };
+    const auto lock = testing::fake_cuda::lock();
+    testing::fake_cuda::enqueue(stream, std::move(operation));
+  }
+}
 
 template <typename T>
 void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::int64_t batch,
