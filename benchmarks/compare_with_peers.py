@@ -11,6 +11,7 @@ benchmarks/README.md for what is needed, what is the same and what is not.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ MODELS = {"sd15": 768, "sdxl": 2048}  # the width of a text embedding
 PARTS = Path(__file__).resolve().parent / "peers"
 GUIDANCE = 5.0
 LARGEST_ERROR = {"float32": 1e-4, "bfloat16": 0.1}  # of the latents, relative, 2-norm
+ISAS = {"avx2": "avx2", "avx512_core": "avx512", "avx512_core_bf16": "avx512"}  # libpcpp's name
 
 Line = dict[str, object]
 
@@ -39,9 +41,18 @@ class Case:
     dtype: str
     threads: int
     steps: int
+    isa: str
 
     def text(self) -> str:
-        return f"{self.model} {self.size}x{self.size} {self.dtype}"
+        return f"{self.model} {self.size}x{self.size} {self.dtype}, {self.isa} instructions"
+
+    def environment(self) -> dict[str, str]:
+        """Which instructions all but stable-diffusion.cpp may use, each asked in its own words."""
+        if self.isa == "all":
+            return dict(os.environ)
+        held = self.isa.upper()
+        return os.environ | {"PCPP_VECTOR_LEVEL": ISAS[self.isa], "ONEDNN_MAX_CPU_ISA": held,
+                             "OV_CPU_MAX_ISA": held}  # fmt: skip
 
 
 def write_inputs(case: Case, folder: Path) -> tuple[Path, Path]:
@@ -104,13 +115,14 @@ def run_peer(case: Case, options: argparse.Namespace, peer: str, scratch: Path) 
     latents, embeds = write_inputs(case, scratch)
     kept = options.cache / case.model / "latents"
     kept.mkdir(exist_ok=True)
-    names = {name: kept / f"{case.size}-{case.dtype}-{case.steps}-{name}.safetensors"
+    names = {name: kept / f"{case.size}-{case.dtype}-{case.isa}-{case.steps}-{name}.safetensors"
              for name in PEERS}  # fmt: skip
     files = {"latents": latents, "embeds": embeds, "result": scratch / "result.json",
              "save": names[peer]}  # fmt: skip
     command = (libpcpp_command(case, options, files) if peer == "libpcpp"
                else peer_command(case, options, peer, files))  # fmt: skip
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          env=case.environment())  # fmt: skip
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         print(f"{case.text()}, {peer}: status {done.returncode}: {last}", file=sys.stderr)
@@ -158,11 +170,11 @@ def step_seconds(line: Line) -> float:
 def table(lines: list[Line]) -> str:
     cases: dict[tuple, dict[str, list[Line]]] = {}
     for line in lines:
-        key = tuple(line[name] for name in ["model", "size", "dtype", "threads"])
+        key = tuple(line[name] for name in ["model", "size", "dtype", "isa", "threads"])
         cases.setdefault(key, {peer: [] for peer in PEERS})[line["peer"]].append(line)
-    rows = ["| U-Net | size | dtype | threads | " + " | ".join(PEERS) + " | libpcpp / fastest other |",
-            "| --- " * (5 + len(PEERS)) + "|"]  # fmt: skip
-    for (model, size, dtype, threads), peers in cases.items():
+    rows = ["| U-Net | size | dtype | instructions | threads | " + " | ".join(PEERS) + " | libpcpp / fastest other |",
+            "| --- " * (6 + len(PEERS)) + "|"]  # fmt: skip
+    for (model, size, dtype, isa, threads), peers in cases.items():
         cells, medians = [], {}
         for peer, runs in peers.items():
             if not runs:
@@ -174,7 +186,7 @@ def table(lines: list[Line]) -> str:
             cells.append(f"{medians[peer]:.2f} ({min(seconds):.2f} to {max(seconds):.2f}), {peak:.1f} GB")
         ours = medians.pop("libpcpp", None)
         ratio = f"{ours / min(medians.values()):.2f}" if ours and medians else "-"
-        rows.append(f"| {model} size | {size}x{size} | {dtype} | {threads} | "
+        rows.append(f"| {model} size | {size}x{size} | {dtype} | {isa} | {threads} | "
                     + " | ".join(cells) + f" | {ratio} |")  # fmt: skip
     return "\n".join(rows)
 
@@ -201,6 +213,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--generate", type=Path, help="libpcpp's program")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the models, 20 GB")
     parser.add_argument("--json", type=Path, required=True, help="one line for each run")
+    parser.add_argument("--isa", choices=["all", *ISAS], default="all",
+                        help="the most that libpcpp, diffusers and OpenVINO may use")  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="at least 2; the first is not counted")
@@ -225,7 +239,7 @@ def main() -> int:
                         "--model", model, "--peers", ",".join(options.peers)], check=True)  # fmt: skip
         for size in options.sizes:
             for dtype in options.dtypes:
-                case = Case(model, size, dtype, options.threads, options.steps)
+                case = Case(model, size, dtype, options.threads, options.steps, options.isa)
                 complete = compare(case, options, lines) and complete
     print(table(lines))
     return 0 if complete else 1

@@ -40,10 +40,8 @@ std::string processor() {
 
 // What times depend on that no shape tells.
 std::string machine() {
-  constexpr std::array kLevels = {"baseline", "avx2", "avx512", "amx"};
   return fmt::format("{}, {}, {} threads, libpcpp " PCPP_VERSION ", libtorch " TORCH_VERSION,
-                     processor(), kLevels.at(static_cast<std::size_t>(vector_level())),
-                     at::get_num_threads());
+                     processor(), name_of(vector_level()), at::get_num_threads());
 }
 
 std::string text_of(const ConvolutionShape& shape) {
