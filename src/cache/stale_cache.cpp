@@ -75,6 +75,8 @@ void StaleCache::end_step() {
   filled_ = 1 - filled_;
 }
 
+RowRange StaleCache::reads(SiteId site) const { return plan_.site(site).reads(kind_)[patch_]; }
+
 Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_stride) {
   require(in_step_ && site == next_site_, "sites are swapped in order, once a step");
   check<Cancelled>(!stop_.stop_requested(), "cancelled");

@@ -38,6 +38,9 @@ class StaleCache {
   // is sent for it. A steady step must follow one whose `next` was steady, unless nothing travels.
   void begin_step(StepKind kind, std::optional<StepKind> next);
 
+  // The rows that the site may read in the present step, its own included.
+  RowRange reads(SiteId site) const;
+
   // Every site, in order, once a step. `own` holds the site's owned rows, item i of the batch at
   // own + i * batch_stride bytes, each item's rows contiguous. It is read, and what is returned may
   // be read, on the rank's stream (see Transport) between this call and the next.

@@ -38,8 +38,8 @@ ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64
 at::Tensor ResnetBlock::operator()(const at::Tensor& image, const at::Tensor& time,
                                    PatchContext& context) const {
   const at::Tensor shift = time_projection_ ? (*time_projection_)(time) : at::Tensor();
-  const at::Tensor hidden = conv1_(norm1_(image, context), context, shift);
-  const at::Tensor normal = norm2_(hidden, context);
+  const at::Tensor hidden = conv1_(norm1_(image, context, conv1_.padding(context)), context, shift);
+  const PaddedRows normal = norm2_(hidden, context, conv2_.padding(context));
   if (!shortcut_) return conv2_(normal, context).add_(image);
   at::Tensor sum = as_image((*shortcut_)(as_tokens(image)), image.size(2));
   conv2_.add_to(sum, normal, context);

@@ -122,7 +122,8 @@ at::Tensor UNet::operator()(const at::Tensor& latents, double timestep, const at
   for (const DownBlock& block : parts_->down) image = block(image, conditions, skips, context);
   image = parts_->mid(image, conditions, context);
   for (const UpBlock& block : parts_->up) image = block(image, conditions, skips, context);
-  return parts_->conv_out(parts_->norm_out(image, context), context);
+  const Conv3x3& conv_out = parts_->conv_out;
+  return conv_out(parts_->norm_out(image, context, conv_out.padding(context)), context);
 }
 
 at::Device UNet::device() const { return parts_->device; }

@@ -1,13 +1,16 @@
 #include "ops/conv2d.h"
 
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
+#include "base/check.h"
 #include "gpu/gpu.h"
 #include "ops/onednn.h"
 
@@ -21,34 +24,6 @@ std::array<std::int64_t, 4> output_size(const at::Tensor& input, std::int64_t ou
     return (size + 2 * padding - 3) / stride + 1;
   };
   return {input.size(0), out, steps(input.size(2), vertical_padding), steps(input.size(3), 1)};
-}
-
-// `input` between the neighbours' rows, with zeros for a row that is asked for and not there.
-at::Tensor between_rows(const at::Tensor& input, const Neighbours& halo, std::int64_t rows_above,
-                        std::int64_t rows_below) {
-  const std::int64_t rows = input.size(2);
-  at::Tensor padded =
-      at::empty({input.size(0), input.size(1), rows_above + rows + rows_below, input.size(3)},
-                input.options(), at::MemoryFormat::ChannelsLast);
-  const auto fill = [&](const std::vector<at::Tensor>& source, std::int64_t row) {
-    at::Tensor target = padded.narrow(2, row, 1);
-    if (source.empty()) {
-      target.zero_();
-    } else {
-      target.copy_(source.front());
-    }
-  };
-  if (rows_above > 0) fill(halo.above, 0);
-  padded.narrow(2, rows_above, rows).copy_(input);
-  if (rows_below > 0) fill(halo.below, rows_above + rows);
-  return padded;
-}
-
-// What a kernel reads that wants its input in one piece, and its vertical padding.
-std::pair<at::Tensor, std::int64_t> with_halo(const at::Tensor& input, const Neighbours& halo) {
-  if (halo.above.empty() && halo.below.empty()) return {input, 1};
-  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
-  return {between_rows(input, halo, 1, 1), 0};
 }
 
 }  // namespace
@@ -147,10 +122,7 @@ std::optional<WinogradTile> Kernel3x3::winograd_tile() const {
 
 at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo,
                                  const at::Tensor& shift) const {
-  if (!winograd_) {
-    const auto [rows, vertical_padding] = with_halo(input, halo);
-    return (*this)(rows, vertical_padding, shift);
-  }
+  if (!winograd_) return (*this)(input, 1, shift);
   const WorkScope scope([&] { return work(input, 1); });
   const at::Tensor output = at::empty(output_size(input, out(), stride_, 1), input.options(),
                                       at::MemoryFormat::ChannelsLast);
@@ -160,10 +132,7 @@ at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo
 }
 
 void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const {
-  if (!winograd_) {
-    const auto [rows, vertical_padding] = with_halo(input, halo);
-    return add_to(sum, rows, vertical_padding);
-  }
+  if (!winograd_) return add_to(sum, input, 1);
   const WorkScope scope([&] { return work(input, 1); });
   (*winograd_)(input, halo, bias_.unsqueeze(0), sum, sum);
 }
@@ -177,15 +146,45 @@ Conv3x3::Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, 
   sites.add_convolution({kernel_, level});
 }
 
-at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context,
-                               const at::Tensor& shift) const {
-  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
-  return (*kernel_)(dense, context.exchange_halo(site_, dense), shift);
+std::int64_t Conv3x3::padding(const PatchContext& context) const {
+  if (kernel_->winograd_tile()) return 0;
+  const RowsAround rows = context.rows_around(site_);
+  return rows.above + rows.below > 0 ? 1 : 0;
 }
 
-void Conv3x3::add_to(at::Tensor& sum, const at::Tensor& input, PatchContext& context) const {
-  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
-  kernel_->add_to(sum, dense, context.exchange_halo(site_, dense));
+Neighbours Conv3x3::exchange(const PaddedRows& input, PatchContext& context) const {
+  check<std::logic_error>(input.padding == padding(context),
+                          "a convolution was given {} rows of padding and needs {}", input.padding,
+                          padding(context));
+  Neighbours halo = context.exchange_halo(site_, input.own());
+  if (input.padding == 0) return halo;
+  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
+  std::vector<RowPlacement> placements;
+  for (const at::Tensor& above : halo.above) placements.push_back({input.above(), above});
+  for (const at::Tensor& below : halo.below) placements.push_back({input.below(), below});
+  place_rows(placements);
+  return {};
+}
+
+at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context,
+                               const at::Tensor& shift) const {
+  return (*this)(padded(input, padding(context)), context, shift);
+}
+
+at::Tensor Conv3x3::operator()(const PaddedRows& input, PatchContext& context,
+                               const at::Tensor& shift) const {
+  const Neighbours halo = exchange(input, context);
+  return input.padding > 0 ? (*kernel_)(input.image, 0, shift)
+                           : (*kernel_)(input.image, halo, shift);
+}
+
+void Conv3x3::add_to(at::Tensor& sum, const PaddedRows& input, PatchContext& context) const {
+  const Neighbours halo = exchange(input, context);
+  if (input.padding > 0) {
+    kernel_->add_to(sum, input.image, 0);
+  } else {
+    kernel_->add_to(sum, input.image, halo);
+  }
 }
 
 ConvIn::ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out)
@@ -195,7 +194,8 @@ at::Tensor ConvIn::operator()(const at::Tensor& input, bool above, bool below) c
   const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
   if (!above && !below) return kernel_(dense, 1);
   if (above && below) return kernel_(dense, 0);
-  return kernel_(between_rows(dense, {}, above ? 0 : 1, below ? 0 : 1), 0);
+  const at::Tensor rows = at::constant_pad_nd(dense, {0, 0, above ? 0 : 1, below ? 0 : 1});
+  return kernel_(rows.contiguous(at::MemoryFormat::ChannelsLast), 0);
 }
 
 }  // namespace pcpp

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/padded_rows.h"
 #include "ops/patch_context.h"
 #include "ops/site_registry.h"
 #include "ops/weight_scope.h"
@@ -47,7 +48,8 @@ class Kernel3x3 {
   void use_winograd(WinogradTile tile);
   // Of its tiles; none without.
   std::optional<WinogradTile> winograd_tile() const;
-  // The same as above, between the rows of `halo` where it lies, zeros in place of a missing one.
+  // The same as above, with zeros above and below, or there the rows of `halo`, which only
+  // Winograd's algorithm reads where they lie.
   at::Tensor operator()(const at::Tensor& input, const Neighbours& halo,
                         const at::Tensor& shift) const;
   void add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const;
@@ -89,10 +91,19 @@ class Conv3x3 {
   // rounded up; with `shift` [1 or batch, out], where it is defined, added to every pixel.
   at::Tensor operator()(const at::Tensor& input, PatchContext& context,
                         const at::Tensor& shift = {}) const;
+  // The same of rows made with padding(context): only the neighbours' are copied.
+  at::Tensor operator()(const PaddedRows& input, PatchContext& context,
+                        const at::Tensor& shift = {}) const;
   // Adds the same to `sum`, channels-last, which nothing else may look into.
-  void add_to(at::Tensor& sum, const at::Tensor& input, PatchContext& context) const;
+  void add_to(at::Tensor& sum, const PaddedRows& input, PatchContext& context) const;
+
+  // The rows of padding that its input has in the present step: 1 where it reads neighbours' rows,
+  // and they must lie beside the band's own. (Winograd's algorithm reads them where they are.)
+  std::int64_t padding(const PatchContext& context) const;
 
  private:
+  Neighbours exchange(const PaddedRows& input, PatchContext& context) const;
+
   std::shared_ptr<Kernel3x3> kernel_;
   SiteId site_;
 };

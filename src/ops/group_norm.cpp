@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -56,9 +55,13 @@ GroupNorm::GroupNorm(const WeightScope& weights, std::int64_t channels, std::int
                          weights.path(), channels, groups);
 }
 
-at::Tensor GroupNorm::operator()(const at::Tensor& input, PatchContext& context) const {
+PaddedRows GroupNorm::operator()(const at::Tensor& input, PatchContext& context,
+                                 std::int64_t padding) const {
   const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
-  return normalise(dense, context.exchange_moments(site_, level_, moments(dense)));
+  const at::Tensor moments_read = context.exchange_moments(site_, level_, moments(dense));
+  PaddedRows output = PaddedRows::around(dense, padding);
+  normalise(dense, moments_read, output);
+  return output;
 }
 
 Work GroupNorm::work(const char* part, const at::Tensor& input, int passes) const {
@@ -116,7 +119,8 @@ at::Tensor GroupNorm::gpu_moments(const at::Tensor& input) const {
   return result;
 }
 
-at::Tensor GroupNorm::gpu_normalise(const at::Tensor& input, const at::Tensor& moments) const {
+void GroupNorm::gpu_normalise(const at::Tensor& input, const at::Tensor& moments,
+                              const PaddedRows& output) const {
   const Extents extents(input);
   const Normalisation normalisation{moments.const_data_ptr<double>(),
                                     weight_.const_data_ptr<float>(),
@@ -124,18 +128,19 @@ at::Tensor GroupNorm::gpu_normalise(const at::Tensor& input, const at::Tensor& m
                                     groups_,
                                     epsilon_,
                                     activation_ == Activation::silu};
-  at::Tensor output = at::empty_like(input);
+  const std::int64_t padding = output.padding * input.size(3);
   with_gpu_elements(input, [&]<typename T>(const T* elements) {
-    group_norm_apply(elements, static_cast<T*>(output.mutable_data_ptr()), extents.batch,
-                     extents.pixels, extents.channels, normalisation, Halo<T>{}, gpus().stream());
+    const Halo<T> zeros{.pixels_above = padding, .pixels_below = padding};
+    group_norm_apply(elements, static_cast<T*>(output.image.mutable_data_ptr()), extents.batch,
+                     extents.pixels, extents.channels, normalisation, zeros, gpus().stream());
   });
-  return output;
 }
 
-at::Tensor GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments) const {
+void GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments,
+                          const PaddedRows& output) const {
   const WorkScope scope([&] { return work("normalise", input, 2); });
-  if (input.is_meta()) return at::empty_like(input);
-  if (on_gpu(input)) return gpu_normalise(input, moments);
+  if (input.is_meta()) return;
+  if (on_gpu(input)) return gpu_normalise(input, moments, output);
   const Extents extents(input);
   const auto item_values = static_cast<std::size_t>(3 * extents.channels);
   std::vector<float> values(static_cast<std::size_t>(extents.batch) * item_values);
@@ -149,15 +154,18 @@ at::Tensor GroupNorm::normalise(const at::Tensor& input, const at::Tensor& momen
                             extents.channels, groups_, epsilon_, centre, scale, shift);
     coefficients.push_back({centre, scale, shift});
   }
-  at::Tensor output = at::empty_like(input);
+  output.above().zero_();
+  output.below().zero_();
+  const std::int64_t padding = output.padding * input.size(3);
   with_elements(input, [&]<typename T>(const T* elements) {
-    auto* target = static_cast<T*>(output.mutable_data_ptr());
+    auto* target = static_cast<T*>(output.image.mutable_data_ptr());
     at::parallel_for(
         0, extents.batch * extents.pixels, kGrainPixels, [&](std::int64_t begin, std::int64_t end) {
           while (begin < end) {
             const std::int64_t item = begin / extents.pixels;
             const std::int64_t stop = std::min(end, (item + 1) * extents.pixels);
-            group_norm_apply(elements + begin * extents.channels, target + begin * extents.channels,
+            const std::int64_t place = begin + (2 * item + 1) * padding;
+            group_norm_apply(elements + begin * extents.channels, target + place * extents.channels,
                              stop - begin, extents.channels,
                              coefficients[static_cast<std::size_t>(item)],
                              activation_ == Activation::silu);
@@ -165,7 +173,6 @@ at::Tensor GroupNorm::normalise(const at::Tensor& input, const at::Tensor& momen
           }
         });
   });
-  return output;
 }
 
 }  // namespace pcpp

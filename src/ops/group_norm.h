@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "ops/padded_rows.h"
 #include "ops/patch_context.h"
 #include "ops/site_registry.h"
 #include "ops/weight_scope.h"
@@ -25,13 +26,19 @@ class GroupNorm {
 
   // [batch, channels, rows, columns] channels-last, float32, bfloat16 or, on a GPU, float16, to the
   // same.
-  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
+  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const {
+    return (*this)(input, context, 0).image;
+  }
+  // The same with `padding` rows of zeros above and below.
+  PaddedRows operator()(const at::Tensor& input, PatchContext& context, std::int64_t padding) const;
 
  private:
   at::Tensor moments(const at::Tensor& input) const;
-  at::Tensor normalise(const at::Tensor& input, const at::Tensor& moments) const;
+  void normalise(const at::Tensor& input, const at::Tensor& moments,
+                 const PaddedRows& output) const;
   at::Tensor gpu_moments(const at::Tensor& input) const;
-  at::Tensor gpu_normalise(const at::Tensor& input, const at::Tensor& moments) const;
+  void gpu_normalise(const at::Tensor& input, const at::Tensor& moments,
+                     const PaddedRows& output) const;
   Work work(const char* part, const at::Tensor& input, int passes) const;
 
   at::Tensor weight_;  // [channels] float32, whatever the network's dtype

@@ -28,6 +28,11 @@ at::Tensor tensor_over(const Piece& piece, at::IntArrayRef sizes, at::IntArrayRe
       .make_tensor();
 }
 
+// Whether an item of the batch lies in one piece.
+bool has_dense_items(const at::Tensor& rows, at::MemoryFormat format) {
+  return rows.narrow(0, 0, 1).is_contiguous(format);
+}
+
 // [batch, tokens, width] to the means of every `pool` tokens, the last one perhaps of fewer.
 at::Tensor pooled_rows(const at::Tensor& tokens, std::int64_t pool) {
   const std::int64_t whole = tokens.size(1) / pool;
@@ -101,7 +106,15 @@ Reading PatchContext::swap(SiteId site, const at::Tensor& own) {
           static_cast<std::int64_t>(own.nbytes()) == plan_->batch() * item_bytes,
       "site {} was planned for {} items of {} bytes and given {} bytes in {} items", site,
       plan_->batch(), item_bytes, own.nbytes(), own.size(0));
-  return cache_->swap(site, static_cast<const std::byte*>(own.const_data_ptr()), item_bytes);
+  return cache_->swap(site, static_cast<const std::byte*>(own.const_data_ptr()),
+                      own.stride(0) * static_cast<std::int64_t>(own.element_size()));
+}
+
+RowsAround PatchContext::rows_around(SiteId site) const {
+  if (cache_ == nullptr) return {};
+  const RowRange own = plan_->site(site).owned[static_cast<std::size_t>(patch_)];
+  const RowRange read = cache_->reads(site);
+  return {own.begin - read.begin, read.end - own.end};
 }
 
 Neighbours PatchContext::around_band(SiteId site, const Reading& reading,
@@ -116,7 +129,7 @@ Neighbours PatchContext::around_band(SiteId site, const Reading& reading,
 }
 
 Neighbours PatchContext::exchange_halo(SiteId site, const at::Tensor& own) {
-  check<std::logic_error>(own.is_contiguous(at::MemoryFormat::ChannelsLast),
+  check<std::logic_error>(has_dense_items(own, at::MemoryFormat::ChannelsLast),
                           "site {} was given rows that are not channels-last", site);
   const std::int64_t channels = own.size(1);
   const std::int64_t row = own.size(3) * channels;
@@ -127,8 +140,8 @@ Neighbours PatchContext::exchange_halo(SiteId site, const at::Tensor& own) {
 }
 
 Neighbours PatchContext::exchange_tokens(SiteId pooled, SiteId site, const at::Tensor& own) {
-  check<std::logic_error>(own.is_contiguous(), "site {} was given tokens that are not contiguous",
-                          site);
+  check<std::logic_error>(has_dense_items(own, at::MemoryFormat::Contiguous),
+                          "site {} was given tokens that are not contiguous", site);
   if (cache_ == nullptr) return {};
   const std::int64_t width = own.size(2);
   const auto view = [&](const Piece& piece) {

@@ -27,6 +27,12 @@ struct Neighbours {
   std::vector<PooledTokens> pooled;  // for what is in neither
 };
 
+// How many rows of other patches a site reads.
+struct RowsAround {
+  std::int64_t above = 0;
+  std::int64_t below = 0;
+};
+
 // One rank's view of one request; used by that rank's thread alone. Operators are shared by all
 // ranks and hold no state: what they need between steps lies here.
 class PatchContext {
@@ -44,13 +50,16 @@ class PatchContext {
   // The rows of `level` that this rank computes; {0, 0} for a context of the whole image.
   RowRange band(int level) const;
 
-  // Gives `own` (NHWC storage: [batch, rows, columns * channels] contiguous behind a channels-last
-  // [batch, channels, rows, columns] tensor) to the site and returns the halo rows as channels-last
-  // [batch, channels, 1, columns] tensors: at most one above and one below, none at the image's
-  // edge or where nothing is read.
+  // What the site reads in the present step.
+  RowsAround rows_around(SiteId site) const;
+
+  // Gives `own` (channels-last [batch, channels, rows, columns]) to the site and returns the halo
+  // rows as channels-last [batch, channels, 1, columns] tensors: at most one above and one below,
+  // none at the image's edge or where nothing is read. Here and below an item of the batch is
+  // contiguous, the items may lie apart.
   Neighbours exchange_halo(SiteId site, const at::Tensor& own);
 
-  // `own` [batch, tokens, width] contiguous; returns the other bands' tokens that are read,
+  // `own` [batch, tokens, width]; returns the other bands' tokens that are read,
   // [batch, n, width] each, and pooled ones for those that are not, where the plan has them.
   // `pooled` is the site of those, registered just before `site`.
   Neighbours exchange_tokens(SiteId pooled, SiteId site, const at::Tensor& own);
@@ -67,7 +76,6 @@ class PatchContext {
   at::Tensor& text_slot(int slot) { return text_.at(static_cast<std::size_t>(slot)); }
 
  private:
-  // `own` is dense: one item of the batch behind the other.
   Reading swap(SiteId site, const at::Tensor& own);
   Neighbours around_band(SiteId site, const Reading& reading,
                          const std::function<at::Tensor(const Piece&)>& view) const;

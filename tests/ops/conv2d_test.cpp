@@ -6,6 +6,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
@@ -147,6 +148,30 @@ TEST_P(SplitConv, ReachNoneConvolvesEveryBandByItself) {
   }
 }
 
+// What makes the rows may write them where they are read: only the neighbours' are copied.
+TEST_P(SplitConv, LaysItsNeighboursRowsAroundTheBands) {
+  const at::Tensor whole = image(6);
+  run_patches(setup_, sites_, [&](int /*step*/, PatchContext& context) {
+    const PaddedRows rows =
+        padded(channels_last(band_rows(whole, context, level())), conv_.padding(context));
+    at::Tensor result = conv_(rows, context);
+    const RowRange band = context.is_whole() ? RowRange{0, whole.size(2)} : context.band(level());
+    const bool reads_below = std::get<2>(GetParam()) == 1;
+    if (rows.padding > 0) {
+      EXPECT_TRUE(at::equal(rows.above(), context.is_first() ? at::zeros_like(rows.above())
+                                                             : whole.narrow(2, band.begin - 1, 1)));
+      EXPECT_TRUE(at::equal(rows.below(), context.is_last() || !reads_below
+                                              ? at::zeros_like(rows.below())
+                                              : whole.narrow(2, band.end, 1)));
+    }
+    EXPECT_EQ(rows.padding,
+              std::get<4>(GetParam()) || context.is_whole() || (context.is_first() && !reads_below)
+                  ? 0
+                  : 1);
+    return result;
+  });
+}
+
 // Heights that divide evenly, unevenly, and with a last band that is ragged at every level.
 INSTANTIATE_TEST_SUITE_P(Heights, SplitConv,
                          testing::Combine(testing::Values(28, 32, 30, 25),
@@ -211,7 +236,7 @@ class ConvSums : public testing::TestWithParam<std::tuple<Arithmetic, at::Scalar
     })[0];
     const at::Tensor summed = run_patches(setup, sites, [&](int, PatchContext& context) {
       at::Tensor sum = band(base, context);
-      conv.add_to(sum, band(image, context), context);
+      conv.add_to(sum, padded(band(image, context), conv.padding(context)), context);
       return sum;
     })[0];
     const at::Tensor expected = reference(weights, image, 1, 1, 1);

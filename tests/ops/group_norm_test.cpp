@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/count_nonzero.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/isfinite.h>
@@ -69,6 +70,24 @@ INSTANTIATE_TEST_SUITE_P(Sizes, WholeGroupNorm,
                                          std::tuple(64, 32, 64, 1e3), std::tuple(5, 5, 1, 0.0),
                                          std::tuple(640, 32, 16, 10.0),
                                          std::tuple(15, 1, 40, 1e3)));
+
+TEST(GroupNorm, WritesBetweenRowsOfZeros) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const RandomWeights weights = norm_weights(kChannels);
+    SiteRegistry sites;
+    const GroupNorm norm(weights.scope(dtype), kChannels, kGroups, kEpsilon,
+                         GroupNorm::Activation::silu, 0, sites);
+    const at::Tensor input = channels_last(random_tensor(3, {2, kChannels, 95, 7}).to(dtype));
+    PatchContext whole;
+    const PaddedRows result = norm(input, whole, 2);
+    EXPECT_TRUE(result.image.is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT_TRUE(at::equal(result.own(), norm(input, whole)));
+    for (const at::Tensor& zeros : {result.above(), result.below()}) {
+      EXPECT_EQ(zeros.size(2), 2);
+      EXPECT_EQ(zeros.count_nonzero().item<std::int64_t>(), 0);
+    }
+  }
+}
 
 TEST(GroupNorm, Bfloat16IsWithinItsRounding) {
   const RandomWeights weights = norm_weights(kChannels);
