@@ -1,7 +1,6 @@
 #include "models/unet.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/silu.h>
 
 #include <utility>
@@ -58,10 +57,9 @@ struct UNet::Parts {
     return sinusoid(positions, width, config.flip_sin_to_cos, config.frequency_shift);
   }
 
-  // [1 or batch, 4 * base_channels]
-  at::Tensor embed_time(double timestep, const at::Tensor& latents) const {
-    const at::Tensor position = at::full({1}, timestep, latents.options().dtype(at::kFloat));
-    return time_embedding(sinusoid_of(position, base_channels).to(latents.scalar_type()));
+  // [1, 4 * base_channels]
+  at::Tensor embed_time(const at::Tensor& timestep, at::ScalarType dtype) const {
+    return time_embedding(sinusoid_of(timestep, base_channels).to(dtype));
   }
 
   at::Tensor embed_added(const AddedConditions& added, at::ScalarType dtype) const {
@@ -97,8 +95,8 @@ UNet::~UNet() = default;
 UNet::UNet(UNet&&) noexcept = default;
 UNet& UNet::operator=(UNet&&) noexcept = default;
 
-at::Tensor UNet::operator()(const at::Tensor& latents, double timestep, const at::Tensor& text,
-                            const std::optional<AddedConditions>& added,
+at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timestep,
+                            const at::Tensor& text, const std::optional<AddedConditions>& added,
                             PatchContext& context) const {
   const UNetConfig& config = parts_->config;
   check<ConfigError>(latents.dim() == 4 && latents.size(1) == config.in_channels,
@@ -112,7 +110,7 @@ at::Tensor UNet::operator()(const at::Tensor& latents, double timestep, const at
                      "this U-Net {} pooled text and time ids",
                      config.added ? "needs" : "does not take");
 
-  at::Tensor time = parts_->embed_time(timestep, latents);
+  at::Tensor time = parts_->embed_time(timestep, latents.scalar_type());
   if (added) time = time.add(parts_->embed_added(*added, latents.scalar_type()));
   const UNetConditions conditions{at::silu(time), text};
 

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
@@ -42,12 +43,9 @@ class Rank {
 
   // Predicts the noise of the rank's band of `latents` [images, c, h, w] and gathers all bands'.
   void predict(const at::Tensor& latents, int step, StepKind kind, std::optional<StepKind> next) {
-    const at::Tensor input = band_with_halo(task_.scheduler.scale_input(latents, step));
-    const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
-    const double timestep = task_.scheduler.timesteps()[static_cast<std::size_t>(step)];
+    set_inputs(latents, step);
     cache_.begin_step(kind, next);
-    const at::Tensor noise =
-        unet_(input.repeat({repeats, 1, 1, 1}).to(task_.dtype), timestep, text_, added_, context_);
+    const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_);
     cache_.end_step();
     const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
     gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
@@ -87,6 +85,20 @@ class Rank {
   }
 
  private:
+  // At the same addresses in every step.
+  void set_inputs(const at::Tensor& latents, int step) {
+    const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
+    const at::Tensor band = band_with_halo(task_.scheduler.scale_input(latents, step))
+                                .repeat({repeats, 1, 1, 1})
+                                .to(task_.dtype);
+    if (!input_.defined()) {
+      input_ = at::empty_like(band);
+      timestep_ = at::empty({1}, latents.options());
+    }
+    input_.copy_(band);
+    timestep_.fill_(task_.scheduler.timesteps()[static_cast<std::size_t>(step)]);
+  }
+
   // Of the branches that this rank computes, unconditional first.
   Conditions own_conditions() const {
     const BranchConditions& all = task_.conditions;
@@ -150,6 +162,8 @@ class Rank {
   StaleCache cache_;
   NoiseGather gather_;
   PatchContext context_;
+  at::Tensor input_;
+  at::Tensor timestep_;
   at::Tensor text_;
   std::optional<AddedConditions> added_;
 };

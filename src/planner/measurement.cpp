@@ -24,7 +24,6 @@ namespace {
 constexpr auto kTimeout = std::chrono::minutes(10);
 constexpr double kSecondsOfSteps = 2;  // of one arrangement, about
 constexpr int kRounds = 2;             // over all arrangements, so that a drift hits all alike
-constexpr double kTimestep = 500;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -105,7 +104,7 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
     const int stale_interval = transport.begin_interval();
     cache.begin_step(step == 0 ? StepKind::synchronous : StepKind::steady, StepKind::steady);
     const at::Tensor noise =
-        unet_(inputs.latents, kTimestep, inputs.text, inputs.added, context).to(at::kFloat);
+        unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context).to(at::kFloat);
     cache.end_step();
     const at::Tensor dense = noise.contiguous();
     const int gather_interval = transport.begin_interval();

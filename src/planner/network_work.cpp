@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::int64_t kTextTokens = 77;  // CLIP's, whatever the prompt
 constexpr std::int64_t kTimeIds = 6;      // SDXL's
-constexpr double kTimestep = 500;
 
 }  // namespace
 
@@ -20,6 +19,7 @@ PlaceholderInputs::PlaceholderInputs(const UNetConfig& config, std::int64_t batc
                                      std::int64_t rows, std::int64_t columns,
                                      const at::TensorOptions& options)
     : latents(at::zeros({batch, config.in_channels, rows, columns}, options)),
+      timestep(at::zeros({1}, options.dtype(at::kFloat))),
       text(at::zeros({batch, kTextTokens, config.text_width}, options)) {
   if (!config.added) return;
   const std::int64_t pooled = config.added->input_width - kTimeIds * config.added->time_width;
@@ -55,7 +55,7 @@ BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
   const PlaceholderInputs inputs(unet_.config(), batch, rows, columns_,
                                  at::TensorOptions(dtype_).device(at::kMeta));
   const auto run = [&](PatchContext& context) {
-    unet_(inputs.latents, kTimestep, inputs.text, inputs.added, context);
+    unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context);
   };
   auto context = contexts_.find(batch);
   if (context == contexts_.end()) {

@@ -30,6 +30,7 @@ struct PlaceholderInputs {
   PlaceholderInputs(const UNetConfig& config, std::int64_t batch, std::int64_t rows,
                     std::int64_t columns, const at::TensorOptions& options);
   at::Tensor latents;
+  at::Tensor timestep;
   at::Tensor text;  // as many tokens as CLIP's
   std::optional<AddedConditions> added;
 };

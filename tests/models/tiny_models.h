@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -50,6 +51,8 @@ inline UNet tiny_unet(const std::string& family, at::ScalarType dtype = at::kFlo
   const Component component = tiny_component(family, "unet");
   return UNet(read_unet_config(component.config()), WeightScope(component.weights(), dtype));
 }
+
+inline at::Tensor timestep(double value) { return at::full({1}, value, at::kFloat); }
 
 // Whether the function throws a CheckpointError whose text holds `name`.
 template <typename Function>

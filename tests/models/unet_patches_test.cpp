@@ -51,7 +51,7 @@ PatchSetup make_setup(const UNet& unet, const at::Tensor& latents, int patches) 
 at::Tensor run_whole(const UNet& unet, const Inputs& inputs) {
   const c10::InferenceMode inference;
   PatchContext context(unet.sites().text_slots());
-  return unet(inputs.latents, kTimestep, inputs.text, inputs.added, context);
+  return unet(inputs.latents, timestep(kTimestep), inputs.text, inputs.added, context);
 }
 
 // One step for each of `inputs`; all have the first one's text.
@@ -61,7 +61,8 @@ std::vector<at::Tensor> run_split(const UNet& unet, const PatchSetup& setup,
   steps.steps = static_cast<int>(inputs.size());
   return run_patches(steps, unet.sites(), [&](int step, PatchContext& context) {
     const Inputs& now = inputs[static_cast<std::size_t>(step)];
-    return unet(band_rows(now.latents, context, 0, 1), kTimestep, now.text, now.added, context);
+    return unet(band_rows(now.latents, context, 0, 1), timestep(kTimestep), now.text, now.added,
+                context);
   });
 }
 

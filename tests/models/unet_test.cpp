@@ -54,7 +54,7 @@ TEST_P(UNetOfFamily, EqualsDiffusers) {
     if (unet.config().added) added = {tensor("text_embeds"), tensor("time_ids")};
     PatchContext context(unet.sites().text_slots());
     const at::Tensor output =
-        unet(tensor("latents"), entry.at("timestep"), tensor("text"), added, context);
+        unet(tensor("latents"), timestep(entry.at("timestep")), tensor("text"), added, context);
     EXPECT_LE(relative_error(output, tensor("output")), kTolerance) << entry;
   }
   EXPECT_EQ(cases, 3);
@@ -73,7 +73,7 @@ TEST_P(UNetOfFamily, TreatsEachItemOfABatchAlone) {
                random_tensor(4, {2, 6}).narrow(0, first, image.size(0)) * 100};
     }
     PatchContext context(unet.sites().text_slots());
-    return unet(image, 700, states, added, context);
+    return unet(image, timestep(700), states, added, context);
   };
   const at::Tensor both = run(latents, text, 0);
   const at::Tensor one = run(latents.narrow(0, 0, 1), text.narrow(0, 0, 1), 0);
@@ -91,7 +91,7 @@ TEST_P(UNetOfFamily, ComputesInBfloat16) {
       added = {random_tensor(3, {1, 20}).to(dtype), at::full({1, 6}, 128.0)};
     }
     PatchContext context(unet.sites().text_slots());
-    return unet(random_tensor(1, {1, 4, 16, 16}).to(dtype), 700,
+    return unet(random_tensor(1, {1, 4, 16, 16}).to(dtype), timestep(700),
                 random_tensor(2, {1, 9, unet.config().text_width}).to(dtype), added, context);
   };
   const at::Tensor output = run(coarse, at::kBFloat16);
@@ -125,14 +125,14 @@ TEST_P(UNetOfFamily, RefusesInputsOfAnotherModel) {
   const at::Tensor latents = at::zeros({1, 4, 8, 8});
   const at::Tensor text = at::zeros({1, 5, unet.config().text_width});
   PatchContext context(unet.sites().text_slots());
-  EXPECT_THROW(unet(at::zeros({1, 3, 8, 8}), 1, text, added, context), ConfigError);
-  EXPECT_THROW(unet(latents, 1, at::zeros({1, 5, 7}), added, context), ConfigError);
+  EXPECT_THROW(unet(at::zeros({1, 3, 8, 8}), timestep(1), text, added, context), ConfigError);
+  EXPECT_THROW(unet(latents, timestep(1), at::zeros({1, 5, 7}), added, context), ConfigError);
   std::optional<AddedConditions> other;
   if (!added) other = {at::zeros({1, 20}), at::zeros({1, 6})};
-  EXPECT_THROW(unet(latents, 1, text, other, context), ConfigError);
+  EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);
   if (!added) return;
   other = {at::zeros({1, 21}), at::zeros({1, 6})};
-  EXPECT_THROW(unet(latents, 1, text, other, context), ConfigError);
+  EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, UNetOfFamily, ::testing::Values("sd15", "sd21", "sdxl"),
