@@ -32,6 +32,7 @@ struct StepRecord {
   double compute_ms = 0;  // the step without the waits
   double wait_ms = 0;     // time in which the rank had nothing to do but wait for others
   SiteBytes sent;
+  int graphs = 0;  // CUDA graphs that made up the network's part of it; 0: it was launched singly
 };
 
 // What on_step is told: step `step` of `steps` is done (counted from 1).

@@ -18,6 +18,13 @@ const char* remedy_for(cudaError_t status) {
     case cudaErrorInvalidResourceHandle:
     case cudaErrorNotSupported:
       return "this is a defect of the library: please report it";
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureUnjoined:
+    case cudaErrorStreamCaptureIsolation:
+    case cudaErrorStreamCaptureImplicit:
+    case cudaErrorCapturedEvent:
+      return "this is a defect of the library: turn CUDA graphs off, and please report it";
     default:
       return "the process can no longer use the device: start it again, and look at the system's "
              "log for the device's own report";

@@ -77,6 +77,12 @@ void StaleCache::end_step() {
 
 RowRange StaleCache::reads(SiteId site) const { return plan_.site(site).reads(kind_)[patch_]; }
 
+void StaleCache::repeat_step() {
+  require(!in_step_ && kind_ == StepKind::steady && next_ == StepKind::steady,
+          "only a steady step between steady ones does what the step before last did");
+  filled_ = 1 - filled_;
+}
+
 Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_stride) {
   require(in_step_ && site == next_site_, "sites are swapped in order, once a step");
   check<Cancelled>(!stop_.stop_requested(), "cancelled");

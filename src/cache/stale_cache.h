@@ -48,6 +48,10 @@ class StaleCache {
 
   void end_step();
 
+  // In place of a steady step, behind such a one and before another: its work was done again from a
+  // recording of the step before last, exchanges included.
+  void repeat_step();
+
   // Bytes handed to the transport in the present or last step.
   const SiteBytes& sent() const { return sent_; }
 

@@ -1,7 +1,5 @@
 #include <ATen/Context.h>
-#include <ATen/cuda/CUDAContextLight.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -10,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/cuda.h"
+#include "gpu/cuda_graphs.h"
 #include "gpu/gpu.h"
 #include "parallel/nccl_transport.h"
 #include "parallel/peer_transport.h"
@@ -96,15 +95,14 @@ class CudaGpus final : public Gpus {
 
   CUstream_st* stream() const override { return c10::cuda::getCurrentCUDAStream().stream(); }
 
+  std::unique_ptr<GraphRecorder> recorder() const override { return make_graph_recorder(); }
+
   void synchronize(int number) const override {
     const DeviceGuard guard(number);
     check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   }
 
-  void release_memory() const override {
-    at::cuda::clearCublasWorkspaces();  // one for each stream that there ever was
-    c10::cuda::CUDACachingAllocator::emptyCache();
-  }
+  void release_memory() const override { release_cached_memory(); }
 
   std::unique_ptr<GpuHubs> hubs(std::vector<int> gpus, GpuTransport transport) const override {
     if (transport == GpuTransport::nccl) return std::make_unique<NcclHubs>(std::move(gpus));

@@ -30,6 +30,30 @@ class GpuHubs {
   virtual std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds timeout) = 0;
 };
 
+// What a stream was given once, to be given to it again: the same kernels with the same arguments,
+// addresses among them.
+class GpuGraph {
+ public:
+  virtual ~GpuGraph() = default;
+  virtual void launch() = 0;
+};
+
+// Records what a thread gives to its present stream, which must be the one that was present when
+// the recorder was made. Between begin() and end() the thread waits for nothing that a stream does.
+//
+// Tensors made meanwhile lie in memory that is the recorder's alone, and later recordings use the
+// same memory again: so graphs are launched in the order in which they were recorded, those of a
+// step behind those of another, and nothing else reads what they compute. What a graph reads of
+// other tensors must stay where it was. The recorder outlives its graphs.
+class GraphRecorder {
+ public:
+  virtual ~GraphRecorder() = default;  // gives up what is being recorded
+
+  virtual void begin() = 0;
+  // Gives the stream what was recorded, for the first time; null where that is nothing.
+  virtual std::unique_ptr<GpuGraph> end() = 0;
+};
+
 // Thread-safe. GPUs are named by their numbers, from 0, as the CUDA runtime counts them. What fails
 // throws DeviceError.
 class Gpus {
@@ -46,6 +70,8 @@ class Gpus {
   virtual std::unique_ptr<GpuScope> enter(int number, CUstream_st* stream) const = 0;
   // The stream that the calling thread computes on.
   virtual CUstream_st* stream() const = 0;
+  // Of that stream.
+  virtual std::unique_ptr<GraphRecorder> recorder() const = 0;
 
   // The host waits for all that GPU `number` was given.
   virtual void synchronize(int number) const = 0;

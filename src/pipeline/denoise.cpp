@@ -17,6 +17,7 @@
 #include "gpu/gpu.h"
 #include "kernels/guided_step.h"
 #include "ops/patch_context.h"
+#include "pipeline/step_graphs.h"
 
 namespace pcpp {
 
@@ -29,8 +30,9 @@ class Rank {
       : task_(task),
         unet_(unet),
         rank_(transport.rank()),
-        cache_(task.plan, transport, task.peer_timeout, task.stop),
-        gather_(task.plan, transport, task.peer_timeout),
+        graphs_(transport, task.peer_timeout, task.stop),
+        cache_(task.plan, graphs_, task.peer_timeout, task.stop),
+        gather_(task.plan, graphs_, task.peer_timeout),
         context_(task.plan, cache_, transport.rank(), unet.sites().text_slots()) {
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
@@ -42,13 +44,17 @@ class Rank {
   }
 
   // Predicts the noise of the rank's band of `latents` [images, c, h, w] and gathers all bands'.
-  void predict(const at::Tensor& latents, int step, StepKind kind, std::optional<StepKind> next) {
+  // `repeats`: it does what every other step with `repeats` does, but for the values.
+  void predict(const at::Tensor& latents, int step, StepKind kind, std::optional<StepKind> next,
+               bool repeats) {
     set_inputs(latents, step);
-    cache_.begin_step(kind, next);
-    const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_);
-    cache_.end_step();
-    const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
-    gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
+    const auto work = [&] { predict_from_inputs(kind, next); };
+    if (!task_.cuda_graphs || !repeats) {
+      graphs_.clear();
+      work();
+    } else if (!graphs_.run(work)) {
+      cache_.repeat_step();
+    }
   }
 
   // The latents after the step, by the prediction that was gathered last.
@@ -81,11 +87,12 @@ class Rank {
     record.kind = kind;
     record.sent = cache_.sent();
     record.sent.gather = gather_.sent_bytes();
+    record.graphs = graphs_.count();
     return record;
   }
 
  private:
-  // At the same addresses in every step.
+  // At the same addresses in every step, which graphs read.
   void set_inputs(const at::Tensor& latents, int step) {
     const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
     const at::Tensor band = band_with_halo(task_.scheduler.scale_input(latents, step))
@@ -97,6 +104,14 @@ class Rank {
     }
     input_.copy_(band);
     timestep_.fill_(task_.scheduler.timesteps()[static_cast<std::size_t>(step)]);
+  }
+
+  void predict_from_inputs(StepKind kind, std::optional<StepKind> next) {
+    cache_.begin_step(kind, next);
+    const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_);
+    cache_.end_step();
+    const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
+    gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
   }
 
   // Of the branches that this rank computes, unconditional first.
@@ -159,6 +174,7 @@ class Rank {
   const DenoiseTask& task_;
   const UNet& unet_;
   const int rank_;
+  StepGraphs graphs_;
   StaleCache cache_;
   NoiseGather gather_;
   PatchContext context_;
@@ -171,6 +187,11 @@ class Rank {
 StepKind kind_of(const ParallelConfig& config, int step) {
   if (config.reach == Reach::none) return StepKind::steady;
   return step < config.sync_steps ? StepKind::synchronous : StepKind::steady;
+}
+
+// Once a step is steady, all that follow are.
+bool is_between_steady_ones(const ParallelConfig& config, int step, int steps) {
+  return step > 0 && step + 1 < steps && kind_of(config, step - 1) == StepKind::steady;
 }
 
 }  // namespace
@@ -192,7 +213,8 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
     const StepKind kind = kind_of(task.parallel, step);
     const bool last = step + 1 == steps;
     rank.predict(sample, step, kind,
-                 last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)));
+                 last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
+                 is_between_steady_ones(task.parallel, step, steps));
     sample = rank.advance(sample, step);
     transport.begin_interval();
     result.records.push_back(rank.record(step, kind));

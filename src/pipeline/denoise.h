@@ -32,6 +32,7 @@ struct DenoiseTask {
   at::ScalarType dtype = at::kFloat;
   std::chrono::milliseconds peer_timeout{};
   std::stop_token stop;
+  bool cuda_graphs = false;                          // only for ranks on GPUs
   std::function<void(const StepProgress&)> on_step;  // called by rank 0
 
   int branches() const { return conditions.unconditional ? 2 : 1; }

@@ -119,6 +119,7 @@ class Pipeline::Parts {
         unets_(load_unets()),
         model_(model_info(checkpoint_, unet().config())),
         profile_(options.profile),
+        cuda_graphs_(options.cuda_graphs),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
     if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
@@ -184,6 +185,7 @@ class Pipeline::Parts {
   std::optional<TextEncoders> text_;
   std::optional<VaeDecoder> vae_;
   std::optional<DeviceProfile> profile_;
+  bool cuda_graphs_;
   std::int64_t extra_weight_bytes_;  // not yet taken
   std::filesystem::path convolution_times_;
   ConvolutionWays convolutions_;
@@ -377,6 +379,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .dtype = scalar_type_of(dtype_),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,
+                         .cuda_graphs = cuda_graphs_ && first_gpu(),
                          .on_step = request.on_step};
   for (const std::string& prompt : request.prompts) {
     result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));

@@ -5,7 +5,10 @@
 #include <utility>
 
 #include "gpu/gpu.h"
+#include "kernels/copy_rows.h"
+#include "parallel/forwarding_transport.h"
 #include "parallel/local_transport.h"
+#include "support/emulated_graphs.h"
 
 namespace pcpp {
 
@@ -19,10 +22,54 @@ class Scope final : public GpuScope {
   ~Scope() override { --entered; }
 };
 
+// A rank's stream is its thread, and says that it is one of a GPU.
+class EmulatedTransport final : public ForwardingTransport {
+ public:
+  explicit EmulatedTransport(std::unique_ptr<Transport> local)
+      : ForwardingTransport(*local), local_(std::move(local)) {}
+
+  CUstream_st* stream() const override {
+    static char stream;
+    return reinterpret_cast<CUstream_st*>(&stream);
+  }
+  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
+                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override {
+    const auto copy = [=] {
+      pcpp::copy_rows(target, target_stride, source, source_stride, batch, bytes);
+    };
+    copy();
+    record_emulated(copy);
+  }
+  void start(ExchangeId exchange) override {
+    require_no_emulated_recording("an exchange");
+    ForwardingTransport::start(exchange);
+  }
+  void wait(ExchangeId exchange, Deadline deadline) override {
+    require_no_emulated_recording("a wait");
+    ForwardingTransport::wait(exchange, deadline);
+  }
+
+ private:
+  const std::unique_ptr<Transport> local_;
+};
+
+class EmulatedHub final : public Hub {
+ public:
+  explicit EmulatedHub(int ranks) : local_(ranks) {}
+  int world_size() const override { return local_.world_size(); }
+  std::unique_ptr<Transport> endpoint(int rank) override {
+    return std::make_unique<EmulatedTransport>(local_.endpoint(rank));
+  }
+  void abort(const std::string& reason) override { local_.abort(reason); }
+
+ private:
+  LocalHub local_;
+};
+
 class Hubs final : public GpuHubs {
  public:
   std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds /*timeout*/) override {
-    return std::make_unique<LocalHub>(ranks);
+    return std::make_unique<EmulatedHub>(ranks);
   }
 };
 
@@ -35,6 +82,7 @@ class EmulatedGpus final : public Gpus {
     return std::make_unique<Scope>();
   }
   CUstream_st* stream() const override { return nullptr; }
+  std::unique_ptr<GraphRecorder> recorder() const override { return make_emulated_recorder(); }
   void synchronize(int /*number*/) const override {}
   void release_memory() const override {}
   std::unique_ptr<GpuHubs> hubs(std::vector<int> /*gpus*/,

@@ -250,6 +250,8 @@ void Block::diverge() const {
 
 }  // namespace
 
+thread_local std::function<void(std::function<void()>)> on_launch;
+
 void seed_order(std::uint32_t seed) { random_order.seed(seed); }
 
 bool run(Extent grid, Extent extent, const std::function<void()>& thread) {

@@ -45,6 +45,10 @@ void seed_order(std::uint32_t seed);
 // extents. Throws Divergence. Not to be called from a kernel, nor by two threads at once.
 bool run(Extent grid, Extent block, const std::function<void()>& thread);
 
+// Where it is not empty, it is told of each launch of this thread, once that is done, and may call
+// it again.
+extern thread_local std::function<void(std::function<void()>)> on_launch;
+
 // What a kernel's threads wait for each other with; `place` tells one such call from another.
 using Payload = std::array<std::byte, 8>;
 void wait_for_block(const std::source_location& place);

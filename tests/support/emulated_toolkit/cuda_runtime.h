@@ -95,10 +95,13 @@ inline cudaError_t cudaMemcpy(void* target, const void* source, std::size_t byte
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
-  const std::tuple<Parameters...> given(arguments...);
-  const bool launched =
-      pcpp::emulation::run(config->gridDim, config->blockDim, [&] { std::apply(kernel, given); });
-  return launched ? cudaSuccess : cudaErrorInvalidConfiguration;
+  const auto run = [grid = config->gridDim, block = config->blockDim, kernel,
+                    given = std::tuple<Parameters...>(arguments...)] {
+    return pcpp::emulation::run(grid, block, [&] { std::apply(kernel, given); });
+  };
+  if (!run()) return cudaErrorInvalidConfiguration;
+  if (pcpp::emulation::on_launch) pcpp::emulation::on_launch(run);
+  return cudaSuccess;
 }
 
 #endif  // PCPP_TESTS_SUPPORT_EMULATED_TOOLKIT_CUDA_RUNTIME_H_

@@ -1,0 +1,117 @@
+#include "gpu/cuda_graphs.h"
+
+#include <ATen/cuda/CUDAContextLight.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <mutex>
+
+#include "base/cuda.h"
+
+namespace pcpp {
+
+namespace {
+
+namespace allocator = c10::cuda::CUDACachingAllocator;
+
+// Held while a thread captures: libtorch lets one do so at a time, and gives back no memory
+// meanwhile.
+std::mutex capturing;
+int recorders = 0;  // that live; under the mutex
+
+class CudaGraph final : public GpuGraph {
+ public:
+  CudaGraph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+    cudaGraphExec_t executable = nullptr;
+    check_cuda(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+    executable_ = Owned<cudaGraphExec_t, destroy>(executable);
+  }
+
+  void launch() override {
+    check_cuda(cudaGraphLaunch(executable_.get(), stream_), "cudaGraphLaunch");
+  }
+
+ private:
+  static void destroy(cudaGraphExec_t executable) {
+    log_cuda(cudaGraphExecDestroy(executable), "cudaGraphExecDestroy");
+  }
+
+  cudaStream_t stream_;
+  Owned<cudaGraphExec_t, destroy> executable_;
+};
+
+class CudaRecorder final : public GraphRecorder {
+ public:
+  CudaRecorder()
+      : stream_(c10::cuda::getCurrentCUDAStream()), pool_(at::cuda::graph_pool_handle()) {
+    const std::lock_guard lock(capturing);
+    // What the steps before left would be of no use to the graphs, nor be given back for them.
+    allocator::emptyCache();
+    allocator::createOrIncrefPool(stream_.device_index(), pool_);
+    ++recorders;
+  }
+
+  ~CudaRecorder() override {
+    if (lock_.owns_lock()) {
+      cudaGraph_t graph = nullptr;
+      log_cuda(end_capture(graph), "cudaStreamEndCapture");
+      destroy(graph);
+    }
+    const std::lock_guard lock(capturing);
+    --recorders;
+    allocator::releasePool(stream_.device_index(), pool_);
+  }
+
+  void begin() override {
+    lock_ = std::unique_lock(capturing);
+    allocator::beginAllocateToPool(
+        stream_.device_index(), pool_,
+        [stream = stream_.stream()](cudaStream_t other) { return other == stream; });
+    check_cuda(cudaStreamBeginCapture(stream_.stream(), cudaStreamCaptureModeThreadLocal),
+               "cudaStreamBeginCapture");
+  }
+
+  std::unique_ptr<GpuGraph> end() override {
+    cudaGraph_t captured = nullptr;
+    const cudaError_t status = end_capture(captured);
+    const Owned<cudaGraph_t, destroy> graph(captured);
+    check_cuda(status, "cudaStreamEndCapture");
+    std::size_t nodes = 0;
+    check_cuda(cudaGraphGetNodes(graph.get(), nullptr, &nodes), "cudaGraphGetNodes");
+    if (nodes == 0) return nullptr;
+    auto result = std::make_unique<CudaGraph>(graph.get(), stream_.stream());
+    result->launch();
+    return result;
+  }
+
+ private:
+  static void destroy(cudaGraph_t graph) {
+    if (graph != nullptr) log_cuda(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  }
+
+  cudaError_t end_capture(cudaGraph_t& graph) {
+    const cudaError_t status = cudaStreamEndCapture(stream_.stream(), &graph);
+    allocator::endAllocateToPool(stream_.device_index(), pool_);
+    allocator::releasePool(stream_.device_index(), pool_);  // as each begin takes it once more
+    lock_.unlock();
+    return status;
+  }
+
+  const c10::cuda::CUDAStream stream_;
+  const c10::MempoolId_t pool_;
+  std::unique_lock<std::mutex> lock_;  // while it captures
+};
+
+}  // namespace
+
+std::unique_ptr<GraphRecorder> make_graph_recorder() { return std::make_unique<CudaRecorder>(); }
+
+void release_cached_memory() {
+  const std::lock_guard lock(capturing);
+  // One for each stream that there ever was; graphs know the addresses of theirs.
+  if (recorders == 0) at::cuda::clearCublasWorkspaces();
+  allocator::emptyCache();
+}
+
+}  // namespace pcpp

@@ -1,0 +1,41 @@
+// A transport over another one.
+#ifndef PCPP_PARALLEL_FORWARDING_TRANSPORT_H_
+#define PCPP_PARALLEL_FORWARDING_TRANSPORT_H_
+
+#include <utility>
+
+#include "parallel/transport.h"
+
+namespace pcpp {
+
+// Hands every call on; to be derived from by what changes some of them.
+class ForwardingTransport : public Transport {
+ public:
+  // `inner` must outlive the object.
+  explicit ForwardingTransport(Transport& inner) : inner_(inner) {}
+
+  int rank() const override { return inner_.rank(); }
+  int world_size() const override { return inner_.world_size(); }
+  CUstream_st* stream() const override { return inner_.stream(); }
+  std::byte* allocate(std::size_t bytes) override { return inner_.allocate(bytes); }
+  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
+                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override {
+    inner_.copy_rows(target, target_stride, source, source_stride, batch, bytes);
+  }
+  ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
+    return inner_.prepare(tag, lane, std::move(exchange));
+  }
+  void start(ExchangeId exchange) override { inner_.start(exchange); }
+  void wait(ExchangeId exchange, Deadline deadline) override { inner_.wait(exchange, deadline); }
+  void drain(Deadline deadline) override { inner_.drain(deadline); }
+  int begin_interval() override { return inner_.begin_interval(); }
+  double interval_ms(int interval) const override { return inner_.interval_ms(interval); }
+  double wait_ms(int interval) const override { return inner_.wait_ms(interval); }
+
+ private:
+  Transport& inner_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_PARALLEL_FORWARDING_TRANSPORT_H_
