@@ -17,8 +17,6 @@ namespace {
 
 }  // namespace
 
-void copy_rows(const RowCopy*, int, CUstream_st*) { refuse(); }
-
 std::size_t group_moments_workspace_bytes(std::int64_t, std::int64_t, std::int64_t, std::int64_t) {
   refuse();
 }
