@@ -72,12 +72,12 @@ class AutoencoderStage:
         speed_up(self.model.vae, device)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.optimisers = Optimisers(named, muon_rate=rate, adam_rate=rate / 2)
-        scenes = self.maker((10,), 2 * plan.autoencoder_batch, (2 * plan.picture,) * 2)
+        scenes = self.maker((10,), 2 * plan.autoencoder_batch, (2 * plan.cut,) * 2)
         self.patches = PatchLatents(pictures(scenes), plan.latent_channels)
 
     def _scenes(self, step: int):
         """Whole pictures, and cut from pictures twice as large."""
-        side, large = self.plan.picture, step % 2
+        side, large = self.plan.cut, step % 2
         count = self.plan.autoencoder_batch
         return self.maker((11, step), count, (side * (1 + large),) * 2)
 
@@ -85,7 +85,7 @@ class AutoencoderStage:
         return from_workers(self._scenes, start, self.workers)
 
     def _cut(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        side, room = self.plan.picture, pixels.shape[2] - self.plan.picture
+        side, room = self.plan.cut, pixels.shape[2] - self.plan.cut
         if room == 0:
             return pixels
         # The lower two thirds, where the objects are.
@@ -120,7 +120,7 @@ class AutoencoderStage:
     @torch.no_grad()
     def finished(self) -> str:
         """On held-out scenes at twice the training's size."""
-        batch = SceneMaker(self.plan.variants, held_out=True)((77,), 16, (2 * self.plan.picture,) * 2)
+        batch = SceneMaker(self.plan.variants, held_out=True)((77,), 16, (2 * self.plan.cut,) * 2)
         pixels = self.pictures(batch)
         self.model.eval()
         made = torch.cat([self.model.decode(self.model.encode(p)) for p in pixels.split(4)]).clamp(-1, 1)

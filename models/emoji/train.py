@@ -1,6 +1,6 @@
 """Trains everything, stage by stage. One command, safe to stop and start again: it goes on where it was.
 
-On a GPU where there is one, else on the CPU, in bfloat16 either way.
+On a GPU where there is one, else on the CPU, with smaller pictures; in bfloat16 either way.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from autoencoder import AutoencoderStage
 from classifier import ClassifierStage
 from data import Pictures
 from denoiser import DenoiserStage
-from plans import FULL, TOY
+from plans import FULL, ON_CPU, TOY
 from stages import Clock, pick_device, run_stage
 from student import StudentStage
 
@@ -26,10 +26,10 @@ def _setting(text: str) -> tuple[str, int]:
 
 
 def main(arguments) -> None:
-    plan = TOY if arguments.toy else FULL
-    plan = dataclasses.replace(plan, **dict(arguments.set or ()))
     os.makedirs(arguments.work, exist_ok=True)
     device, clock = pick_device(), Clock(arguments.minutes, arguments.stop_at)
+    plan = TOY if arguments.toy else FULL if device.type == "cuda" else ON_CPU
+    plan = dataclasses.replace(plan, **dict(arguments.set or ()))
     workers = os.cpu_count() - 1 if arguments.workers is None else arguments.workers
     pictures = Pictures(device, plan.variants, max(1, workers))
     print(f"training on {torch.cuda.get_device_name() if device.type == 'cuda' else 'the CPU'}", flush=True)
