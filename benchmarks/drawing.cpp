@@ -103,7 +103,10 @@ Json draw_all(const BenchOptions& options, const Combination& combination,
               const std::vector<GenerationRequest>& requests) {
   try {
     const World world = options.device.world(combination.ranks, options.threads, combination.link);
-    Pipeline pipeline(options.model, world, {.dtype = options.dtype, .variant = {}, .profile = {}});
+    PipelineOptions loading;
+    loading.dtype = options.dtype;
+    loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
+    Pipeline pipeline(options.model, world, loading);
     Json drawings = Json::array();
     for (const GenerationRequest& request : requests) {
       GenerationResult result = pipeline.generate(request);

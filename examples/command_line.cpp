@@ -13,6 +13,7 @@ namespace {
 
 const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
                                          {"nccl", GpuTransport::nccl}};
+const Words<bool> kSwitch = {{"on", true}, {"off", false}};
 
 // The numbers of `list`, separated by commas; none where it is not such a list.
 std::vector<int> parse_gpus(std::string_view list) {
@@ -54,11 +55,17 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
   add_choice<GpuTransport>(app, "--transport", kTransports,
                            "between GPUs: their copy engines or NCCL (default: peer)",
                            [&](GpuTransport transport) { options.transport = transport; });
+  add_choice<bool>(app, "--cuda-graphs", kSwitch,
+                   "on GPUs: record steady steps and launch what was recorded (default: on)",
+                   [&](bool on) { options.cuda_graphs = on; });
 }
 
 std::string contradiction(const DeviceOptions& options, DataType dtype, int threads) {
   if (options.cuda && threads != 0) return "--threads is for --device cpu: leave it out";
   if (!options.cuda && options.transport) return "--transport is for --device cuda: leave it out";
+  if (!options.cuda && options.cuda_graphs) {
+    return "--cuda-graphs is for --device cuda: leave it out";
+  }
   if (!options.cuda && dtype == DataType::float16) {
     return "--dtype float16 is for --device cuda: take float32 or bfloat16";
   }

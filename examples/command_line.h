@@ -82,11 +82,12 @@ struct DeviceOptions {
   bool cuda = false;
   std::vector<int> gpus;  // none: all that there are
   std::optional<GpuTransport> transport;
+  std::optional<bool> cuda_graphs;  // PipelineOptions'
 
   // As World's constructors.
   World world(int ranks, int threads, const std::optional<Link>& link = std::nullopt) const;
 };
-// --device and --transport.
+// --device, --transport and --cuda-graphs.
 void add_device_options(CLI::App& app, DeviceOptions& options);
 // Of options that do not go together; empty where all is well. `threads` as they were asked for.
 std::string contradiction(const DeviceOptions& options, DataType dtype, int threads);

@@ -133,6 +133,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
       options.device.world(choose_ranks(options, read_model_info(options.model)), options.threads);
   PipelineOptions loading;
   loading.dtype = options.dtype;
+  loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
   loading.extra_weight_bytes = options.extra_weight_mb * 1'000'000;
   if (options.convolution_times == "none") {
     loading.convolution_times.emplace();

@@ -67,7 +67,8 @@ Json rank_json(int rank, const RankReport& report) {
                      {"kind", name_of(step.kind)},
                      {"compute_ms", step.compute_ms},
                      {"wait_ms", step.wait_ms},
-                     {"sent_bytes", to_json(step.sent)}});
+                     {"sent_bytes", to_json(step.sent)},
+                     {"graphs", step.graphs}});
   }
   return {{"rank", rank},
           {"branch", report.branch},

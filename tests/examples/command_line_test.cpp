@@ -146,6 +146,8 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--device", "cuda:0,x"},
       {"--prompt", "a", "--device", "cuda", "--threads", "2"},
       {"--prompt", "a", "--transport", "nccl"},
+      {"--prompt", "a", "--cuda-graphs", "off"},
+      {"--prompt", "a", "--device", "cuda", "--cuda-graphs", "maybe"},
       {"--prompt", "a", "--dtype", "float16"},
       {"--prompt", "a", "--seed", "-1"},
       {"--prompt", "a", "--seed", "18446744073709551616"},
