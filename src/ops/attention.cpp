@@ -10,10 +10,12 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "base/check.h"
 #include "gpu/gpu.h"
 #include "kernels/attention.h"
+#include "ops/padded_rows.h"
 #include "ops/work.h"
 
 namespace pcpp {
@@ -160,13 +162,25 @@ at::Tensor log_weights(const std::vector<KeyValues>& segments) {
   return at::cat(weights, 3);
 }
 
-// libtorch's, over all keys side by side: to lay them so costs little beside reading each for every
-// query.
+// The keys of all segments, in which each begins where the one before ends.
+at::Tensor joined(const std::vector<KeyValues>& segments) {
+  const at::Tensor& first = segments.front().rows;
+  std::int64_t keys = 0;
+  for (const KeyValues& segment : segments) {
+    check<std::logic_error>(
+        segment.rows.strides() == first.strides() &&
+            segment.rows.storage_offset() == first.storage_offset() + keys * first.stride(1) &&
+            segment.rows.is_alias_of(first),
+        "attention on a GPU was given keys that do not lie one behind the other");
+    keys += segment.rows.size(1);
+  }
+  return first.as_strided({first.size(0), keys, first.size(2)}, first.strides());
+}
+
+// libtorch's.
 at::Tensor gpu_attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
                       std::int64_t heads) {
-  std::vector<at::Tensor> rows;
-  for (const KeyValues& segment : segments) rows.push_back(segment.rows);
-  const at::Tensor all = rows.size() == 1 ? rows.front() : at::cat(rows, 1);
+  const at::Tensor all = joined(segments);
   const std::int64_t width = query.size(2);
   const at::Tensor weights = log_weights(segments);
   const at::Tensor attended = at::scaled_dot_product_attention(
@@ -174,6 +188,22 @@ at::Tensor gpu_attend(const at::Tensor& query, const std::vector<KeyValues>& seg
       by_head(all.narrow(2, width, width), heads),
       weights.defined() ? std::optional(weights) : std::nullopt);
   return attended.transpose(1, 2).flatten(2).contiguous();
+}
+
+// Lays the segments one behind the other from the begin of `room`, around `own`, which lies there.
+void lay_behind_each_other(std::vector<KeyValues>& segments, const at::Tensor& own,
+                           const at::Tensor& room) {
+  std::vector<RowPlacement> placements;
+  std::int64_t first = 0;
+  for (KeyValues& segment : segments) {
+    const std::int64_t keys = segment.rows.size(1);
+    if (!segment.rows.is_same(own)) {
+      const at::Tensor place = room.narrow(1, first, keys);
+      placements.push_back({place, std::exchange(segment.rows, place)});
+    }
+    first += keys;
+  }
+  place_rows(placements);
 }
 
 Work work_of(const at::Tensor& query, const std::vector<KeyValues>& segments, std::int64_t heads,
@@ -207,8 +237,27 @@ SelfAttention::SelfAttention(const WeightScope& weights, std::int64_t width, std
       pooled_site_(sites.add({weights.path(), SiteKind::pooled, level, 2 * width})),
       site_(sites.add({weights.path(), SiteKind::attention, level, 2 * width})) {}
 
-at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& context) const {
-  const at::Tensor own = key_value_(tokens).contiguous();  // [batch, tokens, 2 width]
+// For all keys that can be read, so that a GPU writes the own ones and lays the others where it
+// reads them.
+at::Tensor SelfAttention::room_for_keys(const at::Tensor& tokens,
+                                        const PatchContext& context) const {
+  const RowsAround near = context.rows_around(site_);
+  const RowsAround far = context.rows_around(pooled_site_);
+  const std::int64_t keys = near.above + tokens.size(1) + near.below + far.above + far.below;
+  return at::empty({tokens.size(0), keys, 2 * tokens.size(2)}, tokens.options());
+}
+
+std::vector<KeyValues> SelfAttention::all_keys(const at::Tensor& tokens,
+                                               PatchContext& context) const {
+  at::Tensor room;
+  at::Tensor own;  // [batch, tokens, 2 width]
+  if (on_gpu(tokens)) {
+    room = room_for_keys(tokens, context);
+    own = room.narrow(1, context.rows_around(site_).above, tokens.size(1));
+    key_value_.write(tokens, own);
+  } else {
+    own = key_value_(tokens).contiguous();
+  }
   const Neighbours neighbours = context.exchange_tokens(pooled_site_, site_, own);
   std::vector<KeyValues> segments;
   for (const at::Tensor& above : neighbours.above) segments.push_back({above});
@@ -217,7 +266,13 @@ at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& con
   for (const PooledTokens& far : neighbours.pooled) {
     segments.push_back({far.rows, std::log(static_cast<float>(far.tokens))});
   }
-  return out_(attend(query_(tokens), segments, heads_, site_));
+  if (room.defined()) lay_behind_each_other(segments, own, room);
+  return segments;
+}
+
+at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& context) const {
+  const std::vector<KeyValues> keys = all_keys(tokens, context);
+  return out_(attend(query_(tokens), keys, heads_, site_));
 }
 
 CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,

@@ -15,6 +15,14 @@
 
 namespace pcpp {
 
+// Keys and values of some tokens [batch, m, 2 * heads * size]: all keys of a token, then all
+// values.
+struct KeyValues {
+  at::Tensor rows;
+  // Added to the scores of all its keys: log m where every token stands for m.
+  float log_weight = 0;
+};
+
 // Queries of the own band; keys and values of the own band and of what the context returns of the
 // others, each pooled token counted as often as it stands for one. Immutable.
 class SelfAttention {
@@ -26,6 +34,9 @@ class SelfAttention {
   at::Tensor operator()(const at::Tensor& tokens, PatchContext& context) const;
 
  private:
+  std::vector<KeyValues> all_keys(const at::Tensor& tokens, PatchContext& context) const;
+  at::Tensor room_for_keys(const at::Tensor& tokens, const PatchContext& context) const;
+
   Linear query_;
   Linear key_value_;
   Linear out_;
@@ -52,19 +63,11 @@ class CrossAttention {
   int text_slot_;
 };
 
-// Keys and values of some tokens [batch, m, 2 * heads * size]: all keys of a token, then all
-// values.
-struct KeyValues {
-  at::Tensor rows;
-  // Added to the scores of all its keys: log m where every token stands for m.
-  float log_weight = 0;
-};
-
 // softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all
-// segments, which on a CPU lie where they are: there is no concatenation. Returns [batch, n, heads
-// * size]. float32, bfloat16 or, on a GPU, float16, sums in float32; only the last dimensions must
-// be contiguous. There must be at least one key. The result is the same for any number of threads,
-// to the bit. `site` is a self-attention's.
+// segments: on a CPU where they lie, on a GPU one behind the other in the memory of each item, so
+// that nothing is concatenated. Returns [batch, n, heads * size]. float32, bfloat16 or, on a GPU,
+// float16, sums in float32; only the last dimensions must be contiguous. There must be at least one
+// key. The result is the same for any number of threads, to the bit. `site` is a self-attention's.
 at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,
                   std::int64_t heads, std::optional<SiteId> site = std::nullopt);
 

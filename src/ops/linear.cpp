@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
@@ -86,6 +87,16 @@ void Linear::pack() {
 at::Tensor Linear::operator()(const at::Tensor& input) const {
   const WorkScope scope([&] { return work_of("", input, weight_.size(0)); });
   return packed_ ? linear_packed(input, weight_, bias_) : at::linear(input, weight_, bias_);
+}
+
+void Linear::write(const at::Tensor& input, at::Tensor& output) const {
+  const WorkScope scope([&] { return work_of("", input, weight_.size(0)); });
+  check<std::logic_error>(!bias_.defined(), "a product with a bias is not written in place");
+  if (packed_) {
+    output.copy_(linear_packed(input, weight_, {}));
+  } else {
+    at::bmm_out(output, input, weight_.t().expand({input.size(0), -1, -1}));
+  }
 }
 
 Geglu::Geglu(const WeightScope& weights, std::int64_t in, std::int64_t out)

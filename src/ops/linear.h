@@ -23,6 +23,8 @@ class Linear {
          std::int64_t out_each);
 
   at::Tensor operator()(const at::Tensor& input) const;
+  // [batch, n, in] to `output` [batch, n, out], whose items may lie apart; without bias.
+  void write(const at::Tensor& input, at::Tensor& output) const;
 
  private:
   void pack();
