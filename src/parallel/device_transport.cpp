@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/copy_rows.h"
@@ -20,32 +21,45 @@ void DeviceTransport::copy_rows(std::byte* target, std::int64_t target_stride,
   pcpp::copy_rows(&copy, 1, stream());
 }
 
-ExchangeId DeviceTransport::add_exchange() {
+ExchangeId DeviceTransport::add_exchange(std::int64_t tag, const Exchange& exchange) {
   passages_.emplace_back();
+  timeline_.add_exchange(tag, exchange);
   return static_cast<ExchangeId>(passages_.size()) - 1;
+}
+
+std::optional<DeviceTransport::Flight> DeviceTransport::begin_flight(ExchangeId exchange) {
+  if (!timeline_.begin_transfer(exchange)) return std::nullopt;
+  return std::optional<Flight>({timeline_.interval(), timeline_.mark()});
 }
 
 void DeviceTransport::wait(ExchangeId exchange, Deadline deadline) {
   Passage& passage = passages_.at(static_cast<std::size_t>(exchange));
   settle(passage, deadline);
   passage.begin.record(device_rank_.compute());
-  order_after(exchange, deadline);
+  passage.flight = order_after(exchange, deadline);
   passage.end.record(device_rank_.compute());
-  passage.interval = static_cast<int>(wait_ms_.size()) - 1;
+  passage.interval = timeline_.interval();
 }
 
 void DeviceTransport::settle(Passage& passage, Deadline deadline) {
   if (passage.interval < 0) return;
   while (!passage.end.is_passed()) pause(deadline, "its own device");
-  wait_ms_.at(static_cast<std::size_t>(passage.interval)) +=
-      passage.end.milliseconds_since(passage.begin);
-  passage.interval = -1;
+  ExchangeSpan wait{static_cast<ExchangeId>(&passage - passages_.data()),
+                    std::exchange(passage.interval, -1)};
+  if (timeline_.keeps_waits()) wait.begin = timeline_.mark_of(passage.begin, wait.interval);
+  wait.milliseconds = passage.end.milliseconds_since(passage.begin);
+  timeline_.add_wait(wait);
+  if (const std::optional<Flight> flight = std::exchange(passage.flight, std::nullopt)) {
+    timeline_.add_transfer({wait.exchange, flight->interval, flight->begin,
+                            timeline_.milliseconds_from(flight->begin, flight->delivered)});
+  }
 }
 
 void DeviceTransport::drain(Deadline deadline) {
   drained_.record(device_rank_.compute());
   while (!drained_.is_passed()) pause(deadline, "its own device");
   for (Passage& passage : passages_) settle(passage, deadline);
+  timeline_.resolve();
 }
 
 void DeviceTransport::pause(Deadline deadline, const char* awaited) {
@@ -57,24 +71,48 @@ void DeviceTransport::pause(Deadline deadline, const char* awaited) {
   std::this_thread::sleep_for(kPause);
 }
 
-void DeviceTransport::record_begin() {
-  begins_.emplace_back(Event::Timing::on);
-  begins_.back().record(device_rank_.compute());
+Mark DeviceTimeline::mark() {
+  Point& point = points_.emplace_back();
+  if (interval() >= 0) point.origin = begin_of(interval());
+  point.event.emplace(Event::Timing::on);
+  point.event->record(stream_);
+  return static_cast<Mark>(points_.size()) - 1;
 }
 
-int DeviceTransport::begin_interval() {
-  record_begin();
-  wait_ms_.push_back(0);
-  return static_cast<int>(wait_ms_.size()) - 1;
+Mark DeviceTimeline::mark_of(const Event& passed, int interval) {
+  Point& point = points_.emplace_back();
+  point.origin = begin_of(interval);
+  point.milliseconds_from_origin = milliseconds_from(point.origin, passed);
+  return static_cast<Mark>(points_.size()) - 1;
 }
 
-double DeviceTransport::interval_ms(int interval) const {
-  const auto index = static_cast<std::size_t>(interval);
-  return begins_.at(index + 1).milliseconds_since(begins_.at(index));
+void DeviceTimeline::resolve() {
+  for (; resolved_ < points_.size(); ++resolved_) {
+    Point& point = points_[resolved_];
+    if (point.origin < 0) continue;
+    if (point.event) {
+      point.milliseconds_from_origin = milliseconds_from(point.origin, *point.event);
+    }
+    point.milliseconds = points_[static_cast<std::size_t>(point.origin)].milliseconds +
+                         point.milliseconds_from_origin;
+  }
 }
 
-double DeviceTransport::wait_ms(int interval) const {
-  return wait_ms_.at(static_cast<std::size_t>(interval));
+Clock::time_point DeviceTimeline::time_of(Mark mark) const {
+  const auto milliseconds = [&](Mark of) {
+    return points_.at(static_cast<std::size_t>(of)).milliseconds;
+  };
+  return known_time_ +
+         std::chrono::round<Clock::duration>(
+             std::chrono::duration<double, std::milli>(milliseconds(mark) - milliseconds(known_)));
+}
+
+void DeviceTimeline::keep_spans(std::size_t most) {
+  Timeline::keep_spans(most);
+  stream_.synchronize();
+  known_ = mark();
+  stream_.synchronize();
+  known_time_ = Clock::now();
 }
 
 }  // namespace pcpp

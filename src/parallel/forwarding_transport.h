@@ -28,9 +28,7 @@ class ForwardingTransport : public Transport {
   void start(ExchangeId exchange) override { inner_.start(exchange); }
   void wait(ExchangeId exchange, Deadline deadline) override { inner_.wait(exchange, deadline); }
   void drain(Deadline deadline) override { inner_.drain(deadline); }
-  int begin_interval() override { return inner_.begin_interval(); }
-  double interval_ms(int interval) const override { return inner_.interval_ms(interval); }
-  double wait_ms(int interval) const override { return inner_.wait_ms(interval); }
+  Timeline& timeline() override { return inner_.timeline(); }
 
  private:
   Transport& inner_;

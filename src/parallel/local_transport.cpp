@@ -3,16 +3,29 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
 #include "kernels/copy_rows.h"
+#include "parallel/timeline.h"
 
 namespace pcpp {
 
 namespace {
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 }  // namespace
+
+// A mark is a reading of the clock.
+class LocalTimeline final : public Timeline {
+ public:
+  LocalTimeline() { begin_interval(); }
+
+  Mark mark() override { return Clock::now().time_since_epoch().count(); }
+  Clock::time_point time_of(Mark mark) const override {
+    return Clock::time_point(Clock::duration(mark));
+  }
+};
 
 class LocalTransport final : public Transport {
  public:
@@ -29,42 +42,46 @@ class LocalTransport final : public Transport {
   }
 
   ExchangeId prepare(std::int64_t tag, Lane /*lane*/, Exchange exchange) override {
-    exchanges_.push_back(hub_.switchboard_.connect(tag, rank_, exchange));
+    exchanges_.push_back({hub_.switchboard_.connect(tag, rank_, exchange), {}});
+    timeline_.add_exchange(tag, exchange);
     return static_cast<ExchangeId>(exchanges_.size()) - 1;
   }
 
   void start(ExchangeId exchange) override {
-    hub_.start(exchanges_.at(static_cast<std::size_t>(exchange)));
+    Part& part = exchanges_.at(static_cast<std::size_t>(exchange));
+    if (timeline_.begin_transfer(exchange)) {
+      part.flight = {exchange, timeline_.interval(), timeline_.mark()};
+    }
+    hub_.start(part.ends);
   }
 
   void wait(ExchangeId exchange, Deadline deadline) override {
-    const Clock::time_point begin = Clock::now();
-    hub_.wait(exchanges_.at(static_cast<std::size_t>(exchange)), deadline);
-    wait_ms_.back() += milliseconds_since(begin);
+    Part& part = exchanges_.at(static_cast<std::size_t>(exchange));
+    ExchangeSpan wait{exchange, timeline_.interval(), timeline_.mark()};
+    hub_.wait(part.ends, deadline);
+    wait.milliseconds = milliseconds_since(timeline_.time_of(wait.begin));
+    timeline_.add_wait(wait);
+    if (!part.flight) return;
+    const Clock::duration way =
+        hub_.switchboard_.last_delivery(part.ends) - timeline_.time_of(part.flight->begin);
+    part.flight->milliseconds = std::chrono::duration<double, std::milli>(way).count();
+    timeline_.add_transfer(*std::exchange(part.flight, std::nullopt));
   }
 
   void drain(Deadline /*deadline*/) override {}
 
-  int begin_interval() override {
-    begins_.push_back(Clock::now());
-    wait_ms_.push_back(0);
-    return static_cast<int>(wait_ms_.size()) - 1;
-  }
-  double interval_ms(int interval) const override {
-    const auto index = static_cast<std::size_t>(interval);
-    return std::chrono::duration<double, std::milli>(begins_.at(index + 1) - begins_.at(index))
-        .count();
-  }
-  double wait_ms(int interval) const override {
-    return wait_ms_.at(static_cast<std::size_t>(interval));
-  }
+  Timeline& timeline() override { return timeline_; }
 
  private:
+  struct Part {
+    Switchboard::Ends ends;
+    std::optional<ExchangeSpan> flight;  // of the last start, where it is kept
+  };
+
   LocalHub& hub_;
   const int rank_;
-  std::vector<Switchboard::Ends> exchanges_;
-  std::vector<Clock::time_point> begins_ = {Clock::now()};  // of intervals
-  std::vector<double> wait_ms_ = {0};                       // likewise
+  LocalTimeline timeline_;
+  std::vector<Part> exchanges_;
 };
 
 Courier::~Courier() = default;

@@ -50,9 +50,10 @@ class NcclTransport final : public DeviceTransport {
 
   int world_size() const override { return hub_.world_size(); }
 
-  ExchangeId prepare(std::int64_t /*tag*/, Lane lane, Exchange exchange) override {
-    parts_.push_back({lane, std::move(exchange), Event(), Event()});
-    return add_exchange();
+  ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
+    const ExchangeId id = add_exchange(tag, exchange);
+    parts_.push_back({lane, std::move(exchange), Event(), Event(), {}});
+    return id;
   }
 
   void start(ExchangeId exchange) override {
@@ -63,6 +64,7 @@ class NcclTransport final : public DeviceTransport {
     const Stream& stream = device_rank().lane(part.lane);
     part.started.record(device_rank().compute());
     stream.wait(part.started);
+    part.flight = begin_flight(exchange);
     idle_ = false;
     communicators_[lane]->exchange(part.exchange, stream.get());
     launching_[lane] = exchange;
@@ -78,10 +80,11 @@ class NcclTransport final : public DeviceTransport {
   }
 
  protected:
-  void order_after(ExchangeId exchange, Deadline deadline) override {
-    const Part& part = parts_.at(static_cast<std::size_t>(exchange));
+  std::optional<Flight> order_after(ExchangeId exchange, Deadline deadline) override {
+    Part& part = parts_.at(static_cast<std::size_t>(exchange));
     finish_launch(index_of(part.lane), deadline);
     device_rank().compute().wait(part.done);
+    return std::exchange(part.flight, {});
   }
 
   void check_world() override {
@@ -97,6 +100,7 @@ class NcclTransport final : public DeviceTransport {
     Exchange exchange;
     Event started;  // on the compute stream: packed what is sent, read what is received over
     Event done;     // on the lane: all pieces have been delivered
+    std::optional<Flight> flight;
   };
 
   Deadline own_deadline() const { return deadline_in(hub_.world_.timeout_); }
@@ -118,6 +122,7 @@ class NcclTransport final : public DeviceTransport {
     if (!launching_[lane]) return;
     while (!communicators_[lane]->is_ready()) pause(deadline, "NCCL");
     const Part& part = parts_[static_cast<std::size_t>(*std::exchange(launching_[lane], {}))];
+    if (part.flight) part.flight->delivered.record(device_rank().lane(part.lane));
     part.done.record(device_rank().lane(part.lane));
   }
 

@@ -2,7 +2,6 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "parallel/device_transport.h"
 
 namespace pcpp {
 
@@ -54,19 +53,24 @@ class PeerTransport final : public DeviceTransport {
 
   ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
     parts_.push_back(&hub_.add_part(device_rank(), tag, lane, exchange));
-    return add_exchange();
+    return add_exchange(tag, exchange);
   }
 
-  void start(ExchangeId exchange) override { hub_.start(part(exchange)); }
+  void start(ExchangeId exchange) override {
+    PeerHub::Part& mine = part(exchange);
+    mine.flight = begin_flight(exchange);
+    hub_.start(mine);
+  }
 
  protected:
-  void order_after(ExchangeId exchange, Deadline deadline) override {
-    const PeerHub::Part& mine = part(exchange);
+  std::optional<Flight> order_after(ExchangeId exchange, Deadline deadline) override {
+    PeerHub::Part& mine = part(exchange);
     hub_.switchboard_.wait(mine.ends, deadline);
     for (const Switchboard::Channel* channel : mine.ends.receives) {
       device_rank().compute().wait(hub_.part(channel->tag, channel->receive.peer).copied);
     }
     if (!mine.ends.sends.empty()) device_rank().compute().wait(mine.copied);
+    return std::exchange(mine.flight, std::nullopt);
   }
 
   void check_world() override { hub_.switchboard_.check_running(); }
@@ -188,6 +192,7 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
                "cudaMemcpyPeerAsync");
   }
   copies.enqueue(lane);
+  if (part.flight) part.flight->delivered.record(lane);
   part.copied.record(lane);
 }
 

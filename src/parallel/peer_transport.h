@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "base/cuda.h"
 #include "parallel/device_rank.h"
+#include "parallel/device_transport.h"
 #include "parallel/switchboard.h"
 #include "parallel/transport.h"
 
@@ -44,6 +46,7 @@ class PeerHub final : public Hub {
     Switchboard::Ends ends;
     Event started;  // on the compute stream: packed what is sent, read what is received over
     Event copied;   // on the lane: all that is sent has been delivered
+    std::optional<DeviceTransport::Flight> flight;
     std::size_t matched = 0;  // of its sends
   };
 

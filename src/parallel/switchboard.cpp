@@ -1,5 +1,7 @@
 #include "parallel/switchboard.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace pcpp {
@@ -52,6 +54,7 @@ bool Switchboard::start(Channel& channel, std::int64_t Channel::*started) {
 void Switchboard::delivered(Channel& channel) {
   const std::lock_guard lock(mutex_);
   ++channel.delivered;
+  channel.delivered_at = Clock::now();
   changed_.notify_all();
 }
 
@@ -80,6 +83,13 @@ void Switchboard::wait(const Channel& channel, std::int64_t generation, Deadline
                         "rank {} waited for rank {} until its deadline; the peer is stuck "
                         "or too slow: raise the peer timeout",
                         rank, peer);
+}
+
+Clock::time_point Switchboard::last_delivery(const Ends& ends) {
+  const std::lock_guard lock(mutex_);
+  Clock::time_point last;
+  for (const Channel* channel : ends.sends) last = std::max(last, channel->delivered_at);
+  return last;
 }
 
 void Switchboard::abort(const std::string& reason) {

@@ -30,6 +30,7 @@ class Switchboard {
     std::int64_t sends_started = 0;
     std::int64_t receives_started = 0;
     std::int64_t delivered = 0;
+    Clock::time_point delivered_at;  // the last one
   };
   // One rank's ends of an exchange, and how often it has started them.
   struct Ends {
@@ -51,6 +52,9 @@ class Switchboard {
   // Returns when all that was started of `ends` has been delivered. Throws TransportError past the
   // deadline, or after abort().
   void wait(const Ends& ends, Deadline deadline);
+
+  // When the last piece that was sent of `ends` was delivered: after wait(), with something sent.
+  Clock::time_point last_delivery(const Ends& ends);
 
   // Makes every present and later wait throw TransportError with this text. The first call counts.
   void abort(const std::string& reason);

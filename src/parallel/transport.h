@@ -14,6 +14,8 @@ struct CUstream_st;
 
 namespace pcpp {
 
+class Timeline;
+
 // A contiguous piece of memory that goes to, or comes from, rank `peer`.
 struct SendPiece {
   int peer = 0;
@@ -89,14 +91,8 @@ class Transport {
   // The host waits until the rank's stream has done all that it was given. Throws as wait() does.
   virtual void drain(Deadline deadline) = 0;
 
-  // Begins an interval of the rank's stream, which ends the one before, and returns its number, for
-  // what follows.
-  virtual int begin_interval() = 0;
-  // The time from this interval's begin to the next one's: on a GPU known only after drain().
-  virtual double interval_ms(int interval) const = 0;
-  // The time in which the stream stood still in this interval's waits: whole once the interval is
-  // over, on a GPU only after drain().
-  virtual double wait_ms(int interval) const = 0;
+  // What is known of the time on the rank's stream.
+  virtual Timeline& timeline() = 0;
 };
 
 // Where the ranks that are threads of one process come together. Thread-safe. Create one for each

@@ -17,6 +17,7 @@
 #include "gpu/gpu.h"
 #include "kernels/guided_step.h"
 #include "ops/patch_context.h"
+#include "parallel/timeline.h"
 #include "pipeline/step_graphs.h"
 
 namespace pcpp {
@@ -202,6 +203,7 @@ at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional
 
 DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
                       const at::Tensor& latents, bool keep_steps) {
+  Timeline& timeline = transport.timeline();
   Rank rank(task, unet, transport);
   DenoiseResult result;
   at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true);
@@ -209,14 +211,14 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
   const int steps = static_cast<int>(task.scheduler.timesteps().size());
   for (int step = 0; step < steps; ++step) {
     const Clock::time_point begin = Clock::now();
-    intervals.push_back(transport.begin_interval());
+    intervals.push_back(timeline.begin_interval());
     const StepKind kind = kind_of(task.parallel, step);
     const bool last = step + 1 == steps;
     rank.predict(sample, step, kind,
                  last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
                  is_between_steady_ones(task.parallel, step, steps));
     sample = rank.advance(sample, step);
-    transport.begin_interval();
+    timeline.begin_interval();
     result.records.push_back(rank.record(step, kind));
     if (keep_steps) result.step_latents.push_back(sample.clone());
     if (transport.rank() == 0 && task.on_step) {
@@ -227,8 +229,8 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
   transport.drain(deadline_in(task.peer_timeout));
   for (std::size_t step = 0; step < intervals.size(); ++step) {
     StepRecord& record = result.records[step];
-    record.wait_ms = transport.wait_ms(intervals[step]);
-    record.compute_ms = std::max(0.0, transport.interval_ms(intervals[step]) - record.wait_ms);
+    record.wait_ms = timeline.wait_ms(intervals[step]);
+    record.compute_ms = std::max(0.0, timeline.interval_ms(intervals[step]) - record.wait_ms);
   }
   result.latents = sample.to(at::kCPU);
   for (at::Tensor& kept : result.step_latents) kept = kept.to(at::kCPU);

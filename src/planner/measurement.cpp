@@ -16,6 +16,7 @@
 #include "cache/stale_cache.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
+#include "parallel/timeline.h"
 
 namespace pcpp {
 
@@ -101,18 +102,18 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
   for (int step = 0; step <= steps; ++step) {
     log.clear();
     const Clock::time_point begin = Clock::now();
-    const int stale_interval = transport.begin_interval();
+    const int stale_interval = transport.timeline().begin_interval();
     cache.begin_step(step == 0 ? StepKind::synchronous : StepKind::steady, StepKind::steady);
     const at::Tensor noise =
         unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context).to(at::kFloat);
     cache.end_step();
     const at::Tensor dense = noise.contiguous();
-    const int gather_interval = transport.begin_interval();
+    const int gather_interval = transport.timeline().begin_interval();
     gather.run(static_cast<const std::byte*>(dense.const_data_ptr()));
     const double seconds = milliseconds_since(begin) / 1e3 - log.telling_seconds();
     if (step == 0) continue;  // fills the caches and lays out the weights
-    const double stale_wait = transport.wait_ms(stale_interval) / 1e3;
-    const double gather_wait = transport.wait_ms(gather_interval) / 1e3;
+    const double stale_wait = transport.timeline().wait_ms(stale_interval) / 1e3;
+    const double gather_wait = transport.timeline().wait_ms(gather_interval) / 1e3;
     timed.push_back({seconds, stale_wait + gather_wait, stale_wait, log.works()});
   }
   transport.drain(deadline_in(kTimeout));

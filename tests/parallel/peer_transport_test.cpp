@@ -6,6 +6,7 @@
 #include <string>
 
 #include "parallel/rank_group.h"
+#include "parallel/timeline.h"
 #include "parallel/transport_suite.h"
 #include "pcpp/error.h"
 #include "support/fake_cuda.h"
@@ -65,7 +66,7 @@ TEST(PeerTransport, AWaitIsTheTimeInWhichTheStreamStoodStill) {
   std::byte* memory = a->allocate(16);
   const ExchangeId receive = a->prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
   const ExchangeId send = b->prepare(0, Lane::stale, {{{0, memory + 8, 8}}, {}});
-  const int interval = a->begin_interval();
+  const int interval = a->timeline().begin_interval();
   for (int round = 0; round < 2; ++round) {
     for (int i = 0; i < 5; ++i) testing::launch(*b, [] {});
     b->start(send);
@@ -76,7 +77,48 @@ TEST(PeerTransport, AWaitIsTheTimeInWhichTheStreamStoodStill) {
     b->wait(send, deadline_in(kTimeout));
   }
   a->drain(deadline_in(kTimeout));
-  EXPECT_EQ(a->wait_ms(interval), 2 * (5 + 1));
+  EXPECT_EQ(a->timeline().wait_ms(interval), 2 * (5 + 1));
+}
+
+double milliseconds_between(Transport& transport, Mark begin, Mark end) {
+  return std::chrono::duration<double, std::milli>(transport.timeline().time_of(end) -
+                                                   transport.timeline().time_of(begin))
+      .count();
+}
+
+// By the same clock.
+TEST(PeerTransport, SpansAreOfEventsOnTheStreamsAndNotOfTheHost) {
+  FakeCuda cuda({.schedule = testing::Schedule::lazy});
+  PeerHub hub({0, 0});
+  const std::unique_ptr<Transport> a = hub.endpoint(0);
+  const std::unique_ptr<Transport> b = hub.endpoint(1);
+  std::byte* memory = a->allocate(16);
+  a->timeline().keep_spans(10);
+  b->timeline().keep_spans(10);
+  const ExchangeId receive = a->prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
+  const ExchangeId send = b->prepare(0, Lane::stale, {{{0, memory + 8, 8}}, {}});
+  a->timeline().begin_interval();
+  for (int i = 0; i < 3; ++i) testing::launch(*a, [] {});
+  const Mark inner = a->timeline().mark();
+  const int interval = a->timeline().begin_interval();
+  testing::launch(*a, [] {});
+  const Mark late = a->timeline().mark();
+  b->start(send);
+  testing::launch(*b, [] {});
+  for (int i = 0; i < 2; ++i) testing::launch(*a, [] {});
+  a->start(receive);
+  a->wait(receive, deadline_in(kTimeout));
+  b->wait(send, deadline_in(kTimeout));
+  a->drain(deadline_in(kTimeout));
+  b->drain(deadline_in(kTimeout));
+  EXPECT_EQ(milliseconds_between(*a, a->timeline().begin_of(interval - 1), inner), 3);
+  EXPECT_EQ(milliseconds_between(*a, inner, late), 1);
+  ASSERT_EQ(a->timeline().waits().size(), 1U);
+  EXPECT_EQ(milliseconds_between(*a, late, a->timeline().waits()[0].begin), 2);
+  EXPECT_EQ(a->timeline().waits()[0].milliseconds, 1);  // the copy
+  EXPECT_TRUE(a->timeline().transfers().empty()) << "it sends nothing";
+  ASSERT_EQ(b->timeline().transfers().size(), 1U);
+  EXPECT_EQ(b->timeline().transfers()[0].milliseconds, 1);  // lazily started
 }
 
 TEST(PeerTransport, OutOfMemoryNamesRankAndDeviceAndTheNextRequestWorks) {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "parallel/rank_group.h"
+#include "parallel/timeline.h"
 #include "pcpp/error.h"
 
 namespace pcpp {
@@ -186,19 +187,108 @@ TEST_P(TransportTest, WaitsAreTimedByInterval) {
       transport.wait(id, deadline_in(kTimeout));
       compute([] {});
     };
-    const int first = transport.begin_interval();
+    const int first = transport.timeline().begin_interval();
     exchange();
     exchange();
-    const int second = transport.begin_interval();
+    const int second = transport.timeline().begin_interval();
     compute([] {});
-    const int third = transport.begin_interval();
+    const int third = transport.timeline().begin_interval();
     exchange();
     transport.drain(deadline_in(kTimeout));
-    EXPECT_GE(transport.wait_ms(first), 0);
-    EXPECT_EQ(transport.wait_ms(second), 0);
-    EXPECT_GE(transport.wait_ms(third), 0);
-    EXPECT_GE(transport.interval_ms(first), transport.wait_ms(first));
-    EXPECT_GT(transport.interval_ms(second), 0);
+    EXPECT_GE(transport.timeline().wait_ms(first), 0);
+    EXPECT_EQ(transport.timeline().wait_ms(second), 0);
+    EXPECT_GE(transport.timeline().wait_ms(third), 0);
+    EXPECT_GE(transport.timeline().interval_ms(first), transport.timeline().wait_ms(first));
+    EXPECT_GT(transport.timeline().interval_ms(second), 0);
+  });
+}
+
+double end_of(const Timeline& timeline, const ExchangeSpan& span) {
+  const auto begin = timeline.time_of(span.begin).time_since_epoch();
+  return std::chrono::duration<double, std::milli>(begin).count() + span.milliseconds;
+}
+
+// What a rank's part of keeping spans must hold, of exchanges that all send and receive.
+void expect_kept(const Timeline& timeline, const std::vector<int>& intervals, int exchanges) {
+  constexpr double kRounding = 1e-3;
+  ASSERT_EQ(timeline.waits().size(), intervals.size() * static_cast<std::size_t>(exchanges));
+  ASSERT_EQ(timeline.transfers().size(), timeline.waits().size());
+  for (const int interval : intervals) {
+    double waited = 0;
+    for (const ExchangeSpan& wait : timeline.waits()) {
+      if (wait.interval != interval) continue;
+      waited += wait.milliseconds;
+      EXPECT_GE(timeline.time_of(wait.begin), timeline.time_of(timeline.begin_of(interval)));
+    }
+    EXPECT_DOUBLE_EQ(waited, timeline.wait_ms(interval));
+  }
+  for (std::size_t i = 0; i < timeline.transfers().size(); ++i) {
+    const ExchangeSpan& transfer = timeline.transfers()[i];
+    const ExchangeSpan& wait = timeline.waits()[i];
+    EXPECT_EQ(transfer.exchange, wait.exchange);
+    EXPECT_GE(transfer.milliseconds, 0);
+    EXPECT_LE(end_of(timeline, transfer), end_of(timeline, wait) + kRounding);
+  }
+}
+
+TEST_P(TransportTest, KeepsTheTimesOfWaitsAndTransfersWhereAsked) {
+  run(3, [](Transport& transport, const Compute& compute) {
+    const int rank = transport.rank();
+    const int next = (rank + 1) % 3;
+    const int previous = (rank + 2) % 3;
+    Timeline& timeline = transport.timeline();
+    const Clock::time_point before = Clock::now();
+    timeline.keep_spans(100);
+    const int first = timeline.begin_interval();
+    std::byte* memory = transport.allocate(16);
+    const ExchangeId id =
+        transport.prepare(5, Lane::gather, {{{next, memory, 8}}, {{previous, memory + 8, 8}}});
+    EXPECT_EQ(timeline.sent(id).tag, 5);
+    EXPECT_EQ(timeline.sent(id).bytes, 8U);
+    EXPECT_EQ(timeline.sent(id).peers, std::vector<int>{next});
+    const auto exchange = [&] {
+      compute([=] { write(memory, rank); });
+      transport.start(id);
+      compute([] {});
+      transport.wait(id, deadline_in(kTimeout));
+    };
+    exchange();
+    exchange();
+    const int second = timeline.begin_interval();
+    exchange();
+    exchange();
+    const Mark mark = timeline.mark();
+    compute([] {});
+    timeline.begin_interval();
+    transport.drain(deadline_in(kTimeout));
+    expect_kept(timeline, {first, second}, 2);
+    EXPECT_EQ(timeline.left_out(), 0);
+    EXPECT_GE(timeline.time_of(timeline.begin_of(first)), before);
+    EXPECT_GT(timeline.time_of(mark), timeline.time_of(timeline.begin_of(second)));
+    EXPECT_LT(timeline.time_of(mark), timeline.time_of(timeline.begin_of(second + 1)));
+  });
+}
+
+TEST_P(TransportTest, MarksAreOnTheHostsClockWhereSpansAreKept) {
+  run(1, [](Transport& transport, const Compute& /*compute*/) {
+    Timeline& timeline = transport.timeline();
+    const Clock::time_point before = Clock::now();
+    timeline.keep_spans(1);
+    const Mark mark = timeline.mark();
+    const Clock::time_point after = Clock::now();
+    transport.drain(deadline_in(kTimeout));
+    EXPECT_GE(timeline.time_of(mark), before);
+    EXPECT_LE(timeline.time_of(mark), after);
+  });
+}
+
+TEST_P(TransportTest, CountsTheSpansThatItDoesNotKeep) {
+  run(2, [](Transport& transport, const Compute& /*compute*/) {
+    transport.timeline().keep_spans(3);
+    testing::exchange_all(transport, 5);
+    EXPECT_EQ(transport.timeline().waits().size(), 3U);
+    EXPECT_EQ(transport.timeline().transfers().size(), 3U);
+    EXPECT_EQ(transport.timeline().left_out(), 4);
   });
 }
 
