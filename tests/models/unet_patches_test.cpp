@@ -134,7 +134,7 @@ TEST_P(SplitUNet, ReachNoneEqualsIndependentRuns) {
     const at::Tensor band =
         at::constant_pad_nd(context.is_whole() ? drawn.latents : band_rows(drawn.latents, context),
                             {0, 0, above, below});
-    return unet_(band, kTimestep, drawn.text, drawn.added, context);
+    return unet_(band, timestep(kTimestep), drawn.text, drawn.added, context);
   });
   std::vector<at::Tensor> alone_bands;
   const Topology topology(split().patches, Guidance::batched, 1, drawn.latents.size(2),
