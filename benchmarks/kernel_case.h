@@ -8,15 +8,18 @@
 #include <string>
 #include <vector>
 
+struct CUstream_st;
+
 namespace pcpp::benchmarks {
 
 // One case with its inputs in memory. Both functions compute the same.
 struct KernelRun {
-  std::function<at::Tensor()> ours;
+  std::function<at::Tensor()> ours;  // empty where there is nothing to time
   std::function<at::Tensor()> libtorch;
-  // The matrix products alone that both need, by libtorch, without what is between them.
+  // The matrix products alone that both need, by libtorch, without what is between them. On a CPU.
   std::function<void()> products;
   double flops = 0;           // of the products
+  double bytes = 0;           // on a GPU: read and written, each of inputs and outputs once
   double relative_bound = 0;  // of the difference between the two results, in the 2-norm
 };
 
@@ -27,8 +30,25 @@ struct KernelCase {
   std::function<KernelRun()> prepare;
 };
 
+std::string name_of(at::ScalarType dtype);
+
+// Of our result to libtorch's, in the 2-norm.
+double relative_error(const KernelRun& run);
+
 std::vector<KernelCase> attention_cases();
 std::vector<KernelCase> convolution_cases();
+
+// Where tensors lie, and the stream on which libtorch computes there.
+struct GpuStream {
+  GpuStream of(at::ScalarType dtype) const { return {options.dtype(dtype), stream}; }
+  at::TensorOptions options;
+  CUstream_st* stream = nullptr;
+};
+
+std::vector<KernelCase> gpu_cases(const GpuStream& gpu);
+std::vector<KernelCase> gpu_row_cases(const GpuStream& gpu);
+// libtorch's attention alone: `ours` is that of one of its backends, `libtorch` that of its choice.
+std::vector<KernelCase> gpu_attention_cases(const GpuStream& gpu);
 
 }  // namespace pcpp::benchmarks
 

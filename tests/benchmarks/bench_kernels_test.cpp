@@ -27,5 +27,16 @@ TEST(BenchKernelsTest, RefusesAWrongCommandLine) {
   EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
 }
 
+TEST(BenchKernelsTest, RefusesADeviceThatIsNotThere) {
+  const Outcome wrong = run_process({PCPP_BENCH_KERNELS, "--device", "cuda:x"});
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_NE(wrong.errors.find("cuda:x"), std::string::npos) << wrong.errors;
+  const Outcome none = run_process({PCPP_BENCH_KERNELS, "--device", "cuda:99", "--filter", "-"});
+  EXPECT_EQ(none.status, 1);
+  EXPECT_EQ(none.errors.find("error: "), 0U) << none.errors;
+  EXPECT_NE(none.errors.find("cuda"), std::string::npos) << none.errors;
+  EXPECT_EQ(none.output, "");
+}
+
 }  // namespace
 }  // namespace pcpp
