@@ -70,6 +70,23 @@ TEST_F(CopyRowsOnDevice, MoreCopiesThanOneLaunchTakes) {
   expect_equal(blocks);
 }
 
+// As the activations of the largest pictures have.
+TEST_F(CopyRowsOnDevice, StridesMayBeBeyond32Bits) {
+  constexpr std::int64_t kStride = 0x90000000;
+  const std::vector<std::byte> bytes(96, std::byte{7});
+  DeviceArray<std::byte> source(bytes);
+  void* memory = nullptr;
+  check_cuda(cudaMalloc(&memory, kStride + 48));
+  auto* target = static_cast<std::byte*>(memory);
+  const RowCopy there{target, kStride, source.data(), 48, 2, 48};
+  copy_rows(&there, 1, nullptr);
+  DeviceArray<std::byte> copied(bytes.size());
+  const RowCopy back{copied.data(), 48, target, kStride, 2, 48};
+  copy_rows(&back, 1, nullptr);
+  EXPECT_EQ(copied.values(), bytes);
+  check_cuda(cudaFree(memory));
+}
+
 TEST_F(CopyRowsOnDevice, NoCopyIsNoLaunch) {
   copy_rows(nullptr, 0, nullptr);
   const RowCopy empty;
