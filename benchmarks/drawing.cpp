@@ -106,6 +106,7 @@ Json draw_all(const BenchOptions& options, const Combination& combination,
     PipelineOptions loading;
     loading.dtype = options.dtype;
     loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
+    loading.attention = options.device.attention.value_or(GpuAttention::automatic);
     Pipeline pipeline(options.model, world, loading);
     Json drawings = Json::array();
     for (const GenerationRequest& request : requests) {

@@ -15,6 +15,12 @@ const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
                                          {"nccl", GpuTransport::nccl}};
 const Words<bool> kSwitch = {{"on", true}, {"off", false}};
 
+const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
+                                         {"flash", GpuAttention::flash},
+                                         {"efficient", GpuAttention::efficient},
+                                         {"cudnn", GpuAttention::cudnn},
+                                         {"math", GpuAttention::math}};
+
 // The numbers of `list`, separated by commas; none where it is not such a list.
 std::vector<int> parse_gpus(std::string_view list) {
   std::vector<int> gpus;
@@ -58,6 +64,9 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
   add_choice<bool>(app, "--cuda-graphs", kSwitch,
                    "on GPUs: record steady steps and launch what was recorded (default: on)",
                    [&](bool on) { options.cuda_graphs = on; });
+  add_choice<GpuAttention>(app, "--attention", kAttentions,
+                           "on GPUs: which of libtorch's kernels attention takes (default: auto)",
+                           [&](GpuAttention attention) { options.attention = attention; });
 }
 
 std::string contradiction(const DeviceOptions& options, DataType dtype, int threads) {
@@ -66,6 +75,7 @@ std::string contradiction(const DeviceOptions& options, DataType dtype, int thre
   if (!options.cuda && options.cuda_graphs) {
     return "--cuda-graphs is for --device cuda: leave it out";
   }
+  if (!options.cuda && options.attention) return "--attention is for --device cuda: leave it out";
   if (!options.cuda && dtype == DataType::float16) {
     return "--dtype float16 is for --device cuda: take float32 or bfloat16";
   }

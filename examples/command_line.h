@@ -83,11 +83,12 @@ struct DeviceOptions {
   std::vector<int> gpus;  // none: all that there are
   std::optional<GpuTransport> transport;
   std::optional<bool> cuda_graphs;  // PipelineOptions'
+  std::optional<GpuAttention> attention;
 
   // As World's constructors.
   World world(int ranks, int threads, const std::optional<Link>& link = std::nullopt) const;
 };
-// --device, --transport and --cuda-graphs.
+// --device, --transport, --cuda-graphs and --attention.
 void add_device_options(CLI::App& app, DeviceOptions& options);
 // Of options that do not go together; empty where all is well. `threads` as they were asked for.
 std::string contradiction(const DeviceOptions& options, DataType dtype, int threads);

@@ -134,6 +134,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   PipelineOptions loading;
   loading.dtype = options.dtype;
   loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
+  loading.attention = options.device.attention.value_or(GpuAttention::automatic);
   loading.extra_weight_bytes = options.extra_weight_mb * 1'000'000;
   if (options.convolution_times == "none") {
     loading.convolution_times.emplace();

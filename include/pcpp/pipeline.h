@@ -18,6 +18,15 @@
 
 namespace pcpp {
 
+// Which of libtorch's kernels attention takes on GPUs.
+enum class GpuAttention {
+  automatic,  // the first that serves, in libtorch's order
+  flash,      // FlashAttention: 16 bits, not with ParallelConfig::pool
+  efficient,  // the memory-efficient one of xFormers
+  cudnn,      // cuDNN's: 16 bits
+  math,       // products and softmax one after the other, with all scores in memory
+};
+
 struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
   DataType dtype = DataType::float32;
@@ -41,6 +50,9 @@ struct PipelineOptions {
   // and launched as those in the steady steps that follow. The picture is the same to the bit; the
   // host has less to do. On a CPU it changes nothing.
   bool cuda_graphs = true;
+  // For ranks on GPUs alone. libtorch takes one for the whole process: pipelines that draw at once
+  // must agree. A request that the kernel cannot serve throws ConfigError in its first step.
+  GpuAttention attention = GpuAttention::automatic;
 };
 
 // What a model's configs say of the pictures that it draws.

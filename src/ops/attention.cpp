@@ -4,7 +4,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "base/check.h"
 #include "gpu/gpu.h"
 #include "kernels/attention.h"
+#include "ops/gpu_attention.h"
 #include "ops/padded_rows.h"
 #include "ops/work.h"
 
@@ -183,10 +183,9 @@ at::Tensor gpu_attend(const at::Tensor& query, const std::vector<KeyValues>& seg
   const at::Tensor all = joined(segments);
   const std::int64_t width = query.size(2);
   const at::Tensor weights = log_weights(segments);
-  const at::Tensor attended = at::scaled_dot_product_attention(
-      by_head(query, heads), by_head(all.narrow(2, 0, width), heads),
-      by_head(all.narrow(2, width, width), heads),
-      weights.defined() ? std::optional(weights) : std::nullopt);
+  const at::Tensor attended =
+      gpu_attention(by_head(query, heads), by_head(all.narrow(2, 0, width), heads),
+                    by_head(all.narrow(2, width, width), heads), weights);
   return attended.transpose(1, 2).flatten(2).contiguous();
 }
 

@@ -28,6 +28,7 @@
 #include "models/vae.h"
 #include "ops/attention.h"
 #include "ops/convolution_choice.h"
+#include "ops/gpu_attention.h"
 #include "parallel/link_courier.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
@@ -92,6 +93,10 @@ DataType checked_dtype(const PipelineOptions& options, const World& world) {
   check<ConfigError>(options.dtype != DataType::float16 || on_gpus,
                      "dtype float16 on the cpu: only GPUs compute in it; take bfloat16 or float32, "
                      "or device cuda");
+  check<ConfigError>(options.attention == GpuAttention::automatic || on_gpus,
+                     "attention {} on the cpu, which has a kernel of its own: leave it at auto, or "
+                     "take device cuda",
+                     name_of(options.attention));
   check<ConfigError>(options.extra_weight_bytes >= 0,
                      "{} bytes of extra weights were allowed: allow 0 or more",
                      options.extra_weight_bytes);
@@ -120,6 +125,7 @@ class Pipeline::Parts {
         model_(model_info(checkpoint_, unet().config())),
         profile_(options.profile),
         cuda_graphs_(options.cuda_graphs),
+        attention_(options.attention),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
     if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
@@ -186,6 +192,7 @@ class Pipeline::Parts {
   std::optional<VaeDecoder> vae_;
   std::optional<DeviceProfile> profile_;
   bool cuda_graphs_;
+  GpuAttention attention_;
   std::int64_t extra_weight_bytes_;  // not yet taken
   std::filesystem::path convolution_times_;
   ConvolutionWays convolutions_;
@@ -290,6 +297,8 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
   const std::unique_ptr<Hub> hub =
       hubs_ ? hubs_->make(ranks, request.peer_timeout)
             : std::make_unique<LocalHub>(ranks, courier ? &*courier : nullptr);
+  std::optional<GpuAttentionScope> attention;
+  if (first_gpu()) attention.emplace(attention_);
   run_ranks(*hub, [&](Transport& transport) {
     const std::optional<int> gpu = gpu_of(transport.rank());
     translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {

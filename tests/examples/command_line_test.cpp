@@ -148,6 +148,8 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--transport", "nccl"},
       {"--prompt", "a", "--cuda-graphs", "off"},
       {"--prompt", "a", "--device", "cuda", "--cuda-graphs", "maybe"},
+      {"--prompt", "a", "--attention", "flash"},
+      {"--prompt", "a", "--device", "cuda", "--attention", "fast"},
       {"--prompt", "a", "--dtype", "float16"},
       {"--prompt", "a", "--seed", "-1"},
       {"--prompt", "a", "--seed", "18446744073709551616"},

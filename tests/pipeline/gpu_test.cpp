@@ -1,6 +1,7 @@
 // The equivalence ladder with device cuda: on a GPU, or on emulated ones
 // (tests/support/emulated_gpus.cpp).
 
+#include <ATen/Context.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
@@ -233,6 +234,22 @@ TEST_F(GpuTest, SixteenBitsStayNearFloat32) {
     EXPECT_GT(distance, 0) << name_of(dtype);
     EXPECT_LE(distance, bound) << name_of(dtype);
   }
+}
+
+TEST_F(GpuTest, AttentionTakesTheKernelThatIsAskedFor) {
+  GenerationRequest one_step = request();
+  one_step.steps = 1;
+  PipelineOptions loading;
+  loading.attention = GpuAttention::math;
+  Pipeline pipeline(test_data("patch"), World::cuda({0}, 2), loading);
+  bool is_alone = false;
+  one_step.on_step = [&](const StepProgress&) {
+    is_alone = !at::globalContext().userEnabledFlashSDP();
+  };
+  const GenerationResult result = pipeline.generate(one_step);
+  EXPECT_TRUE(is_alone);
+  EXPECT_TRUE(at::globalContext().userEnabledFlashSDP());
+  EXPECT_LE(relative_distance(result.latents, draw(one_step, 2).latents), kTolerance);
 }
 
 TEST_F(GpuTest, PromptsBecomePicturesAsOnACpu) {

@@ -153,6 +153,12 @@ TEST(Pipeline, Float16IsForGpus) {
                ConfigError);
 }
 
+TEST(Pipeline, AttentionIsChosenOnGpusAlone) {
+  PipelineOptions options;
+  options.attention = GpuAttention::flash;
+  EXPECT_THROW(Pipeline(test_data("patch"), World(1, 1), options), ConfigError);
+}
+
 TEST(ModelInfo, ComesFromTheConfigsAlone) {
   const ModelInfo info = read_model_info(test_data("patch"));
   EXPECT_EQ(info.latent_channels, 4);

@@ -1,0 +1,34 @@
+// Which of libtorch's kernels attention takes on GPUs.
+#ifndef PCPP_OPS_GPU_ATTENTION_H_
+#define PCPP_OPS_GPU_ATTENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+#include "pcpp/pipeline.h"
+
+namespace pcpp {
+
+// "flash", as on the command line.
+std::string_view name_of(GpuAttention kernel);
+
+// From its construction to its destruction all ranks take `kernel`. libtorch's choice is one for
+// the process: scopes for the same kernel may overlap, another one throws ConfigError.
+class GpuAttentionScope {
+ public:
+  explicit GpuAttentionScope(GpuAttention kernel);
+  ~GpuAttentionScope();
+  GpuAttentionScope(const GpuAttentionScope&) = delete;
+  GpuAttentionScope& operator=(const GpuAttentionScope&) = delete;
+};
+
+// softmax(query key^T / sqrt(size) + mask) value for [batch, heads, tokens, size] each, by
+// libtorch; `mask` [1, 1, 1, keys] or undefined. Throws ConfigError where the scope's kernel cannot
+// serve.
+at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                         const at::Tensor& mask);
+
+}  // namespace pcpp
+
+#endif  // PCPP_OPS_GPU_ATTENTION_H_

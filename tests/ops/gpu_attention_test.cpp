@@ -1,0 +1,80 @@
+#include "ops/gpu_attention.h"
+
+#include <ATen/Context.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <optional>
+
+#include "pcpp/error.h"
+#include "support/tensors.h"
+
+namespace pcpp {
+namespace {
+
+// flash, efficient, cudnn, math
+std::array<bool, 4> allowed() {
+  const at::Context& context = at::globalContext();
+  return {context.userEnabledFlashSDP(), context.userEnabledMemEfficientSDP(),
+          context.userEnabledCuDNNSDP(), context.userEnabledMathSDP()};
+}
+
+TEST(GpuAttentionScope, AllowsOneKernelAndBringsBackWhatItFound) {
+  at::globalContext().setSDPUseCuDNN(false);
+  const std::array<bool, 4> before = allowed();
+  const std::array kernels = {GpuAttention::flash, GpuAttention::efficient, GpuAttention::cudnn,
+                              GpuAttention::math};
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    std::array<bool, 4> expected = {};
+    expected[i] = true;
+    const GpuAttentionScope scope(kernels[i]);
+    EXPECT_EQ(allowed(), expected) << name_of(kernels[i]);
+  }
+  EXPECT_EQ(allowed(), before);
+  {
+    const GpuAttentionScope scope(GpuAttention::automatic);
+    EXPECT_EQ(allowed(), before);
+  }
+  at::globalContext().setSDPUseCuDNN(true);
+}
+
+TEST(GpuAttentionScope, IsSharedByThoseWhoAgree) {
+  const std::array<bool, 4> before = allowed();
+  std::optional<GpuAttentionScope> first(GpuAttention::math);
+  const std::array<bool, 4> during = allowed();
+  std::optional<GpuAttentionScope> second(GpuAttention::math);
+  EXPECT_THROW(GpuAttentionScope other(GpuAttention::flash), ConfigError);
+  EXPECT_THROW(GpuAttentionScope other(GpuAttention::automatic), ConfigError);
+  first.reset();
+  EXPECT_EQ(allowed(), during);
+  second.reset();
+  EXPECT_EQ(allowed(), before);
+}
+
+// On tensors of a CPU, where libtorch has two of the kernels.
+TEST(GpuAttention, IsTheSameByEveryKernelAndRefusedByNameWhereThereIsNone) {
+  const at::Tensor query = random_tensor(1, {2, 3, 5, 8});
+  const at::Tensor key = random_tensor(2, {2, 3, 7, 8});
+  const at::Tensor value = random_tensor(3, {2, 3, 7, 8});
+  const at::Tensor mask = random_tensor(4, {1, 1, 1, 7});
+  for (const at::Tensor& added : {at::Tensor(), mask}) {
+    const at::Tensor expected = gpu_attention(query, key, value, added);
+    for (const GpuAttention kernel : {GpuAttention::flash, GpuAttention::math}) {
+      const GpuAttentionScope scope(kernel);
+      EXPECT_LT(relative_error(gpu_attention(query, key, value, added), expected), 1e-6);
+    }
+  }
+  const GpuAttentionScope scope(GpuAttention::efficient);
+  try {
+    gpu_attention(query, key, value, mask);
+    ADD_FAILURE() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_PRED_FORMAT2(::testing::IsSubstring,
+                        "attention efficient does not serve heads of 8 elements in Float with "
+                        "pooled tokens on this GPU: take auto",
+                        error.what());
+  }
+}
+
+}  // namespace
+}  // namespace pcpp
