@@ -28,7 +28,8 @@ struct VectorProduct {
   // A product's rows are a multiple of kRows: as many as there are registers for. So its units.
   static constexpr std::int64_t kRows = kLanes == 16 ? 8 : 4;
   static constexpr std::int64_t kUnits = 1;
-  struct Session {};  // lives while products are computed
+  static constexpr std::int64_t kLineUnits = 16;  // of a line of the caches
+  struct Session {};                              // lives while products are computed
 
   template <bool kAdd>
   static void multiply(const float* a, std::int64_t stride, const float* b, float* c,
@@ -47,12 +48,19 @@ struct VectorProduct {
       sums[i][0] = kAdd ? load(c + i * kStrip) : Floats{};
       sums[i][1] = kAdd ? load(c + i * kStrip + kLanes) : Floats{};
     }
-    for (std::int64_t unit = 0; unit < units; ++unit) {
-      const Floats left = load(b + unit * kStrip);
-      const Floats right = load(b + unit * kStrip + kLanes);
+    for (std::int64_t chunk = 0; chunk < units; chunk += kLineUnits) {
+      // The next rows, which the caches do not expect: rows lie `stride` apart.
       for (std::int64_t i = 0; i < kRows; ++i) {
-        sums[i][0] += a[i * stride + unit] * left;
-        sums[i][1] += a[i * stride + unit] * right;
+        __builtin_prefetch(a + (kRows + i) * stride + chunk, 0, 3);
+      }
+      const std::int64_t end = chunk + kLineUnits < units ? chunk + kLineUnits : units;
+      for (std::int64_t unit = chunk; unit < end; ++unit) {
+        const Floats left = load(b + unit * kStrip);
+        const Floats right = load(b + unit * kStrip + kLanes);
+        for (std::int64_t i = 0; i < kRows; ++i) {
+          sums[i][0] += a[i * stride + unit] * left;
+          sums[i][1] += a[i * stride + unit] * right;
+        }
       }
     }
     for (std::int64_t i = 0; i < kRows; ++i) {
