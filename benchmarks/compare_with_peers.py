@@ -27,7 +27,12 @@ MODELS = {"sd15": 768, "sdxl": 2048}  # the width of a text embedding
 PARTS = Path(__file__).resolve().parent / "peers"
 GUIDANCE = 5.0
 LARGEST_ERROR = {"float32": 1e-4, "bfloat16": 0.1}  # of the latents, relative, 2-norm
-ISAS = {"avx2": "avx2", "avx512_core": "avx512", "avx512_core_bf16": "avx512"}  # libpcpp's name
+# Names of oneDNN and OpenVINO, with those of libpcpp and of MKL.
+ISAS = {
+    "avx2": ("avx2", "AVX2"),
+    "avx512_core": ("avx512", "AVX512"),
+    "avx512_core_bf16": ("avx512", "AVX512_E3"),
+}
 
 Line = dict[str, object]
 
@@ -50,9 +55,11 @@ class Case:
         """Which instructions all but stable-diffusion.cpp may use, each asked in its own words."""
         if self.isa == "all":
             return dict(os.environ)
-        held = self.isa.upper()
-        return os.environ | {"PCPP_VECTOR_LEVEL": ISAS[self.isa], "ONEDNN_MAX_CPU_ISA": held,
-                             "OV_CPU_MAX_ISA": held}  # fmt: skip
+        level, mkl = ISAS[self.isa]
+        return os.environ | {
+            "PCPP_VECTOR_LEVEL": level, "MKL_ENABLE_INSTRUCTIONS": mkl,
+            "ONEDNN_MAX_CPU_ISA": self.isa.upper(), "OV_CPU_MAX_ISA": self.isa.upper(),
+        }  # fmt: skip
 
 
 def write_inputs(case: Case, folder: Path) -> tuple[Path, Path]:
