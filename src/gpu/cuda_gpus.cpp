@@ -2,6 +2,7 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <optional>
 #include <utility>
@@ -121,5 +122,8 @@ const Gpus& gpus() {
 }
 
 bool on_gpu(const at::Tensor& tensor) { return tensor.is_cuda(); }
+
+void begin_range(const char* name) { nvtxRangePushA(name); }
+void end_range() { nvtxRangePop(); }
 
 }  // namespace pcpp

@@ -89,6 +89,11 @@ const Gpus& gpus();
 // Whether operators compute on `tensor` by the kernels with a stream, which only GPUs have.
 bool on_gpu(const at::Tensor& tensor);
 
+// An NVTX range of the calling thread, which profilers of GPUs show; each ends the one begun last.
+// Nothing in a build without CUDA.
+void begin_range(const char* name);
+void end_range();
+
 }  // namespace pcpp
 
 #endif  // PCPP_GPU_GPU_H_

@@ -11,4 +11,7 @@ const Gpus& gpus() {
 
 bool on_gpu(const at::Tensor& /*tensor*/) { return false; }
 
+void begin_range(const char* /*name*/) {}
+void end_range() {}
+
 }  // namespace pcpp

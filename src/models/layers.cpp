@@ -3,6 +3,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
+#include "ops/span_log.h"
+
 namespace pcpp {
 
 at::Tensor as_tokens(const at::Tensor& image) {
@@ -22,7 +24,8 @@ at::Tensor join_channels(const at::Tensor& first, const at::Tensor& second) {
 ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64_t out,
                          std::optional<std::int64_t> time_width, NormOptions norm, int level,
                          SiteRegistry& sites)
-    : norm1_(weights.scope("norm1"), in, norm.groups, norm.epsilon, GroupNorm::Activation::silu,
+    : name_(weights.path()),
+      norm1_(weights.scope("norm1"), in, norm.groups, norm.epsilon, GroupNorm::Activation::silu,
              level, sites),
       conv1_(weights.scope("conv1"), in, out, 1, level, sites),
       norm2_(weights.scope("norm2"), out, norm.groups, norm.epsilon, GroupNorm::Activation::silu,
@@ -37,6 +40,7 @@ ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64
 
 at::Tensor ResnetBlock::operator()(const at::Tensor& image, const at::Tensor& time,
                                    PatchContext& context) const {
+  const SpanScope scope(name_);
   const at::Tensor shift = time_projection_ ? (*time_projection_)(time) : at::Tensor();
   const at::Tensor hidden = conv1_(norm1_(image, context, conv1_.padding(context)), context, shift);
   const PaddedRows normal = norm2_(hidden, context, conv2_.padding(context));

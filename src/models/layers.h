@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "ops/conv2d.h"
 #include "ops/group_norm.h"
@@ -45,6 +46,7 @@ class ResnetBlock {
                         PatchContext& context) const;
 
  private:
+  std::string name_;
   GroupNorm norm1_;
   Conv3x3 conv1_;
   std::optional<Linear> time_projection_;

@@ -9,6 +9,8 @@
 
 #include <cmath>
 
+#include "ops/span_log.h"
+
 namespace pcpp {
 
 at::Tensor sinusoid(const at::Tensor& positions, std::int64_t width, bool flip_sin_to_cos,
@@ -25,10 +27,12 @@ at::Tensor sinusoid(const at::Tensor& positions, std::int64_t width, bool flip_s
 }
 
 TimeEmbedding::TimeEmbedding(const WeightScope& weights, std::int64_t in, std::int64_t width)
-    : linear1_(weights.scope("linear_1"), in, width),
+    : name_(weights.path()),
+      linear1_(weights.scope("linear_1"), in, width),
       linear2_(weights.scope("linear_2"), width, width) {}
 
 at::Tensor TimeEmbedding::operator()(const at::Tensor& input) const {
+  const SpanScope scope(name_);
   return linear2_(at::silu(linear1_(input)));
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 
 #include "ops/linear.h"
 #include "ops/weight_scope.h"
@@ -24,6 +25,7 @@ class TimeEmbedding {
   at::Tensor operator()(const at::Tensor& input) const;
 
  private:
+  std::string name_;
   Linear linear1_;
   Linear linear2_;
 };

@@ -1,6 +1,7 @@
 #include "models/transformer.h"
 
 #include "models/layers.h"
+#include "ops/span_log.h"
 
 namespace pcpp {
 namespace {
@@ -19,7 +20,8 @@ Linear projection(const WeightScope& weights, const TransformerOptions& options)
 TransformerBlock::TransformerBlock(const WeightScope& weights, std::int64_t width,
                                    std::int64_t text_width, std::int64_t heads, int level,
                                    SiteRegistry& sites)
-    : norm1_(weights.scope("norm1"), width, kLayerNormEpsilon),
+    : name_(weights.path()),
+      norm1_(weights.scope("norm1"), width, kLayerNormEpsilon),
       self_attention_(weights.scope("attn1"), width, heads, level, sites),
       norm2_(weights.scope("norm2"), width, kLayerNormEpsilon),
       cross_attention_(weights.scope("attn2"), width, text_width, heads, sites),
@@ -29,6 +31,7 @@ TransformerBlock::TransformerBlock(const WeightScope& weights, std::int64_t widt
 
 at::Tensor TransformerBlock::operator()(const at::Tensor& tokens, const at::Tensor& text,
                                         PatchContext& context) const {
+  const SpanScope scope(name_);
   at::Tensor hidden = self_attention_(norm1_(tokens), context).add_(tokens);
   hidden = cross_attention_(norm2_(hidden), text, context).add_(hidden);
   return contract_(expand_(norm3_(hidden))).add_(hidden);
@@ -36,7 +39,8 @@ at::Tensor TransformerBlock::operator()(const at::Tensor& tokens, const at::Tens
 
 Transformer::Transformer(const WeightScope& weights, const TransformerOptions& options, int level,
                          SiteRegistry& sites)
-    : norm_(weights.scope("norm"), options.channels, options.norm_groups, kGroupNormEpsilon,
+    : name_(weights.path()),
+      norm_(weights.scope("norm"), options.channels, options.norm_groups, kGroupNormEpsilon,
             GroupNorm::Activation::none, level, sites),
       project_in_(projection(weights.scope("proj_in"), options)),
       project_out_(projection(weights.scope("proj_out"), options)) {
@@ -48,6 +52,7 @@ Transformer::Transformer(const WeightScope& weights, const TransformerOptions& o
 
 at::Tensor Transformer::operator()(const at::Tensor& image, const at::Tensor& text,
                                    PatchContext& context) const {
+  const SpanScope scope(name_);
   at::Tensor tokens = project_in_(as_tokens(norm_(image, context)));
   for (const TransformerBlock& block : blocks_) tokens = block(tokens, text, context);
   return as_image(project_out_(tokens), image.size(2)).add_(image);

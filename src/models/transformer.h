@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "ops/attention.h"
@@ -27,6 +28,7 @@ class TransformerBlock {
                         PatchContext& context) const;
 
  private:
+  std::string name_;
   LayerNorm norm1_;
   SelfAttention self_attention_;
   LayerNorm norm2_;
@@ -55,6 +57,7 @@ class Transformer {
                         PatchContext& context) const;
 
  private:
+  std::string name_;
   GroupNorm norm_;
   Linear project_in_;
   std::vector<TransformerBlock> blocks_;

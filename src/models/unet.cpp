@@ -11,6 +11,7 @@
 #include "models/unet_blocks.h"
 #include "ops/conv2d.h"
 #include "ops/group_norm.h"
+#include "ops/span_log.h"
 
 namespace pcpp {
 
@@ -110,6 +111,7 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
                      "this U-Net {} pooled text and time ids",
                      config.added ? "needs" : "does not take");
 
+  const SpanScope scope("unet");
   at::Tensor time = parts_->embed_time(timestep, latents.scalar_type());
   if (added) time = time.add(parts_->embed_added(*added, latents.scalar_type()));
   const UNetConditions conditions{at::silu(time), text};

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "ops/span_log.h"
+
 namespace pcpp {
 namespace {
 
@@ -45,7 +47,8 @@ at::Tensor UNetLayer::operator()(const at::Tensor& image, const UNetConditions& 
 }
 
 DownBlock::DownBlock(const WeightScope& weights, const UNetConfig& config, int level,
-                     SiteRegistry& sites) {
+                     SiteRegistry& sites)
+    : name_(weights.path()) {
   const UNetLevel& options = level_of(config, level);
   std::int64_t in = level_of(config, level == 0 ? 0 : level - 1).channels;
   for (std::int64_t i = 0; i < options.layers; ++i) {
@@ -60,6 +63,7 @@ DownBlock::DownBlock(const WeightScope& weights, const UNetConfig& config, int l
 
 at::Tensor DownBlock::operator()(at::Tensor image, const UNetConditions& conditions,
                                  std::vector<at::Tensor>& skips, PatchContext& context) const {
+  const SpanScope scope(name_);
   for (const UNetLayer& layer : layers_) {
     image = layer(image, conditions, context);
     skips.push_back(image);
@@ -72,7 +76,8 @@ at::Tensor DownBlock::operator()(at::Tensor image, const UNetConditions& conditi
 }
 
 MidBlock::MidBlock(const WeightScope& weights, const UNetConfig& config, SiteRegistry& sites)
-    : first_(make_layer(weights, config, last_level(config), 0, config.levels.back().channels, true,
+    : name_(weights.path()),
+      first_(make_layer(weights, config, last_level(config), 0, config.levels.back().channels, true,
                         sites)),
       second_(weights.scope("resnets").scope(1), config.levels.back().channels,
               config.levels.back().channels, time_width(config), norm_options(config),
@@ -80,11 +85,13 @@ MidBlock::MidBlock(const WeightScope& weights, const UNetConfig& config, SiteReg
 
 at::Tensor MidBlock::operator()(const at::Tensor& image, const UNetConditions& conditions,
                                 PatchContext& context) const {
+  const SpanScope scope(name_);
   return second_(first_(image, conditions, context), conditions.time, context);
 }
 
 UpBlock::UpBlock(const WeightScope& weights, const UNetConfig& config, int level,
-                 SiteRegistry& sites) {
+                 SiteRegistry& sites)
+    : name_(weights.path()) {
   const UNetLevel& options = level_of(config, level);
   const std::int64_t below = level_of(config, std::min(level + 1, last_level(config))).channels;
   const std::int64_t above = level_of(config, std::max(level - 1, 0)).channels;
@@ -102,6 +109,7 @@ UpBlock::UpBlock(const WeightScope& weights, const UNetConfig& config, int level
 
 at::Tensor UpBlock::operator()(at::Tensor image, const UNetConditions& conditions,
                                std::vector<at::Tensor>& skips, PatchContext& context) const {
+  const SpanScope scope(name_);
   for (const UNetLayer& layer : layers_) {
     const at::Tensor skip = std::move(skips.back());
     skips.pop_back();

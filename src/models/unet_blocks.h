@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "models/layers.h"
@@ -43,6 +44,7 @@ class DownBlock {
                         std::vector<at::Tensor>& skips, PatchContext& context) const;
 
  private:
+  std::string name_;
   std::vector<UNetLayer> layers_;
   std::optional<Conv3x3> downsampler_;
 };
@@ -55,6 +57,7 @@ class MidBlock {
                         PatchContext& context) const;
 
  private:
+  std::string name_;
   UNetLayer first_;
   ResnetBlock second_;
 };
@@ -69,6 +72,7 @@ class UpBlock {
                         std::vector<at::Tensor>& skips, PatchContext& context) const;
 
  private:
+  std::string name_;
   std::vector<UNetLayer> layers_;
   std::optional<Upsampler> upsampler_;
 };

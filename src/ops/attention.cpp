@@ -229,7 +229,8 @@ void check_rows(const at::Tensor& rows, const at::Tensor& query, std::int64_t wi
 
 SelfAttention::SelfAttention(const WeightScope& weights, std::int64_t width, std::int64_t heads,
                              int level, SiteRegistry& sites)
-    : query_(weights.scope("to_q"), width, width, Linear::Bias::no),
+    : name_(weights.path()),
+      query_(weights.scope("to_q"), width, width, Linear::Bias::no),
       key_value_(weights.scope("to_k"), weights.scope("to_v"), width, width),
       out_(weights.scope("to_out").scope(0), width, width),
       heads_(heads),
@@ -270,13 +271,15 @@ std::vector<KeyValues> SelfAttention::all_keys(const at::Tensor& tokens,
 }
 
 at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& context) const {
+  const SpanScope scope(name_);
   const std::vector<KeyValues> keys = all_keys(tokens, context);
   return out_(attend(query_(tokens), keys, heads_, site_));
 }
 
 CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
                                std::int64_t text_width, std::int64_t heads, SiteRegistry& sites)
-    : query_(weights.scope("to_q"), width, width, Linear::Bias::no),
+    : name_(weights.path()),
+      query_(weights.scope("to_q"), width, width, Linear::Bias::no),
       key_value_(weights.scope("to_k"), weights.scope("to_v"), text_width, width),
       out_(weights.scope("to_out").scope(0), width, width),
       heads_(heads),
@@ -284,6 +287,7 @@ CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
 
 at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const at::Tensor& text,
                                       PatchContext& context) const {
+  const SpanScope scope(name_);
   at::Tensor& key_value = context.text_slot(text_slot_);
   if (!key_value.defined()) key_value = key_value_(text);  // [batch, text tokens, 2 width]
   return out_(attend(query_(tokens), {{key_value}}, heads_));
@@ -296,7 +300,7 @@ at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segment
                           query.size(-1), heads);
   check_rows(query, query, query.size(-1));
   for (const KeyValues& segment : segments) check_rows(segment.rows, query, 2 * query.size(2));
-  const WorkScope scope([&] { return work_of(query, segments, heads, site); });
+  const WorkScope scope("attention", [&] { return work_of(query, segments, heads, site); });
   if (query.is_meta()) return at::empty(query.sizes(), query.options());
   if (on_gpu(query)) return gpu_attend(query, segments, heads);
   const HeadGroups groups(query, segments, heads);

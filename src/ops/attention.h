@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ops/linear.h"
@@ -37,6 +38,7 @@ class SelfAttention {
   std::vector<KeyValues> all_keys(const at::Tensor& tokens, PatchContext& context) const;
   at::Tensor room_for_keys(const at::Tensor& tokens, const PatchContext& context) const;
 
+  std::string name_;
   Linear query_;
   Linear key_value_;
   Linear out_;
@@ -56,6 +58,7 @@ class CrossAttention {
                         PatchContext& context) const;
 
  private:
+  std::string name_;
   Linear query_;
   Linear key_value_;
   Linear out_;

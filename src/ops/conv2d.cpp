@@ -73,7 +73,7 @@ Work Kernel3x3::work(const at::Tensor& input, std::int64_t vertical_padding) con
 
 at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding,
                                  const at::Tensor& shift) const {
-  const WorkScope scope([&] { return work(input, vertical_padding); });
+  const WorkScope scope("convolution", [&] { return work(input, vertical_padding); });
   if (input.is_meta()) {
     return at::empty(output_size(input, bias_.size(0), stride_, vertical_padding), input.options(),
                      at::MemoryFormat::ChannelsLast);
@@ -92,7 +92,7 @@ at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_
 
 void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input,
                        std::int64_t vertical_padding) const {
-  const WorkScope scope([&] { return work(input, vertical_padding); });
+  const WorkScope scope("convolution", [&] { return work(input, vertical_padding); });
   if (input.is_meta()) return;
   const std::int64_t padding[] = {vertical_padding, 1};
   const std::int64_t stride[] = {stride_, stride_};
@@ -123,7 +123,7 @@ std::optional<WinogradTile> Kernel3x3::winograd_tile() const {
 at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo,
                                  const at::Tensor& shift) const {
   if (!winograd_) return (*this)(input, 1, shift);
-  const WorkScope scope([&] { return work(input, 1); });
+  const WorkScope scope("convolution", [&] { return work(input, 1); });
   const at::Tensor output = at::empty(output_size(input, out(), stride_, 1), input.options(),
                                       at::MemoryFormat::ChannelsLast);
   const at::Tensor bias = shift.defined() ? shift.add(bias_) : bias_.unsqueeze(0);
@@ -133,13 +133,14 @@ at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo
 
 void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const {
   if (!winograd_) return add_to(sum, input, 1);
-  const WorkScope scope([&] { return work(input, 1); });
+  const WorkScope scope("convolution", [&] { return work(input, 1); });
   (*winograd_)(input, halo, bias_.unsqueeze(0), sum, sum);
 }
 
 Conv3x3::Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int stride,
                  int level, SiteRegistry& sites)
-    : kernel_(std::make_shared<Kernel3x3>(weights, in, out, stride)),
+    : name_(weights.path()),
+      kernel_(std::make_shared<Kernel3x3>(weights, in, out, stride)),
       // A band begins on an even row wherever there is a level below, so that the last of its rows
       // that a stride of 2 reads is its own.
       site_(sites.add({weights.path(), SiteKind::halo, level, in, 1, stride == 1 ? 1 : 0})) {
@@ -158,7 +159,7 @@ Neighbours Conv3x3::exchange(const PaddedRows& input, PatchContext& context) con
                           padding(context));
   Neighbours halo = context.exchange_halo(site_, input.own());
   if (input.padding == 0) return halo;
-  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
+  const WorkScope scope("join rows", [] { return Work{.kind = WorkKind::exchange}; });
   std::vector<RowPlacement> placements;
   for (const at::Tensor& above : halo.above) placements.push_back({input.above(), above});
   for (const at::Tensor& below : halo.below) placements.push_back({input.below(), below});
@@ -173,12 +174,14 @@ at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context,
 
 at::Tensor Conv3x3::operator()(const PaddedRows& input, PatchContext& context,
                                const at::Tensor& shift) const {
+  const SpanScope scope(name_);
   const Neighbours halo = exchange(input, context);
   return input.padding > 0 ? (*kernel_)(input.image, 0, shift)
                            : (*kernel_)(input.image, halo, shift);
 }
 
 void Conv3x3::add_to(at::Tensor& sum, const PaddedRows& input, PatchContext& context) const {
+  const SpanScope scope(name_);
   const Neighbours halo = exchange(input, context);
   if (input.padding > 0) {
     kernel_->add_to(sum, input.image, 0);
@@ -188,9 +191,10 @@ void Conv3x3::add_to(at::Tensor& sum, const PaddedRows& input, PatchContext& con
 }
 
 ConvIn::ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out)
-    : kernel_(weights, in, out, 1) {}
+    : name_(weights.path()), kernel_(weights, in, out, 1) {}
 
 at::Tensor ConvIn::operator()(const at::Tensor& input, bool above, bool below) const {
+  const SpanScope scope(name_);
   const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
   if (!above && !below) return kernel_(dense, 1);
   if (above && below) return kernel_(dense, 0);

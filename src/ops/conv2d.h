@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -104,6 +105,7 @@ class Conv3x3 {
  private:
   Neighbours exchange(const PaddedRows& input, PatchContext& context) const;
 
+  std::string name_;
   std::shared_ptr<Kernel3x3> kernel_;
   SiteId site_;
 };
@@ -117,6 +119,7 @@ class ConvIn {
   at::Tensor operator()(const at::Tensor& input, bool above, bool below) const;
 
  private:
+  std::string name_;
   Kernel3x3 kernel_;
 };
 

@@ -43,7 +43,8 @@ struct Extents {
 
 GroupNorm::GroupNorm(const WeightScope& weights, std::int64_t channels, std::int64_t groups,
                      double epsilon, Activation activation, int level, SiteRegistry& sites)
-    : weight_(weights.take("weight", {channels}).to(at::kFloat)),
+    : name_(weights.path()),
+      weight_(weights.take("weight", {channels}).to(at::kFloat)),
       bias_(weights.take("bias", {channels}).to(at::kFloat)),
       groups_(groups),
       epsilon_(epsilon),
@@ -57,6 +58,7 @@ GroupNorm::GroupNorm(const WeightScope& weights, std::int64_t channels, std::int
 
 PaddedRows GroupNorm::operator()(const at::Tensor& input, PatchContext& context,
                                  std::int64_t padding) const {
+  const SpanScope scope(name_);
   const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor moments_read = context.exchange_moments(site_, level_, moments(dense));
   PaddedRows output = PaddedRows::around(dense, padding);
@@ -71,7 +73,7 @@ Work GroupNorm::work(const char* part, const at::Tensor& input, int passes) cons
 }
 
 at::Tensor GroupNorm::moments(const at::Tensor& input) const {
-  const WorkScope scope([&] { return work("moments", input, 1); });
+  const WorkScope scope("moments", [&] { return work("moments", input, 1); });
   if (input.is_meta()) return at::empty({input.size(0), groups_, 2}, at::kDouble);
   if (on_gpu(input)) return gpu_moments(input);
   const Extents extents(input);
@@ -138,7 +140,7 @@ void GroupNorm::gpu_normalise(const at::Tensor& input, const at::Tensor& moments
 
 void GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments,
                           const PaddedRows& output) const {
-  const WorkScope scope([&] { return work("normalise", input, 2); });
+  const WorkScope scope("normalise", [&] { return work("normalise", input, 2); });
   if (input.is_meta()) return;
   if (on_gpu(input)) return gpu_normalise(input, moments, output);
   const Extents extents(input);

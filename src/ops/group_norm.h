@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 
 #include "ops/padded_rows.h"
 #include "ops/patch_context.h"
@@ -41,6 +42,7 @@ class GroupNorm {
                      const PaddedRows& output) const;
   Work work(const char* part, const at::Tensor& input, int passes) const;
 
+  std::string name_;
   at::Tensor weight_;  // [channels] float32, whatever the network's dtype
   at::Tensor bias_;
   std::int64_t groups_;

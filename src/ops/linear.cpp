@@ -66,7 +66,8 @@ Work work_of(const char* what, const at::Tensor& input, std::int64_t out) {
 }  // namespace
 
 Linear::Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bias bias, Kind kind)
-    : weight_(kind == Kind::linear ? weights.take("weight", {out, in})
+    : name_(weights.path()),
+      weight_(kind == Kind::linear ? weights.take("weight", {out, in})
                                    : weights.take("weight", {out, in, 1, 1}).reshape({out, in})) {
   if (bias == Bias::yes) bias_ = weights.take("bias", {out});
   pack();
@@ -74,7 +75,8 @@ Linear::Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bi
 
 Linear::Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
                std::int64_t out_each)
-    : weight_(at::cat({first.take("weight", {out_each, in}), second.take("weight", {out_each, in})},
+    : name_(fmt::format("{}+{}", first.path(), second.path().substr(second.path().rfind('.') + 1))),
+      weight_(at::cat({first.take("weight", {out_each, in}), second.take("weight", {out_each, in})},
                       0)) {
   pack();
 }
@@ -85,12 +87,12 @@ void Linear::pack() {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& input) const {
-  const WorkScope scope([&] { return work_of("", input, weight_.size(0)); });
+  const WorkScope scope(name_.c_str(), [&] { return work_of("", input, weight_.size(0)); });
   return packed_ ? linear_packed(input, weight_, bias_) : at::linear(input, weight_, bias_);
 }
 
 void Linear::write(const at::Tensor& input, at::Tensor& output) const {
-  const WorkScope scope([&] { return work_of("", input, weight_.size(0)); });
+  const WorkScope scope(name_.c_str(), [&] { return work_of("", input, weight_.size(0)); });
   check<std::logic_error>(!bias_.defined(), "a product with a bias is not written in place");
   if (packed_) {
     output.copy_(linear_packed(input, weight_, {}));
@@ -103,7 +105,7 @@ Geglu::Geglu(const WeightScope& weights, std::int64_t in, std::int64_t out)
     : product_(weights, in, 2 * out), out_(out) {}
 
 at::Tensor Geglu::operator()(const at::Tensor& input) const {
-  const WorkScope scope([&] { return work_of("geglu ", input, 2 * out_); });
+  const WorkScope scope("geglu", [&] { return work_of("geglu ", input, 2 * out_); });
   at::Tensor output = at::empty({input.size(0), input.size(1), out_}, input.options());
   if (output.is_meta()) return output;
   const at::Tensor source = input.flatten(0, 1);
@@ -120,12 +122,13 @@ at::Tensor Geglu::operator()(const at::Tensor& input) const {
 }
 
 LayerNorm::LayerNorm(const WeightScope& weights, std::int64_t width, double epsilon)
-    : weight_(weights.take("weight", {width})),
+    : name_(weights.path()),
+      weight_(weights.take("weight", {width})),
       bias_(weights.take("bias", {width})),
       epsilon_(epsilon) {}
 
 at::Tensor LayerNorm::operator()(const at::Tensor& input) const {
-  const WorkScope scope([&] {
+  const WorkScope scope(name_.c_str(), [&] {
     return Work{.kind = WorkKind::normalisation,
                 .shape = fmt::format("layer {}", input.size(-1)),
                 .amount = 2 * static_cast<double>(input.nbytes())};

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 
 #include "ops/weight_scope.h"
 
@@ -29,6 +30,7 @@ class Linear {
  private:
   void pack();
 
+  std::string name_;
   at::Tensor weight_;  // as oneDNN lays it out where `packed_`
   at::Tensor bias_;
   bool packed_ = false;
@@ -55,6 +57,7 @@ class LayerNorm {
   at::Tensor operator()(const at::Tensor& input) const;
 
  private:
+  std::string name_;
   at::Tensor weight_;
   at::Tensor bias_;
   double epsilon_;

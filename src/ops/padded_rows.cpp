@@ -37,7 +37,7 @@ PaddedRows PaddedRows::around(const at::Tensor& band, std::int64_t padding) {
 
 PaddedRows padded(const at::Tensor& band, std::int64_t padding) {
   if (padding == 0) return {band.contiguous(at::MemoryFormat::ChannelsLast)};
-  const WorkScope scope([] { return Work{.kind = WorkKind::exchange}; });
+  const WorkScope scope("pad rows", [] { return Work{.kind = WorkKind::exchange}; });
   const PaddedRows rows = PaddedRows::around(band, padding);
   rows.above().zero_();
   rows.own().copy_(band);

@@ -97,7 +97,7 @@ RowRange PatchContext::band(int level) const {
 
 Reading PatchContext::swap(SiteId site, const at::Tensor& own) {
   if (cache_ == nullptr) return {};
-  const WorkScope scope([] { return Work{.kind = WorkKind::exchange, .shape = ""}; });
+  const WorkScope scope("exchange", [] { return Work{.kind = WorkKind::exchange, .shape = ""}; });
   const SitePlan& plan = plan_->site(site);
   const RowRange rows = plan.owned[static_cast<std::size_t>(patch_)];
   const std::int64_t item_bytes = rows.size() * plan.row_bytes;

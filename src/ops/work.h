@@ -14,6 +14,7 @@
 
 #include "base/deadline.h"
 #include "cache/exchange_plan.h"
+#include "ops/span_log.h"
 #include "pcpp/plan.h"
 
 namespace pcpp {
@@ -70,11 +71,12 @@ class WorkLog {
 };
 
 // The call of an operator, from here to the end of the block; calls of others in it are part of it.
-// `describe()` returns its Work and is called only where somebody collects it.
+// `describe()` returns its Work and is called only where somebody collects it. `name` as
+// SpanScope's.
 class WorkScope {
  public:
   template <typename Describe>
-  explicit WorkScope(const Describe& describe) : log_(WorkLog::current()) {
+  WorkScope(const char* name, const Describe& describe) : span_(name), log_(WorkLog::current()) {
     if (log_ == nullptr) return;
     const Clock::time_point called = Clock::now();
     begin(describe(), called);
@@ -89,6 +91,7 @@ class WorkScope {
   void begin(Work work, Clock::time_point called);
   void end();
 
+  SpanScope span_;
   WorkLog* log_;
   bool outermost_ = false;
   Work work_;

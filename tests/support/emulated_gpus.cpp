@@ -2,6 +2,8 @@
 // the host's memory, by the kernels emulated and libtorch's functions for CPUs. All of the library
 // that knows of GPUs but the CUDA runtime's calls, which the tests over fake_cuda cover, runs as on
 // one.
+#include "support/emulated_gpus.h"
+
 #include <utility>
 
 #include "gpu/gpu.h"
@@ -15,6 +17,7 @@ namespace pcpp {
 namespace {
 
 thread_local int entered = 0;
+thread_local testing::ThreadRanges ranges;
 
 class Scope final : public GpuScope {
  public:
@@ -99,5 +102,13 @@ const Gpus& gpus() {
 }
 
 bool on_gpu(const at::Tensor& tensor) { return entered > 0 && tensor.is_cpu(); }
+
+void begin_range(const char* name) {
+  ++ranges.open;
+  ranges.begun.insert(name);
+}
+void end_range() { --ranges.open; }
+
+const testing::ThreadRanges& testing::ranges_of_thread() { return ranges; }
 
 }  // namespace pcpp
