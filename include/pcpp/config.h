@@ -111,6 +111,9 @@ struct PCPP_EXPORT GenerationRequest {
   bool automatic = false;
   bool decode = true;       // false: no VAE is run, and result.images is empty
   bool keep_steps = false;  // result.step_latents holds the latents after each scheduler step
+  // result.trace says what each rank did when; no picture changes. On GPUs steps are then launched
+  // singly, not as CUDA graphs.
+  bool trace = false;
 
   // Called on one of the library's threads after each step; must not throw.
   std::function<void(const StepProgress&)> on_step;

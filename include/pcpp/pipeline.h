@@ -107,6 +107,7 @@ struct GenerationResult {
   std::vector<RankReport> ranks;
   std::optional<PlannedRun> chosen;  // of an automatic request
   ConvolutionWays convolutions;      // of the U-Net
+  std::optional<Trace> trace;        // where asked for
   RunTimes times;
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far
 };

@@ -15,7 +15,18 @@ void require(bool condition, const char* rule) {
   if (!condition) throw std::logic_error(rule);
 }
 
+constexpr int kBuffers = 2;  // of a bundle, each with an exchange of its own
+
 }  // namespace
+
+// Tags: of each site's fresh rows, then of each bundle's buffers.
+std::pair<SiteId, SiteId> sites_of_exchange(const ExchangePlan& plan, std::int64_t tag) {
+  const auto sites = static_cast<std::int64_t>(plan.sites().size());
+  if (tag < sites) return {static_cast<SiteId>(tag), static_cast<SiteId>(tag)};
+  const std::vector<SiteId>& bundle =
+      plan.bundles().at(static_cast<std::size_t>((tag - sites) / kBuffers));
+  return {bundle.front(), bundle.back()};
+}
 
 StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
                        std::chrono::milliseconds timeout, std::stop_token stop)
@@ -47,12 +58,12 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
 
   std::int64_t tag = sites;
   for (const std::vector<SiteId>& bundle : plan.bundles()) {
-    ExchangeMemory memory(plan, rank, bundle, StepKind::steady, tag, 2);
+    ExchangeMemory memory(plan, rank, bundle, StepKind::steady, tag, kBuffers);
     memory.prepare(transport, transport.allocate(memory.send_bytes()),
                    transport.allocate(memory.receive_bytes()),
                    transport.allocate(memory.last_bytes()));
     bundles_.push_back({std::move(memory)});
-    tag += 2;
+    tag += kBuffers;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <stop_token>
+#include <utility>
 #include <vector>
 
 #include "cache/exchange_memory.h"
@@ -23,6 +24,9 @@ struct Reading {
   // sites that keep them, else null.
   const std::byte* own_previous = nullptr;
 };
+
+// The first and the last of the sites whose rows a stale cache's exchange of this tag carries.
+std::pair<SiteId, SiteId> sites_of_exchange(const ExchangePlan& plan, std::int64_t tag);
 
 // Operators hand their rows in and get back what they may read: this step's rows in a synchronous
 // step, exactly the step before's in a steady one. One object for each rank and request, used by

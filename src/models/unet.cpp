@@ -33,6 +33,7 @@ struct UNet::Parts {
                               4 * base_channels);
     }
     weights.finish();
+    parameters = weights.taken_elements();
   }
 
   int level_count() const { return static_cast<int>(config.levels.size()); }
@@ -79,6 +80,7 @@ struct UNet::Parts {
   UNetConfig config;
   at::Device device;
   std::int64_t base_channels;
+  std::int64_t parameters = 0;
   SiteRegistry sites;  // filled by the members below, in the order in which they run
   TimeEmbedding time_embedding;
   std::optional<TimeEmbedding> added_embedding;
@@ -129,6 +131,8 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
 at::Device UNet::device() const { return parts_->device; }
 
 const UNetConfig& UNet::config() const { return parts_->config; }
+
+std::int64_t UNet::parameters() const { return parts_->parameters; }
 
 const SiteRegistry& UNet::sites() const { return parts_->sites; }
 

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -43,6 +44,7 @@ class UNet {
   // Where its weights lie, and its inputs must.
   at::Device device() const;
   const UNetConfig& config() const;
+  std::int64_t parameters() const;
   const SiteRegistry& sites() const;
   // Latent rows that every level keeps whole: 2^(levels - 1).
   std::int64_t row_unit() const;

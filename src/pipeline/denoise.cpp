@@ -17,8 +17,10 @@
 #include "gpu/gpu.h"
 #include "kernels/guided_step.h"
 #include "ops/patch_context.h"
+#include "ops/span_log.h"
 #include "parallel/timeline.h"
 #include "pipeline/step_graphs.h"
+#include "pipeline/trace.h"
 
 namespace pcpp {
 
@@ -60,6 +62,7 @@ class Rank {
 
   // The latents after the step, by the prediction that was gathered last.
   at::Tensor advance(const at::Tensor& latents, int step) const {
+    const SpanScope scope("scheduler");
     const bool split = task_.plan.topology().branches_of_rank() < task_.branches();
     const at::Tensor conditional = whole_noise(split ? 1 : 0);  // guided already, where not split
     const at::Tensor unconditional = split ? whole_noise(0) : at::Tensor();
@@ -111,6 +114,7 @@ class Rank {
     cache_.begin_step(kind, next);
     const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_);
     cache_.end_step();
+    const SpanScope gathering("gather");
     const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
     gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
   }
@@ -204,6 +208,11 @@ at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional
 DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
                       const at::Tensor& latents, bool keep_steps) {
   Timeline& timeline = transport.timeline();
+  std::optional<SpanLog> spans;
+  if (task.trace_zero) {
+    timeline.keep_spans(kMostSpans);
+    spans.emplace(timeline, kMostSpans);
+  }
   Rank rank(task, unet, transport);
   DenoiseResult result;
   at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true);
@@ -214,10 +223,13 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
     intervals.push_back(timeline.begin_interval());
     const StepKind kind = kind_of(task.parallel, step);
     const bool last = step + 1 == steps;
-    rank.predict(sample, step, kind,
-                 last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
-                 is_between_steady_ones(task.parallel, step, steps));
-    sample = rank.advance(sample, step);
+    {
+      const SpanScope scope(kind == StepKind::steady ? "steady step" : "synchronous step");
+      rank.predict(sample, step, kind,
+                   last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
+                   is_between_steady_ones(task.parallel, step, steps));
+      sample = rank.advance(sample, step);
+    }
     timeline.begin_interval();
     result.records.push_back(rank.record(step, kind));
     if (keep_steps) result.step_latents.push_back(sample.clone());
@@ -231,6 +243,10 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
     StepRecord& record = result.records[step];
     record.wait_ms = timeline.wait_ms(intervals[step]);
     record.compute_ms = std::max(0.0, timeline.interval_ms(intervals[step]) - record.wait_ms);
+  }
+  if (spans) {
+    result.trace =
+        rank_trace(*spans, timeline, intervals, task.plan, unet.sites().sites(), *task.trace_zero);
   }
   result.latents = sample.to(at::kCPU);
   for (at::Tensor& kept : result.step_latents) kept = kept.to(at::kCPU);

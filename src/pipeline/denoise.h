@@ -11,6 +11,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "base/deadline.h"
 #include "cache/exchange_plan.h"
 #include "models/unet.h"
 #include "parallel/transport.h"
@@ -34,6 +35,8 @@ struct DenoiseTask {
   std::stop_token stop;
   bool cuda_graphs = false;                          // only for ranks on GPUs
   std::function<void(const StepProgress&)> on_step;  // called by rank 0
+  // Absent: nothing is traced. From when a trace counts its times.
+  std::optional<Clock::time_point> trace_zero = std::nullopt;
 
   int branches() const { return conditions.unconditional ? 2 : 1; }
 };
@@ -42,6 +45,7 @@ struct DenoiseResult {
   at::Tensor latents;                    // float32, whole, the same on every rank
   std::vector<at::Tensor> step_latents;  // after each step, where asked for
   std::vector<StepRecord> records;
+  RankTrace trace;  // where asked for
 };
 
 // One rank's run over all steps, from the whole scaled initial latents (float32). It computes where

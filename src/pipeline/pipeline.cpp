@@ -38,6 +38,7 @@
 #include "pipeline/on_device.h"
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
+#include "pipeline/trace.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
 #include "planner/measurement.h"
@@ -351,6 +352,9 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   use_all_threads();
   if (request.decode) decode(request, first.latents, result);
   result.ranks = reports(plan, ranks);
+  if (!request.trace) return;
+  result.trace = network_trace(unet());
+  for (DenoiseResult& rank : ranks) result.trace->ranks.push_back(std::move(rank.trace));
 }
 
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
@@ -388,8 +392,9 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .dtype = scalar_type_of(dtype_),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,
-                         .cuda_graphs = cuda_graphs_ && first_gpu(),
-                         .on_step = request.on_step};
+                         .cuda_graphs = cuda_graphs_ && first_gpu() && !request.trace,
+                         .on_step = request.on_step,
+                         .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   for (const std::string& prompt : request.prompts) {
     result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));
   }

@@ -54,7 +54,8 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
       .dtype = at::kFloat,
       .peer_timeout = std::chrono::minutes(1),
       .stop = {},
-      .on_step = {}};
+      .on_step = {},
+      .trace_zero = {}};
   std::vector<FloatTensor> results(kRanks);
   LocalHub hub(kRanks, courier);
   run_ranks(hub, [&](Transport& transport) {
