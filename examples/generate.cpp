@@ -30,7 +30,8 @@ double seconds_since(steady_clock::time_point begin) {
 // Before any work: a place that cannot be written would cost the whole run.
 void check_outputs(const GenerateOptions& options) {
   std::set<std::filesystem::path> places;
-  for (const std::string& place : {options.output, options.save_latents, options.report}) {
+  for (const std::string& place :
+       {options.output, options.save_latents, options.report, options.trace}) {
     if (place.empty()) continue;
     if (!places.insert(std::filesystem::absolute(place).lexically_normal()).second) {
       throw ConfigError(fmt::format("{} is named for two outputs: give each its own file", place));
@@ -55,6 +56,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.automatic = options.method == Method::automatic;
   request.decode = !options.output.empty();
   request.keep_steps = options.save_steps;
+  request.trace = !options.trace.empty();
   request.stop = interrupt.token();
   request.on_step = [&progress](const StepProgress& step) { progress.show(step); };
   if (!options.latents.empty()) {
@@ -123,6 +125,7 @@ void write_outputs(RunFacts& facts) {
     save_tensors(options.save_latents, tensors);
   }
   if (!options.report.empty()) write_file(options.report, report_json(facts));
+  if (!options.trace.empty()) write_chrome_trace(options.trace, result, setting_words(facts));
 }
 
 void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {

@@ -100,6 +100,8 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--output", options.output,
                  "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...");
   app.add_option("--report", options.report, "write a JSON report to this file");
+  app.add_option("--trace", options.trace,
+                 "write to this file what each rank did when, for Perfetto or chrome://tracing");
 }
 
 // What the parser cannot see: options that do not go together. Empty where all is well.

@@ -48,6 +48,7 @@ struct GenerateOptions {
   bool save_steps = false;
   std::string output;
   std::string report;
+  std::string trace;
 
   ParallelConfig parallel() const;
   // The options that repeat what `auto` chose.

@@ -57,7 +57,8 @@ Json settings(const RunFacts& facts) {
           {"save_latents", or_null(options.save_latents)},
           {"save_steps", options.save_steps},
           {"output", or_null(options.output)},
-          {"report", or_null(options.report)}};
+          {"report", or_null(options.report)},
+          {"trace", or_null(options.trace)}};
 }
 
 Json rank_json(int rank, const RankReport& report) {
@@ -131,17 +132,24 @@ std::string report_json(const RunFacts& facts) {
   return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index) {
-  std::map<std::string, std::string> chunks = {{"Software", "libpcpp"}};
+std::map<std::string, std::string> setting_words(const RunFacts& facts) {
+  std::map<std::string, std::string> words;
   const Json all = settings(facts);
   for (const auto& [key, value] : all.items()) {
-    const bool is_place = key == "output" || key == "report" || key.starts_with("save_");
+    const bool is_place =
+        key == "output" || key == "report" || key == "trace" || key.starts_with("save_");
     if (is_place || value.is_null() || value.is_array()) continue;
-    chunks[key] = value.is_string() ? value.get<std::string>() : value.dump();
+    words[key] = value.is_string() ? value.get<std::string>() : value.dump();
   }
   for (const char* key : {"model", "latents", "prompt_embeds"}) {
-    if (chunks.contains(key)) chunks[key] = name_in(chunks[key]);
+    if (words.contains(key)) words[key] = name_in(words[key]);
   }
+  return words;
+}
+
+std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index) {
+  std::map<std::string, std::string> chunks = setting_words(facts);
+  chunks["Software"] = "libpcpp";
   const GenerateOptions& options = facts.options;
   const std::size_t prompt = index / static_cast<std::size_t>(options.images);
   if (!options.prompts.empty()) chunks["prompt"] = options.prompts.at(prompt);

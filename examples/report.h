@@ -24,6 +24,9 @@ struct RunFacts {
 // wait times and bytes sent by kind of site; totals; seconds; peak memory.
 std::string report_json(const RunFacts& facts);
 
+// Every setting that shapes the run, as words; of places only their names.
+std::map<std::string, std::string> setting_words(const RunFacts& facts);
+
 // The settings of picture `index`, for its PNG.
 std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index);
 

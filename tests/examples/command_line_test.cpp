@@ -51,9 +51,10 @@ class CommandLineTest : public ::testing::Test {
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
-  const Outcome outcome = generate({"--prompt", "a fox \xC3\xA9", "--negative-prompt", "rain",
-                                    "--seed", "18446744073709551615", "--ranks", "2", "--output",
-                                    place("fox.png"), "--report", place("fox.json")});
+  const Outcome outcome =
+      generate({"--prompt", "a fox \xC3\xA9", "--negative-prompt", "rain", "--seed",
+                "18446744073709551615", "--ranks", "2", "--output", place("fox.png"), "--report",
+                place("fox.json"), "--trace", place("trace.json")});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   EXPECT_EQ(outcome.output, place("fox.png") + "\n");
   EXPECT_EQ(lines(outcome.errors), 6);
@@ -83,6 +84,13 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   }
   EXPECT_GT(report.at("peak_bytes"), 0);
   EXPECT_GT(report.at("seconds").at("total"), 0);
+
+  const nlohmann::json trace = nlohmann::json::parse(std::ifstream(place("trace.json")));
+  EXPECT_EQ(trace.at("otherData").at("settings").at("method"), "pcpp");
+  EXPECT_EQ(trace.at("otherData").at("settings").at("model"), "sd15");
+  const auto steady = std::ranges::count_if(
+      trace.at("traceEvents"), [](const auto& event) { return event.at("name") == "steady step"; });
+  EXPECT_EQ(steady, 2 * 4);
 }
 
 TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
@@ -178,6 +186,7 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--sync-steps", "0", "--ranks", "2"}, "0 synchronous steps"},
       {{"--latents", place("broken.safetensors")}, "broken.safetensors"},
       {{"--report", place("no/such/report.json")}, "no/such"},
+      {{"--trace", place("no/such/trace.json")}, "no/such"},
       {{"--report", place("x.png")}, "two outputs"},
       {{"--output", "/proc/x.png"}, "/proc/x.png"},
       {{"--prompt", "\xFF"}, "UTF-8"},
@@ -203,12 +212,13 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
 
 TEST_F(CommandLineTest, AnInterruptEndsTheRunWithoutAFile) {
   bool sent = false;
-  const Outcome outcome = run_process(
-      words({"--prompt", "a fox", "--steps", "900", "--output", place("x.png"), "--ranks", "2"}),
-      [&](int process, const std::string& errors) {
-        if (sent || errors.find("step 2/") == std::string::npos) return;
-        sent = kill(process, SIGINT) == 0;
-      });
+  const Outcome outcome =
+      run_process(words({"--prompt", "a fox", "--steps", "900", "--output", place("x.png"),
+                         "--ranks", "2", "--trace", place("x.json")}),
+                  [&](int process, const std::string& errors) {
+                    if (sent || errors.find("step 2/") == std::string::npos) return;
+                    sent = kill(process, SIGINT) == 0;
+                  });
   EXPECT_TRUE(sent);
   EXPECT_EQ(outcome.status, 130);
   EXPECT_NE(outcome.errors.find("cancelled\n"), std::string::npos) << outcome.errors;
