@@ -61,12 +61,19 @@ void verify(const BenchOptions& options, const std::vector<Combination>& combina
 }
 
 // A warm-up, then the timed run, in one process. The warm-up decodes nothing, so that its peak is
-// that of denoising. `first` has pictures.
+// that of denoising. `first` has pictures and, where traces are asked for, is drawn once more.
 Drawing timed_run(const BenchOptions& options, const Combination& combination, bool first) {
   const GenerationRequest warm_up = make_request(options, combination, 3, 1);
   GenerationRequest request = make_request(options, combination, options.steps, options.sync_steps);
   request.decode = first;
-  std::vector<Drawing> drawings = draw_in_child(options, combination, {warm_up, request});
+  std::vector<GenerationRequest> requests = {warm_up, request};
+  if (first && !options.traces.empty()) {
+    requests.push_back(request);
+    requests.back().decode = false;
+    requests.back().trace = true;
+  }
+  std::vector<Drawing> drawings = draw_in_child(options, combination, requests);
+  check_same(drawings.back(), drawings[1], combination.text() + ": with a trace and without");
   drawings[1].peak_bytes = drawings[0].peak_bytes;
   return std::move(drawings[1]);
 }
@@ -111,6 +118,10 @@ std::vector<Summary> summarize_all(const BenchOptions& options,
 
 void check_outputs(const BenchOptions& options) {
   if (!options.json.empty()) check_writable(options.json);
+  if (!options.traces.empty()) {
+    std::filesystem::create_directories(options.traces);
+    check_writable(options.traces / Combination().trace_name());
+  }
   if (options.pictures.empty()) return;
   std::filesystem::create_directories(options.pictures);
   check_writable(options.pictures / Combination().picture_names(1).front());

@@ -108,6 +108,8 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");
   app.add_option("--pictures", options.pictures,
                  "write each combination's pictures to this folder");
+  app.add_option("--trace", options.traces,
+                 "draw each combination once more and write its trace to this folder");
 }
 
 template <typename Value>

@@ -41,6 +41,7 @@ struct BenchOptions {
   int repeat = 3;
   std::string json;
   std::filesystem::path pictures;  // empty: none are written
+  std::filesystem::path traces;    // likewise
 };
 
 // The options, or the exit status of a run that ends here: help was asked for (0, printed on the

@@ -98,6 +98,13 @@ std::vector<std::string> Combination::picture_names(std::size_t count) const {
   return names;
 }
 
+std::string Combination::trace_name() const {
+  std::string name = text() + ".json";
+  std::erase(name, ',');
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return name;
+}
+
 std::vector<Combination> make_combinations(const BenchOptions& options, const ModelInfo& model) {
   std::vector<Size> sizes = options.sizes;
   if (sizes.empty()) sizes.push_back({model.default_width, model.default_height});

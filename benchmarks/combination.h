@@ -32,6 +32,7 @@ struct Combination {
   // "pcpp-0.3-4ranks-256x256-batched.png", or of several pictures "...-1.png", "...-2.png" and so
   // on; the same over all links, which change no picture.
   std::vector<std::string> picture_names(std::size_t count) const;
+  std::string trace_name() const;  // "pcpp-0.3-pool-16-4-ranks-256x256-batched-ethernet10g.json"
 };
 
 // Every combination of the options, size by size, each size's `single` first: what the others are

@@ -111,6 +111,14 @@ Json draw_all(const BenchOptions& options, const Combination& combination,
     Json drawings = Json::array();
     for (const GenerationRequest& request : requests) {
       GenerationResult result = pipeline.generate(request);
+      if (result.trace) {
+        write_chrome_trace(options.traces / combination.trace_name(), result,
+                           {{"combination", combination.text()},
+                            {"dtype", std::string(name_of(options.dtype))},
+                            {"threads", std::to_string(options.threads)},
+                            {"steps", std::to_string(request.steps)},
+                            {"sync_steps", std::to_string(options.sync_steps)}});
+      }
       drawings.push_back(to_json(to_drawing(result, pipeline.model().scale)));
     }
     return drawings;

@@ -30,8 +30,9 @@ struct Drawing {
 };
 
 // Loads the model in a child process and draws the requests there one after another, so that
-// memory and caches of one combination do not touch another. The caller must have no threads.
-// Throws ConfigError with the child's own text where it fails.
+// memory and caches of one combination do not touch another. Writes the traces of those that ask
+// for one. The caller must have no threads. Throws ConfigError with the child's own text where it
+// fails.
 std::vector<Drawing> draw_in_child(const BenchOptions& options, const Combination& combination,
                                    const std::vector<GenerationRequest>& requests);
 

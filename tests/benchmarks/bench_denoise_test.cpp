@@ -84,8 +84,13 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
 
 TEST_F(BenchDenoiseTest, ReportsWhatIsSentAndWhatItDoesToThePicture) {
   const Outcome outcome = bench({"--ranks", "2", "--size", "64x128", "--guidance", "batched,split",
-                                 "--json", place("out.jsonl")});
+                                 "--json", place("out.jsonl"), "--trace", place("traces")});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  for (const char* name :
+       {"single-1-ranks-64x128-batched.json", "pcpp-0.3-2-ranks-64x128-split.json"}) {
+    std::ifstream trace(place("traces") + "/" + name);
+    EXPECT_TRUE(json::parse(trace).at("otherData").contains("settings")) << name;
+  }
   const std::vector<json> all = lines("out.jsonl");
   ASSERT_EQ(all.size(), 6U);
   const json& single = all[1];
