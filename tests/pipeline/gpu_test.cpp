@@ -227,12 +227,17 @@ INSTANTIATE_TEST_SUITE_P(Methods, GpuGraphs, ::testing::ValuesIn(graph_cases()),
                          [](const auto& suite) { return suite.param.name; });
 
 TEST_F(GpuTest, SixteenBitsStayNearFloat32) {
-  const GenerationResult exact = draw(request(), 2);
-  for (const auto& [dtype, bound] :
-       {std::pair{DataType::float16, 0.02}, std::pair{DataType::bfloat16, 0.1}}) {
-    const double distance = relative_distance(draw(request(), 2, dtype).latents, exact.latents);
-    EXPECT_GT(distance, 0) << name_of(dtype);
-    EXPECT_LE(distance, bound) << name_of(dtype);
+  for (const RowFormat format : {RowFormat::exact, RowFormat::int4}) {
+    GenerationRequest encoded = request();
+    encoded.parallel.row_format = format;
+    const char* of_format = format == RowFormat::int4 ? ", int4" : "";
+    const GenerationResult exact = draw(encoded, 2);
+    for (const auto& [dtype, bound] :
+         {std::pair{DataType::float16, 0.02}, std::pair{DataType::bfloat16, 0.1}}) {
+      const double distance = relative_distance(draw(encoded, 2, dtype).latents, exact.latents);
+      EXPECT_GT(distance, 0) << name_of(dtype) << of_format;
+      EXPECT_LE(distance, bound) << name_of(dtype) << of_format;
+    }
   }
 }
 
