@@ -19,7 +19,9 @@
 namespace pcpp {
 namespace {
 
+// Of every way to convolve and every vector level, the 2-norm of the difference.
 constexpr double kRounding = 1e-5;
+constexpr double kBfloat16Rounding = 6e-2;
 constexpr double kTimestep = 601;
 
 // What is drawn, whole.
@@ -75,15 +77,25 @@ struct Split {
 
 using Way = std::optional<WinogradTile>;  // of its convolutions
 
+UNet unet_with(const std::string& family, Way way, at::ScalarType dtype) {
+  UNet unet = tiny_unet(family, dtype);
+  for (const PlacedConvolution& placed : unet.sites().convolutions()) {
+    if (way && placed.kernel->fits_winograd()) placed.kernel->use_winograd(*way);
+  }
+  return unet;
+}
+
+Inputs in_bfloat16(Inputs inputs) {
+  inputs.latents = inputs.latents.to(at::kBFloat16);
+  inputs.text = inputs.text.to(at::kBFloat16);
+  if (inputs.added) inputs.added->text_embeds = inputs.added->text_embeds.to(at::kBFloat16);
+  return inputs;
+}
+
 class SplitUNet : public ::testing::TestWithParam<std::tuple<std::string, Split, Way>> {
  protected:
-  SplitUNet() {
-    const auto& way = std::get<2>(GetParam());
-    for (const PlacedConvolution& placed : unet_.sites().convolutions()) {
-      if (way && placed.kernel->fits_winograd()) placed.kernel->use_winograd(*way);
-    }
-  }
-
+  const std::string& family() const { return std::get<0>(GetParam()); }
+  Way way() const { return std::get<2>(GetParam()); }
   const Split& split() const { return std::get<1>(GetParam()); }
   Inputs inputs(std::uint64_t seed) const {
     return make_inputs(unet_, split().units * unet_.row_unit() - split().missing_rows, 7, seed);
@@ -101,7 +113,7 @@ class SplitUNet : public ::testing::TestWithParam<std::tuple<std::string, Split,
     return rows;
   }
 
-  UNet unet_ = tiny_unet(std::get<0>(GetParam()));
+  UNet unet_ = unet_with(family(), way(), at::kFloat);
 };
 
 TEST_P(SplitUNet, SynchronousPatchesEqualOne) {
@@ -149,8 +161,17 @@ TEST_P(SplitUNet, ReachNoneEqualsIndependentRuns) {
 
 TEST_P(SplitUNet, ConvolutionsDifferByRounding) {
   const Inputs drawn = inputs(1);
-  const at::Tensor direct = run_whole(tiny_unet(std::get<0>(GetParam())), drawn);
+  const at::Tensor direct = run_whole(tiny_unet(family()), drawn);
   EXPECT_LE(relative_error(run_whole(unet_, drawn), direct), kRounding);
+}
+
+TEST_P(SplitUNet, PatchesInBfloat16DifferByItsRounding) {
+  const UNet coarse = unet_with(family(), way(), at::kBFloat16);
+  const Inputs drawn = inputs(1);
+  PatchSetup patches = setup(drawn);
+  patches.shape.element_bytes = 2;
+  const at::Tensor image = run_split(coarse, patches, {in_bfloat16(drawn)})[0];
+  EXPECT_LE(relative_error(image, run_whole(unet_, drawn)), kBfloat16Rounding);
 }
 
 std::string name_of(const ::testing::TestParamInfo<SplitUNet::ParamType>& tested) {
