@@ -53,6 +53,9 @@ struct PCPP_EXPORT DeviceProfile {
   std::int64_t memory_bytes = 0;       // of one device; 0: not known
   std::optional<Link> link;            // absent: memory that the devices share
   std::vector<RateCurve> curves;
+  // What weights took beyond the model's size where the curves were measured, to make convolutions
+  // faster.
+  std::int64_t extra_weight_bytes = 0;
 
   // The GPUs known by name, for 16-bit networks: a100-nvlink, a100-pcie, h100-nvlink,
   // rtx4090-pcie. Sources: src/planner/named_profiles.cpp.
@@ -84,7 +87,7 @@ struct PlannedRun {
   double mean_flops = 0;     // of a device; twice the multiply-accumulates
   double slowest_flops = 0;  // of the device that takes longest
   SiteBytes sent;            // of a device, the mean
-  std::int64_t weight_bytes = 0;
+  std::int64_t weight_bytes = 0;      // the profile's extra ones included
   std::int64_t activation_bytes = 0;  // estimate: the most that live at once, of the largest band
   std::int64_t stale_bytes = 0;       // of the device that has most
   bool fits = true;                   // all three into the device's memory, where that is known

@@ -146,7 +146,7 @@ PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
   run.slowest_flops = 2 * slowest.macs;
   run.sent = {sent.attention / ranks, sent.halo / ranks, sent.group_norm / ranks,
               sent.gather / ranks};
-  run.weight_bytes = network_.weight_bytes();
+  run.weight_bytes = network_.weight_bytes() + profile_.extra_weight_bytes;
   run.fits = profile_.memory_bytes == 0 || run.memory_bytes() <= profile_.memory_bytes;
   const double step = std::max(slowest.seconds, link_seconds(plan)) + gather_seconds(plan, costs);
   run.step_ms = 1e3 * step;

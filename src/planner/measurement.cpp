@@ -14,6 +14,8 @@
 #include "base/deadline.h"
 #include "cache/noise_gather.h"
 #include "cache/stale_cache.h"
+#include "ops/conv2d.h"
+#include "ops/convolution_costs.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "parallel/timeline.h"
@@ -211,6 +213,20 @@ std::vector<Arranged> arrangements_for(const UNet& unet, const WorkShape& shape,
   return all;
 }
 
+// What transformed weights take more than plain ones.
+std::int64_t extra_weight_bytes(const SiteRegistry& sites) {
+  std::int64_t bytes = 0;
+  for (const PlacedConvolution& placed : sites.convolutions()) {
+    const Kernel3x3& kernel = *placed.kernel;
+    ConvolutionShape shape;
+    shape.in = kernel.in();
+    shape.out = kernel.out();
+    shape.dtype = kernel.dtype();
+    bytes += weight_bytes(shape, kernel.winograd_tile()) - weight_bytes(shape, std::nullopt);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 DeviceProfile measured_profile(const UNet& unet, const WorkShape& shape, DataType dtype,
@@ -226,6 +242,7 @@ DeviceProfile measured_profile(const UNet& unet, const WorkShape& shape, DataTyp
                                devices, threads, shape.images, shape.columns, shape.rows);
   profile.measured = true;
   profile.dtype = dtype;
+  profile.extra_weight_bytes = extra_weight_bytes(unet.sites());
   profile.curves = measurement.curves();
   return profile;
 }

@@ -102,6 +102,10 @@ DeviceProfile DeviceProfile::load(const std::filesystem::path& file) {
   }
   profile.memory_bytes = config.integer("memory_bytes");
   if (profile.memory_bytes < 0) config.refuse("memory_bytes", "it must be at least 0");
+  profile.extra_weight_bytes = config.integer("extra_weight_bytes");
+  if (profile.extra_weight_bytes < 0) {
+    config.refuse("extra_weight_bytes", "it must be at least 0");
+  }
   const nlohmann::json link = config.value("link");
   if (!link.is_null()) profile.link = read_link(ConfigReader(link, source + ": link"));
   const nlohmann::json curves = config.value("curves");
@@ -122,6 +126,7 @@ void DeviceProfile::save(const std::filesystem::path& file) const {
                      {"measured", measured},
                      {"dtype", name_of(dtype)},
                      {"memory_bytes", memory_bytes},
+                     {"extra_weight_bytes", extra_weight_bytes},
                      {"link", to_json(link)},
                      {"curves", std::move(all)}};
   write_file(file, json.dump(1) + "\n");

@@ -146,6 +146,18 @@ TEST(PlanArrangements, WhatDoesNotFitIsNotTheFastest) {
   EXPECT_EQ(plan.fastest().ranks, 2);
 }
 
+TEST(PlanArrangements, CountsTheExtraWeightsOfTheProfile) {
+  DeviceProfile profile = counting_profile();
+  const auto bytes = [&] {
+    return plan_arrangements(published_config("sd15"), square(64), 1, {}, profile)
+        .front()
+        .memory_bytes();
+  };
+  const std::int64_t plain = bytes();
+  profile.extra_weight_bytes = 1000;
+  EXPECT_EQ(bytes(), plain + 1000);
+}
+
 TEST(PlanArrangements, RefusesSettingsOutOfRange) {
   EXPECT_THROW(plan_arrangements(published_config("sd15"), square(64), 0, {}, counting_profile()),
                ConfigError);

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
+#include "ops/conv2d.h"
 #include "planner/arrangements.h"
 #include "planner/configs.h"
 
@@ -24,6 +26,7 @@ TEST(MeasuredProfile, HasACurveForEveryCallOfTheNetwork) {
   const WorkShape shape{8, 8, 1, 2};
   const DeviceProfile profile = measured_profile(unet, shape, DataType::float32, 2, 1);
   EXPECT_TRUE(profile.measured);
+  EXPECT_EQ(profile.extra_weight_bytes, 0);
   NetworkWork network(unet.config(), DataType::float32, 8);
   for (const int devices : {1, 2}) {
     std::set<std::pair<WorkKind, std::string>> known;
@@ -39,6 +42,19 @@ TEST(MeasuredProfile, HasACurveForEveryCallOfTheNetwork) {
   const auto runs = plan_arrangements(unet.config(), shape, 2, {ParallelConfig::pcpp()}, profile);
   ASSERT_GE(runs.size(), 3U);
   for (const PlannedRun& run : runs) EXPECT_GT(run.step_ms, 0);
+}
+
+TEST(MeasuredProfile, TellsWhatTransformedWeightsTakeMore) {
+  const UNet unet(tiny_config(), WeightScope::constants(at::kFloat));
+  const auto& convolutions = unet.sites().convolutions();
+  const auto kernel =
+      std::find_if(convolutions.begin(), convolutions.end(), [](const auto& placed) {
+        return placed.kernel->in() == 64 && placed.kernel->fits_winograd();
+      });
+  ASSERT_NE(kernel, convolutions.end());
+  kernel->kernel->use_winograd(WinogradTile::four);
+  const DeviceProfile profile = measured_profile(unet, {8, 8, 1, 1}, DataType::float32, 1, 1);
+  EXPECT_EQ(profile.extra_weight_bytes, 4 * (36 - 9) * 64 * 32);
 }
 
 }  // namespace

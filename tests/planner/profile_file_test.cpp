@@ -39,6 +39,7 @@ TEST_F(ProfileFileTest, ComesBackAsItWas) {
   profile.measured = true;
   profile.dtype = DataType::bfloat16;
   profile.memory_bytes = 80000000000;
+  profile.extra_weight_bytes = 1250000000;
   profile.link = Link{"wire", 1.25e9, 2e-6, true};
   profile.curves.push_back({WorkKind::exchange, "a \"shape\"", 3, {{0.5, 0.1}, {2, 0.30000001}}});
   profile.save(file());
@@ -48,6 +49,7 @@ TEST_F(ProfileFileTest, ComesBackAsItWas) {
   EXPECT_TRUE(read.measured);
   EXPECT_EQ(read.dtype, profile.dtype);
   EXPECT_EQ(read.memory_bytes, profile.memory_bytes);
+  EXPECT_EQ(read.extra_weight_bytes, profile.extra_weight_bytes);
   ASSERT_TRUE(read.link);
   EXPECT_EQ(read.link->bytes_per_second, 1.25e9);
   EXPECT_TRUE(read.link->shared);
@@ -69,6 +71,7 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
   const std::vector<std::pair<std::string, std::function<void(json&)>>> spoils = {
       {"dtype", [](json& j) { j["dtype"] = "float64"; }},
       {"memory_bytes", [](json& j) { j["memory_bytes"] = -1; }},
+      {"extra_weight_bytes", [](json& j) { j["extra_weight_bytes"] = -1; }},
       {"curves", [](json& j) { j["curves"] = 7; }},
       {"name", [](json& j) { j.erase("name"); }},
       {"surplus", [](json& j) { j["surplus"] = 1; }},
