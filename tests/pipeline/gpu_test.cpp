@@ -181,14 +181,13 @@ TEST_P(GpuGraphs, DrawWhatSingleLaunchesDraw) {
 TEST_F(GpuTest, EachRequestRecordsItsOwnGraphs) {
   Pipeline graphs = pipeline(2, options(DataType::float32));
   Pipeline eager = pipeline(2, options(DataType::float32, false));
-  const GenerationRequest large = request_with_graphs(1);
-  GenerationRequest small = request_with_graphs();
+  GenerationRequest small = request_with_graphs(1);
   small.latents.reset();
   small.height = 128;
   small.width = 64;
-  for (const GenerationRequest& request : {small, large, small}) {
-    expect_equal(graphs.generate(request), eager.generate(request));
-  }
+  graphs.generate(small);
+  small.width = 96;
+  expect_equal(graphs.generate(small), eager.generate(small));
 }
 
 TEST_F(GpuTest, AStopEndsAStepOfGraphs) {
