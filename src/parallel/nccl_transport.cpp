@@ -84,7 +84,7 @@ class NcclTransport final : public DeviceTransport {
     Part& part = parts_.at(static_cast<std::size_t>(exchange));
     finish_launch(index_of(part.lane), deadline);
     device_rank().compute().wait(part.done);
-    return std::exchange(part.flight, {});
+    return std::exchange(part.flight, std::nullopt);
   }
 
   void check_world() override {
