@@ -1,11 +1,9 @@
 #include "pcpp/pipeline.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
@@ -50,28 +48,6 @@ namespace pcpp {
 namespace {
 
 double seconds_since(Clock::time_point start) { return milliseconds_since(start) / 1000; }
-
-// As diffusers' randn_tensor with a CPU generator: the whole batch in one draw.
-at::Tensor standard_normal(std::uint64_t seed, at::IntArrayRef shape) {
-  at::Generator generator = at::detail::createCPUGenerator(seed);
-  return at::randn(shape, generator, at::kFloat);
-}
-
-// [3, h, w] in [-1, 1], nominally, to eight bits.
-Image to_image(const at::Tensor& decoded) {
-  const at::Tensor bytes = (decoded.to(at::kFloat) / 2 + 0.5)
-                               .clamp(0, 1)
-                               .mul(255)
-                               .round()
-                               .to(at::kByte)
-                               .permute({1, 2, 0})
-                               .contiguous()
-                               .to(at::kCPU);
-  const auto* data = bytes.const_data_ptr<std::uint8_t>();
-  return {static_cast<int>(bytes.size(1)),
-          static_cast<int>(bytes.size(0)),
-          {data, data + bytes.numel()}};
-}
 
 std::int64_t peak_resident_bytes() {
   rusage usage{};

@@ -1,6 +1,9 @@
 #include "pipeline/tensors.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
 
 #include <algorithm>
 #include <cmath>
@@ -30,6 +33,26 @@ FloatTensor to_host(const at::Tensor& source) {
   const at::Tensor dense = source.to(at::kCPU, at::kFloat).contiguous();
   const float* values = dense.const_data_ptr<float>();
   return {dense.sizes().vec(), {values, values + dense.numel()}};
+}
+
+at::Tensor standard_normal(std::uint64_t seed, at::IntArrayRef shape) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  return at::randn(shape, generator, at::kFloat);
+}
+
+Image to_image(const at::Tensor& decoded) {
+  const at::Tensor bytes = (decoded.to(at::kFloat) / 2 + 0.5)
+                               .clamp(0, 1)
+                               .mul(255)
+                               .round()
+                               .to(at::kByte)
+                               .permute({1, 2, 0})
+                               .contiguous()
+                               .to(at::kCPU);
+  const auto* data = bytes.const_data_ptr<std::uint8_t>();
+  return {static_cast<int>(bytes.size(1)),
+          static_cast<int>(bytes.size(0)),
+          {data, data + bytes.numel()}};
 }
 
 }  // namespace pcpp
