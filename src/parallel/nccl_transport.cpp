@@ -62,9 +62,9 @@ class NcclTransport final : public DeviceTransport {
     const std::size_t lane = index_of(part.lane);
     finish_launch(lane, own_deadline());
     const Stream& stream = device_rank().lane(part.lane);
+    part.flight = begin_flight(exchange);  // ahead of what the lane waits for
     part.started.record(device_rank().compute());
     stream.wait(part.started);
-    part.flight = begin_flight(exchange);
     idle_ = false;
     communicators_[lane]->exchange(part.exchange, stream.get());
     launching_[lane] = exchange;
