@@ -53,11 +53,6 @@ std::string text_of(const Shape& shape) {
                      keys, shape.heads, shape.size);
 }
 
-// [batch, tokens, heads * size] to [batch, heads, tokens, size]
-at::Tensor by_head(const at::Tensor& tokens, std::int64_t heads) {
-  return tokens.unflatten(2, {heads, -1}).transpose(1, 2);
-}
-
 at::Tensor libtorch_attention(const at::Tensor& query, const std::vector<KeyValues>& segments,
                               std::int64_t heads) {
   std::vector<at::Tensor> rows;
@@ -118,7 +113,7 @@ std::vector<KernelCase> attention_cases() {
   std::vector<KernelCase> cases;
   for (const Shape& shape : kShapes) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-      cases.push_back({"attention", text_of(shape), dtype == at::kFloat ? "float32" : "bfloat16",
+      cases.push_back({"attention", text_of(shape), name_of(dtype),
                        [&shape, dtype] { return prepare(shape, dtype); }});
     }
   }

@@ -1,14 +1,12 @@
-#include <ATen/Context.h>
-#include <ATen/SDPBackend.h>
-#include <ATen/ops/_fused_sdp_choice.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <cstdint>
 
 #include "kernel_case.h"
+#include "ops/gpu_attention.h"
+#include "pcpp/error.h"
 
 namespace pcpp::benchmarks {
 
@@ -41,66 +39,27 @@ const std::vector<Shape> kShapes = {{"SD1.5 512x512", 2, 4096, 4096, 8, 40},
                                     {"SDXL, inner band of 4", 2, 256, 409, 20, 64},
                                     {"SDXL text", 2, 4096, 77, 10, 64}};
 
-struct Backend {
-  const char* name;
-  at::SDPBackend value;
-};
+constexpr GpuAttention kKernels[] = {GpuAttention::flash, GpuAttention::efficient,
+                                     GpuAttention::cudnn, GpuAttention::math};
 
-constexpr Backend kBackends[] = {{"flash", at::SDPBackend::flash_attention},
-                                 {"efficient", at::SDPBackend::efficient_attention},
-                                 {"cudnn", at::SDPBackend::cudnn_attention},
-                                 {"math", at::SDPBackend::math}};
-
-// libtorch may use no other backend until the object goes; then all.
-class OnlyBackend {
- public:
-  explicit OnlyBackend(at::SDPBackend backend) {
-    set([=](at::SDPBackend other) { return other == backend; });
-  }
-  ~OnlyBackend() {
-    set([](at::SDPBackend) { return true; });
-  }
-  OnlyBackend(const OnlyBackend&) = delete;
-  OnlyBackend& operator=(const OnlyBackend&) = delete;
-
- private:
-  template <typename IsAllowed>
-  static void set(const IsAllowed& is_allowed) {
-    at::Context& context = at::globalContext();
-    context.setSDPUseFlash(is_allowed(at::SDPBackend::flash_attention));
-    context.setSDPUseMemEfficient(is_allowed(at::SDPBackend::efficient_attention));
-    context.setSDPUseCuDNN(is_allowed(at::SDPBackend::cudnn_attention));
-    context.setSDPUseMath(is_allowed(at::SDPBackend::math));
-  }
-};
-
-bool computes(at::SDPBackend backend, const at::Tensor& query, const at::Tensor& key,
-              const at::Tensor& value) {
-  const OnlyBackend only(backend);
-  try {
-    return at::_fused_sdp_choice(query, key, value) == static_cast<std::int64_t>(backend);
-  } catch (const c10::Error&) {  // no backend is left
-    return false;
-  }
-}
-
-KernelRun prepare(const Shape& shape, at::SDPBackend backend, const at::TensorOptions& options) {
+KernelRun prepare(const Shape& shape, GpuAttention kernel, const at::TensorOptions& options) {
   // Keys and values lie as attention gets them: side by side in a token's row.
   const std::int64_t width = shape.heads * shape.size;
-  const auto by_head = [&](const at::Tensor& rows) {
-    return rows.unflatten(2, {shape.heads, -1}).transpose(1, 2);
-  };
-  const at::Tensor query = by_head(at::randn({shape.batch, shape.queries, width}, options));
+  const at::Tensor query =
+      by_head(at::randn({shape.batch, shape.queries, width}, options), shape.heads);
   const at::Tensor rows = at::randn({shape.batch, shape.keys, 2 * width}, options);
-  const at::Tensor key = by_head(rows.narrow(2, 0, width));
-  const at::Tensor value = by_head(rows.narrow(2, width, width));
+  const at::Tensor key = by_head(rows.narrow(2, 0, width), shape.heads);
+  const at::Tensor value = by_head(rows.narrow(2, width, width), shape.heads);
   KernelRun run;
   run.libtorch = [=] { return at::scaled_dot_product_attention(query, key, value); };
-  if (computes(backend, query, key, value)) {
-    run.ours = [=, attend = run.libtorch] {
-      const OnlyBackend only(backend);
-      return attend();
-    };
+  const auto ours = [=] {
+    const GpuAttentionScope scope(kernel);
+    return gpu_attention(query, key, value, {});
+  };
+  try {
+    ours();
+    run.ours = ours;
+  } catch (const ConfigError&) {  // it does not serve
   }
   run.flops = 4 * static_cast<double>(shape.batch * shape.queries * width * shape.keys);
   run.bytes = static_cast<double>(2 * query.nbytes() + rows.nbytes());
@@ -115,10 +74,10 @@ std::vector<KernelCase> gpu_attention_cases(const GpuStream& gpu) {
   for (const Shape& shape : kShapes) {
     for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat}) {
       const at::TensorOptions options = gpu.of(dtype).options;
-      for (const Backend& backend : kBackends) {
-        cases.push_back(
-            {fmt::format("libtorch's attention, {}", backend.name), shape.text(), name_of(dtype),
-             [&shape, &backend, options] { return prepare(shape, backend.value, options); }});
+      for (const GpuAttention kernel : kKernels) {
+        cases.push_back({fmt::format("libtorch's attention, {}", name_of(kernel)), shape.text(),
+                         name_of(dtype),
+                         [&shape, kernel, options] { return prepare(shape, kernel, options); }});
       }
     }
   }

@@ -17,6 +17,10 @@ std::string name_of(at::ScalarType dtype) {
   }
 }
 
+at::Tensor by_head(const at::Tensor& tokens, std::int64_t heads) {
+  return tokens.unflatten(2, {heads, -1}).transpose(1, 2);
+}
+
 double relative_error(const KernelRun& run) {
   const at::Tensor expected = run.libtorch().to(at::kDouble);
   return (run.ours().to(at::kDouble) - expected).norm().item<double>() /

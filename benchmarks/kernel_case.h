@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ struct KernelCase {
 };
 
 std::string name_of(at::ScalarType dtype);
+
+// [batch, tokens, heads * size] to [batch, heads, tokens, size]
+at::Tensor by_head(const at::Tensor& tokens, std::int64_t heads);
 
 // Of our result to libtorch's, in the 2-norm.
 double relative_error(const KernelRun& run);
