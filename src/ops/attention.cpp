@@ -53,8 +53,10 @@ std::byte* data_of(const at::Tensor& buffer) {
   return static_cast<std::byte*>(buffer.mutable_data_ptr());
 }
 
-// Attention of one call, for some heads at a time: as many as there are threads, so that what is
-// packed stays near the cores.
+// Of the keys that a thread packs before it attends: what stays in its core's cache.
+constexpr std::int64_t kPackedBytes = std::int64_t{1} << 19;
+
+// Attention of one call, for some heads at a time.
 class HeadGroups {
  public:
   HeadGroups(const at::Tensor& query, const std::vector<KeyValues>& segments, std::int64_t heads)
@@ -70,7 +72,7 @@ class HeadGroups {
 
   at::Tensor run() const {
     const std::int64_t all = query_.size(0) * heads_;
-    const std::int64_t group = std::min<std::int64_t>(at::get_num_threads(), all);
+    const std::int64_t group = std::min(all, at::get_num_threads() * heads_of_a_thread());
     const at::Tensor packed = bytes(group * block_count() * packed_bytes_);
     const std::int64_t scratch_bytes = kernel_.scratch_bytes(size_);
     const at::Tensor scratch = bytes(at::get_num_threads() * scratch_bytes);
@@ -94,6 +96,11 @@ class HeadGroups {
   std::int64_t block_count() const { return static_cast<std::int64_t>(blocks_.size()); }
   std::int64_t query_blocks() const {
     return (query_.size(1) + kAttentionQueries - 1) / kAttentionQueries;
+  }
+
+  // Few make threads meet often.
+  std::int64_t heads_of_a_thread() const {
+    return std::max<std::int64_t>(1, kPackedBytes / (block_count() * packed_bytes_));
   }
 
   // Bytes before row `row` of head `head` of all heads of the batch; `skipped` heads lie before
