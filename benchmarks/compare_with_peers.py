@@ -1,11 +1,12 @@
-"""One rank of libpcpp beside diffusers, OpenVINO and stable-diffusion.cpp: seconds a step and memory.
+"""libpcpp beside diffusers, OpenVINO and stable-diffusion.cpp: seconds a step, memory, where time goes.
 
     python3 benchmarks/compare_with_peers.py --generate build/release/examples/generate \\
         --cache DIR --json peers.jsonl
 
 Same weights, threads, size, latents and embeddings; each run is a process of its own, and the peers
-take turns. A run counts only if its latents agree with those of the first peer. Runs that the JSON
-file already holds are not repeated, so a comparison can be stopped, continued and made in parts. See
+take turns. libpcpp draws as one rank of all threads, and by PCPP as as many ranks as threads. A run
+counts only if its latents agree with those of the first peer. Runs that the JSON file already holds
+are not repeated, so a comparison can be stopped, continued and made in parts. See
 benchmarks/README.md for what is needed, what is the same and what is not.
 """
 
@@ -20,9 +21,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from peers.operators import OPERATORS, operator_seconds
 from safetensors.numpy import load_file, save_file
 
-PEERS = ["libpcpp", "diffusers", "openvino", "stable-diffusion.cpp"]
+OURS = {  # arguments of `generate` for so many threads in all
+    "libpcpp": lambda threads: ["--method", "single", "--threads", threads],
+    "pcpp": lambda threads: ["--method", "pcpp", "--ranks", threads, "--threads", 1, "--sync-steps", 1],
+}  # fmt: skip
+# Their latents are others: of stale activations, or of another prompt and noise.
+WITHOUT_REFERENCE = ["pcpp", "stable-diffusion.cpp", "stable-diffusion.cpp-direct"]
+PEERS = ["libpcpp", "pcpp", "diffusers", "openvino", *WITHOUT_REFERENCE[1:]]
 MODELS = {"sd15": 768, "sdxl": 2048}  # the width of a text embedding
 PARTS = Path(__file__).resolve().parent / "peers"
 GUIDANCE = 5.0
@@ -80,13 +88,15 @@ def write_inputs(case: Case, folder: Path) -> tuple[Path, Path]:
     return latents, embeds
 
 
-def libpcpp_command(case: Case, options: argparse.Namespace, files: dict[str, Path]) -> list:
+def our_command(
+    case: Case, options: argparse.Namespace, peer: str, files: dict[str, Path]
+) -> list:
     return [
-        options.generate, "--model", options.cache / case.model, "--method", "single",
-        "--threads", case.threads, "--dtype", case.dtype, "--steps", case.steps,
+        options.generate, "--model", options.cache / case.model, *OURS[peer](case.threads),
+        "--dtype", case.dtype, "--steps", case.steps,
         "--width", case.size, "--height", case.size, "--guidance-scale", GUIDANCE,
         "--scheduler", "ddim", "--latents", files["latents"], "--prompt-embeds", files["embeds"],
-        "--report", files["result"], "--save-latents", files["save"],
+        "--report", files["result"], "--save-latents", files["save"], "--trace", files["trace"],
     ]  # fmt: skip
 
 
@@ -98,18 +108,19 @@ def peer_command(
         "--size", case.size, "--dtype", case.dtype, "--threads", case.threads,
         "--steps", case.steps, "--guidance-scale", GUIDANCE,
     ]  # fmt: skip
-    for name, place in files.items():
-        command += [f"--{name}", place]
+    for name in ["latents", "embeds", "result", "save"]:
+        command += [f"--{name}", files[name]]
     return command
 
 
-def read_result(peer: str, place: Path) -> Line:
-    result = json.loads(place.read_text())
-    if peer != "libpcpp":
+def read_result(peer: str, files: dict[str, Path]) -> Line:
+    result = json.loads(files["result"].read_text())
+    if peer not in OURS:
         return result
     steps = result["ranks"][0]["steps"]
     seconds = [(step["compute_ms"] + step["wait_ms"]) / 1000 for step in steps]
-    return {"step_seconds": seconds, "peak_bytes": result["peak_bytes"], "version": ""}
+    return {"step_seconds": seconds, "peak_bytes": result["peak_bytes"], "version": "",
+            "operator_seconds": operator_seconds(files["trace"])}  # fmt: skip
 
 
 def relative_error(place: Path, reference: Path) -> float:
@@ -125,18 +136,18 @@ def run_peer(case: Case, options: argparse.Namespace, peer: str, scratch: Path) 
     names = {name: kept / f"{case.size}-{case.dtype}-{case.isa}-{case.steps}-{name}.safetensors"
              for name in PEERS}  # fmt: skip
     files = {"latents": latents, "embeds": embeds, "result": scratch / "result.json",
-             "save": names[peer]}  # fmt: skip
-    command = (libpcpp_command(case, options, files) if peer == "libpcpp"
-               else peer_command(case, options, peer, files))  # fmt: skip
+             "trace": scratch / "trace.json", "save": names[peer]}  # fmt: skip
+    command_of = our_command if peer in OURS else peer_command
+    command = command_of(case, options, peer, files)
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
                           env=case.environment())  # fmt: skip
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         print(f"{case.text()}, {peer}: status {done.returncode}: {last}", file=sys.stderr)
         return None
-    result = read_result(peer, files["result"])
+    result = read_result(peer, files)
     result["relative_error"] = None
-    if peer != "stable-diffusion.cpp":
+    if peer not in WITHOUT_REFERENCE:
         result["relative_error"] = error = relative_error(names[peer], names[options.peers[0]])
         if not error <= LARGEST_ERROR[case.dtype]:
             raise SystemExit(f"{case.text()}, {peer}: its latents are {error:.1e} from those of "
@@ -174,14 +185,28 @@ def step_seconds(line: Line) -> float:
     return statistics.median(line["step_seconds"][1:])
 
 
-def table(lines: list[Line]) -> str:
+def by_case(lines: list[Line]) -> dict[tuple, dict[str, list[Line]]]:
     cases: dict[tuple, dict[str, list[Line]]] = {}
     for line in lines:
         key = tuple(line[name] for name in ["model", "size", "dtype", "isa", "threads"])
         cases.setdefault(key, {peer: [] for peer in PEERS})[line["peer"]].append(line)
-    rows = ["| U-Net | size | dtype | instructions | threads | " + " | ".join(PEERS) + " | libpcpp / fastest other |",
-            "| --- " * (6 + len(PEERS)) + "|"]  # fmt: skip
-    for (model, size, dtype, isa, threads), peers in cases.items():
+    return cases
+
+
+def head(columns: list[str]) -> list[str]:
+    columns = ["U-Net", "size", "dtype", "instructions", "threads", *columns]
+    return ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+
+
+def row(case: tuple, cells: list[str]) -> str:
+    model, size, dtype, isa, threads = case
+    words = [f"{model} size", f"{size}x{size}", dtype, isa, str(threads), *cells]
+    return "| " + " | ".join(words) + " |"
+
+
+def cost_table(lines: list[Line]) -> str:
+    rows = head([*PEERS, "libpcpp / fastest other", "pcpp / fastest other"])
+    for case, peers in by_case(lines).items():
         cells, medians = [], {}
         for peer, runs in peers.items():
             if not runs:
@@ -190,11 +215,25 @@ def table(lines: list[Line]) -> str:
             seconds = [step_seconds(run) for run in runs]
             medians[peer] = statistics.median(seconds)
             peak = max(run["peak_bytes"] for run in runs) / 1e9
-            cells.append(f"{medians[peer]:.2f} ({min(seconds):.2f} to {max(seconds):.2f}), {peak:.1f} GB")
-        ours = medians.pop("libpcpp", None)
-        ratio = f"{ours / min(medians.values()):.2f}" if ours and medians else "-"
-        rows.append(f"| {model} size | {size}x{size} | {dtype} | {isa} | {threads} | "
-                    + " | ".join(cells) + f" | {ratio} |")  # fmt: skip
+            spread = f" ({min(seconds):.2f} to {max(seconds):.2f})" if len(runs) > 1 else ""
+            cells.append(f"{medians[peer]:.2f}{spread}, {peak:.1f} GB")
+        others = [median for peer, median in medians.items() if peer not in OURS]
+        for ours in OURS:
+            known = ours in medians and others
+            cells.append(f"{medians[ours] / min(others):.2f}" if known else "-")
+        rows.append(row(case, cells))
+    return "\n".join(rows)
+
+
+def operator_table(lines: list[Line]) -> str:
+    rows = head(["ranks", *OPERATORS])
+    for case, peers in by_case(lines).items():
+        for peer in OURS:
+            runs = [run["operator_seconds"] for run in peers[peer]]
+            if runs:
+                ranks = case[-1] if peer == "pcpp" else 1
+                medians = [statistics.median(run[name] for run in runs) for name in OPERATORS]
+                rows.append(row(case, [str(ranks), *(f"{median:.2f}" for median in medians)]))
     return "\n".join(rows)
 
 
@@ -206,7 +245,7 @@ def processor() -> str:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="libpcpp and its peers on one rank.")
+    parser = argparse.ArgumentParser(description="libpcpp and its peers on a CPU.")
 
     def add_list(name: str, values: list, help: str) -> None:
         kind = type(values[0])
@@ -230,10 +269,12 @@ def parse_options() -> argparse.Namespace:
         for word in getattr(options, name):
             if word not in known:
                 parser.error(f"--{name}: '{word}' is not one of {', '.join(known)}")
-    if options.steps < 2 or options.peers[0] == "stable-diffusion.cpp":
-        parser.error("--steps must be 2 or more, and stable-diffusion.cpp cannot come first")
-    if "libpcpp" in options.peers and options.generate is None:
+    if options.steps < 2 or options.peers[0] in WITHOUT_REFERENCE:
+        parser.error(f"--steps must be 2 or more, and {options.peers[0]} cannot come first")
+    if set(OURS) & set(options.peers) and options.generate is None:
         parser.error("libpcpp is among the peers: give --generate")
+    if options.threads == 1:
+        options.peers = [peer for peer in options.peers if peer != "pcpp"]
     return options
 
 
@@ -248,7 +289,7 @@ def main() -> int:
             for dtype in options.dtypes:
                 case = Case(model, size, dtype, options.threads, options.steps, options.isa)
                 complete = compare(case, options, lines) and complete
-    print(table(lines))
+    print(cost_table(lines), operator_table(lines), sep="\n\n")
     return 0 if complete else 1
 
 

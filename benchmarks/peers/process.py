@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def run_openvino(options: argparse.Namespace) -> None:
     denoise(options, predict, openvino.__version__)
 
 
-def run_stable_diffusion_cpp(options: argparse.Namespace) -> None:
+def run_stable_diffusion_cpp(options: argparse.Namespace, direct: bool = False) -> None:
     """The whole program, up to the end of its last step; it then ends the process."""
     import stable_diffusion_cpp
 
@@ -119,7 +120,7 @@ def run_stable_diffusion_cpp(options: argparse.Namespace) -> None:
     model = stable_diffusion_cpp.StableDiffusion(
         model_path=str(options.model / "stable-diffusion.cpp"), n_threads=options.threads,
         clip_g_path=str(second) if second.exists() else "", wtype=weights,
-        vae_decode_only=True)  # fmt: skip
+        diffusion_conv_direct=direct, vae_decode_only=True)  # fmt: skip
     marks: list[float] = []
 
     def on_step(step: int, steps: int, seconds: float) -> None:
@@ -142,6 +143,7 @@ PEERS = {
     "diffusers": run_diffusers,
     "openvino": run_openvino,
     "stable-diffusion.cpp": run_stable_diffusion_cpp,
+    "stable-diffusion.cpp-direct": partial(run_stable_diffusion_cpp, direct=True),
 }
 
 
