@@ -96,6 +96,7 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
                                       "default: the model's",
                                       [&](SchedulerKind kind) { options.scheduler = kind; });
   examples::add_device_options(app, options.device);
+  examples::add_gpu_options(app, options.device);
   examples::add_choice<DataType>(app, "--dtype", examples::kDataTypes,
                                  "of the networks (default: float32)",
                                  [&](DataType dtype) { options.dtype = dtype; });

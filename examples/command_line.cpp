@@ -61,6 +61,9 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
   add_choice<GpuTransport>(app, "--transport", kTransports,
                            "between GPUs: their copy engines or NCCL (default: peer)",
                            [&](GpuTransport transport) { options.transport = transport; });
+}
+
+void add_gpu_options(CLI::App& app, DeviceOptions& options) {
   add_choice<bool>(app, "--cuda-graphs", kSwitch,
                    "on GPUs: record steady steps and launch what was recorded (default: on)",
                    [&](bool on) { options.cuda_graphs = on; });

@@ -26,9 +26,6 @@ using Words = std::vector<std::pair<std::string, Value>>;
 inline const Words<DataType> kDataTypes = {{"float32", DataType::float32},
                                            {"float16", DataType::float16},
                                            {"bfloat16", DataType::bfloat16}};
-// Those that a CPU computes in.
-inline const Words<DataType> kCpuDataTypes = {{"float32", DataType::float32},
-                                              {"bfloat16", DataType::bfloat16}};
 inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
 inline const Words<SchedulerKind> kSchedulers = {{"ddim", SchedulerKind::ddim},
@@ -88,8 +85,10 @@ struct DeviceOptions {
   // As World's constructors.
   World world(int ranks, int threads, const std::optional<Link>& link = std::nullopt) const;
 };
-// --device, --transport, --cuda-graphs and --attention.
+// --device and --transport.
 void add_device_options(CLI::App& app, DeviceOptions& options);
+// --cuda-graphs and --attention.
+void add_gpu_options(CLI::App& app, DeviceOptions& options);
 // Of options that do not go together; empty where all is well. `threads` as they were asked for.
 std::string contradiction(const DeviceOptions& options, DataType dtype, int threads);
 

@@ -52,6 +52,7 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
 
 void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_device_options(app, options.device);
+  add_gpu_options(app, options.device);
   add_choice<DataType>(app, "--dtype", kDataTypes, "of the networks (default: float32)",
                        [&](DataType dtype) { options.dtype = dtype; });
   app.add_option("--ranks", options.ranks,

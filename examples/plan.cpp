@@ -104,7 +104,8 @@ void list_profiles() {
 
 DeviceProfile profile_for(const PlanOptions& options) {
   if (options.profile == "measured") {
-    return measure_profile(options.model, options.request(), options.dtype, options.threads);
+    return measure_profile(options.model, options.request(), options.dtype,
+                           options.device.world(options.devices, options.threads));
   }
   for (const DeviceProfile& profile : DeviceProfile::known()) {
     if (profile.name == options.profile) return profile;

@@ -19,7 +19,7 @@ void add_picture_options(CLI::App& app, PlanOptions& options) {
                    [&](bool guided) { options.guided = guided; });
 }
 
-void add_device_options(CLI::App& app, PlanOptions& options) {
+void add_measured_options(CLI::App& app, PlanOptions& options) {
   app.add_option("--devices", options.devices, "how many there are at most")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
@@ -33,13 +33,14 @@ void add_device_options(CLI::App& app, PlanOptions& options) {
   app.add_option(
          "--profile", options.profile,
          "what the devices are: a name of --list-profiles, a file of --measure, or measured: "
-         "this machine, timed now")
+         "what --device names, timed now")
       ->capture_default_str();
-  add_choice<DataType>(app, "--dtype", kCpuDataTypes,
-                       "of the networks that are timed (default: float32)",
+  add_device_options(app, options.device);
+  add_choice<DataType>(app, "--dtype", kDataTypes,
+                       "of the networks that are timed (default: float32); float16 on GPUs",
                        [&](DataType dtype) { options.dtype = dtype; });
   app.add_option("--threads", options.threads,
-                 "of each device that is timed (default: the cores shared evenly)")
+                 "of each rank that is timed on the cpu (default: the cores shared evenly)")
       ->check(CLI::Range(0, 1024));
   app.add_flag("--list-profiles", options.list_profiles, "print the names that there are");
 }
@@ -70,13 +71,18 @@ std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
                "plan");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_picture_options(app, options);
-  add_device_options(app, options);
+  add_measured_options(app, options);
   app.add_option("--measure", options.measure, "write the profile of this machine to this file");
   app.add_option("--json", options.json, "write the plan to this file");
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;
   if (!options.measure.empty() && options.profile != "measured") {
     return usage_error(app, "--measure times this machine: leave --profile out");
   }
+  if (options.device.cuda && options.profile != "measured") {
+    return usage_error(app, "--device is for what is timed: leave it or --profile out");
+  }
+  const std::string wrong = contradiction(options.device, options.dtype, options.threads);
+  if (!wrong.empty()) return usage_error(app, wrong);
   return options;
 }
 

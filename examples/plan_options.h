@@ -22,6 +22,7 @@ struct PlanOptions {
   std::vector<double> partials = {0.3};
   std::string profile = "measured";  // a name, a file, or `measured`
   DataType dtype = DataType::float32;
+  DeviceOptions device;
   int threads = 0;
   bool list_profiles = false;
   std::string measure;

@@ -32,8 +32,7 @@ struct PipelineOptions {
   DataType dtype = DataType::float32;
   // The files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant;
-  // What automatic requests plan with; absent: measured on this machine, once for each size. On
-  // GPUs they need one.
+  // What automatic requests plan with; absent: the world's ranks are measured, once for each size.
   std::optional<DeviceProfile> profile;
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
   // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large, in bfloat16

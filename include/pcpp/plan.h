@@ -114,13 +114,15 @@ struct PCPP_EXPORT Plan {
 PCPP_EXPORT Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
                            const DeviceProfile& profile);
 
-// Times the model's own operators on this machine at the request's size: on one thread group, and
-// on as many at once as there are devices, each of `threads` threads (0: the cores shared evenly).
-// Takes some ten steps of one device and some twenty of all, on weights made for it. The curves
-// serve other sizes too, less well the further they are.
+// Times the model's own operators at the request's size on one rank of `world`, and on 2, 4, ...
+// and all of its ranks at once. Takes some ten steps of one device and some twenty of all, on
+// weights made for it. The curves serve other sizes too, less well the further they are. Between
+// GPUs the link is that of the fastest transfers seen, and steps are launched without CUDA graphs:
+// small bands will be faster with them. Throws ConfigError for a request that cannot be met, before
+// anything is timed.
 PCPP_EXPORT DeviceProfile measure_profile(const std::filesystem::path& folder,
                                           const PlanRequest& request, DataType dtype,
-                                          int threads = 0);
+                                          const World& world);
 
 }  // namespace pcpp
 

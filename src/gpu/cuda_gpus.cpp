@@ -62,6 +62,12 @@ class NcclHubs final : public GpuHubs {
   std::optional<NcclWorld> world_;
 };
 
+cudaDeviceProp properties_of(int number) {
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, number), "cudaGetDeviceProperties");
+  return properties;
+}
+
 class CudaGpus final : public Gpus {
  public:
   CudaGpus() {
@@ -77,10 +83,10 @@ class CudaGpus final : public Gpus {
 
   int count() const override { return count_; }
 
-  std::string name(int number) const override {
-    cudaDeviceProp properties{};
-    check_cuda(cudaGetDeviceProperties(&properties, number), "cudaGetDeviceProperties");
-    return properties.name;
+  std::string name(int number) const override { return properties_of(number).name; }
+
+  std::int64_t memory_bytes(int number) const override {
+    return static_cast<std::int64_t>(properties_of(number).totalGlobalMem);
   }
 
   at::Device device(int number) const override {

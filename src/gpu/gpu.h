@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,8 @@ class Gpus {
 
   virtual int count() const = 0;
   virtual std::string name(int number) const = 0;
+  // All that the GPU has, in use or not.
+  virtual std::int64_t memory_bytes(int number) const = 0;
   // Where tensors on GPU `number` lie.
   virtual at::Device device(int number) const = 0;
 

@@ -59,9 +59,11 @@ WeightScope::WeightScope(std::shared_ptr<Source> source, std::string path)
 
 WeightScope WeightScope::shapes_only(at::ScalarType dtype) { return made(dtype, at::kMeta); }
 
-WeightScope WeightScope::constants(at::ScalarType dtype) { return made(dtype, at::kCPU); }
+WeightScope WeightScope::constants(at::ScalarType dtype, at::Device device) {
+  return made(dtype, device);
+}
 
-WeightScope WeightScope::made(at::ScalarType dtype, at::DeviceType device) {
+WeightScope WeightScope::made(at::ScalarType dtype, at::Device device) {
   auto source = std::make_shared<Source>();
   source->name = "made weights";
   source->dtype = dtype;

@@ -32,7 +32,7 @@ class WeightScope {
   // alone.
   static WeightScope shapes_only(at::ScalarType dtype = at::kFloat);
   // The same with memory, each filled with one small number: for timing.
-  static WeightScope constants(at::ScalarType dtype);
+  static WeightScope constants(at::ScalarType dtype, at::Device device = at::kCPU);
 
   WeightScope scope(const std::string& name) const;
   WeightScope scope(std::int64_t index) const { return scope(std::to_string(index)); }
@@ -59,7 +59,7 @@ class WeightScope {
 
  private:
   struct Source;
-  static WeightScope made(at::ScalarType dtype, at::DeviceType device);
+  static WeightScope made(at::ScalarType dtype, at::Device device);
   WeightScope(std::shared_ptr<Source> source, std::string path);
   std::string full_name(const std::string& name) const;
 

@@ -34,10 +34,6 @@ double bytes_of(const std::vector<at::Tensor>& tensors) {
   return bytes;
 }
 
-double seconds_between(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
 }  // namespace
 
 // A call of libtorch's on a thread that counts.
@@ -64,10 +60,14 @@ class OuterCall final : public at::ObserverContext {
   bool outermost_;
 };
 
-WorkLog::WorkLog(Purpose purpose) {
+WorkLog::WorkLog(Timeline& timeline) : timeline_(&timeline) {
   check<std::logic_error>(current_log == nullptr, "a thread has one log of work at most");
   current_log = this;
-  if (purpose == Purpose::time) return;
+}
+
+WorkLog::WorkLog() {
+  check<std::logic_error>(current_log == nullptr, "a thread has one log of work at most");
+  current_log = this;
   callback_ =
       at::addThreadLocalCallback(at::RecordFunctionCallback(&OuterCall::begin, &OuterCall::end)
                                      .needsInputs(true)
@@ -111,16 +111,18 @@ void WorkLog::count(std::string_view name, const std::vector<at::Tensor>& inputs
 void WorkScope::begin(Work work, Clock::time_point called) {
   work_ = std::move(work);
   outermost_ = log_->open_++ == 0;
-  begin_ = Clock::now();
-  log_->telling_seconds_ += seconds_between(called, begin_);
+  if (outermost_) work_.begin = log_->mark();
+  log_->telling_seconds_ += milliseconds_since(called) / 1e3;
 }
 
 void WorkScope::end() {
-  const Clock::time_point end = Clock::now();
-  work_.seconds = seconds_between(begin_, end);
+  const Clock::time_point ended = Clock::now();
+  if (outermost_) {
+    work_.end = log_->mark();
+    log_->works_.push_back(std::move(work_));
+  }
   --log_->open_;
-  if (outermost_) log_->works_.push_back(std::move(work_));
-  log_->telling_seconds_ += seconds_between(end, Clock::now());
+  log_->telling_seconds_ += milliseconds_since(ended) / 1e3;
 }
 
 }  // namespace pcpp

@@ -15,6 +15,7 @@
 #include "base/deadline.h"
 #include "cache/exchange_plan.h"
 #include "ops/span_log.h"
+#include "parallel/timeline.h"
 #include "pcpp/plan.h"
 
 namespace pcpp {
@@ -26,7 +27,8 @@ struct Work {
   double amount = 0;                          // in the kind's unit
   std::optional<SiteId> site = std::nullopt;  // of a self-attention
   std::int64_t keys = 0;  // of a self-attention: the tokens that it read; `amount` follows them
-  double seconds = 0;
+  Mark begin = 0;         // of the log's timeline
+  Mark end = 0;
 };
 
 // Collects what the operators of this thread tell from its construction to its destruction; there
@@ -34,14 +36,15 @@ struct Work {
 // (meta); to time, one with weights.
 class WorkLog {
  public:
-  enum class Purpose { count, time };
-  explicit WorkLog(Purpose purpose);
+  WorkLog();  // counts
+  // Times on the stream of `timeline`, which must outlive the log.
+  explicit WorkLog(Timeline& timeline);
   ~WorkLog();
   WorkLog(const WorkLog&) = delete;
   WorkLog& operator=(const WorkLog&) = delete;
 
   const std::vector<Work>& works() const { return works_; }
-  // The time that telling took, in none of their seconds.
+  // The time that telling took this thread, between none of their marks.
   double telling_seconds() const { return telling_seconds_; }
   void clear() {
     works_.clear();
@@ -60,7 +63,9 @@ class WorkLog {
   friend class OuterCall;
   void count(std::string_view name, const std::vector<at::Tensor>& inputs,
              const std::vector<at::Tensor>& outputs, bool outermost);
+  Mark mark() { return timeline_ == nullptr ? 0 : timeline_->mark(); }
 
+  Timeline* timeline_ = nullptr;  // null: counts
   std::vector<Work> works_;
   double telling_seconds_ = 0;
   int open_ = 0;  // operators and library calls that have begun
@@ -95,7 +100,6 @@ class WorkScope {
   WorkLog* log_;
   bool outermost_ = false;
   Work work_;
-  Clock::time_point begin_;
 };
 
 }  // namespace pcpp

@@ -4,7 +4,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -24,22 +23,19 @@
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "models/vae.h"
-#include "ops/attention.h"
 #include "ops/convolution_choice.h"
 #include "ops/gpu_attention.h"
-#include "parallel/link_courier.h"
-#include "parallel/local_transport.h"
-#include "parallel/rank_group.h"
 #include "pipeline/conditions.h"
 #include "pipeline/denoise.h"
 #include "pipeline/model_info.h"
 #include "pipeline/on_device.h"
+#include "pipeline/own_thread.h"
+#include "pipeline/ranks.h"
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
 #include "pipeline/trace.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
-#include "planner/measurement.h"
 #include "planner/network_work.h"
 #include "schedulers/scheduler.h"
 
@@ -95,41 +91,30 @@ bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
 class Pipeline::Parts {
  public:
   Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
-      : world_(world),
-        dtype_(checked_dtype(options, world)),
+      : dtype_(checked_dtype(options, world)),
         checkpoint_(Checkpoint::open(folder, options.variant)),
-        unets_(load_unets()),
+        ranks_(world, options.dtype, options.attention,
+               [this](at::Device device) { return load_unet(device); }),
         model_(model_info(checkpoint_, unet().config())),
         profile_(options.profile),
         cuda_graphs_(options.cuda_graphs),
-        attention_(options.attention),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
-    if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
     convolutions_ = choose_convolutions_of(unet().sites());
   }
 
   GenerationResult generate(const GenerationRequest& request);
 
-  const World& world() const { return world_; }
+  const World& world() const { return ranks_.world(); }
   const ModelInfo& model() const { return model_; }
 
  private:
   UNet load_unet(at::Device device) const;
-  std::map<std::optional<int>, UNet> load_unets() const;
-
-  // The GPU of a rank; absent: the CPU.
-  std::optional<int> gpu_of(int rank) const {
-    if (world_.gpus().empty()) return std::nullopt;
-    return world_.gpus()[static_cast<std::size_t>(rank)];
-  }
-  // Where text encoders and the VAE compute.
-  std::optional<int> first_gpu() const { return gpu_of(0); }
-  const UNet& unet(int rank = 0) const { return unets_.at(gpu_of(rank)); }
+  const UNet& unet() const { return ranks_.unet(); }
 
   // With as many threads as a rank has.
   ConvolutionWays choose_convolutions_of(const SiteRegistry& sites) {
-    at::set_num_threads(world_.threads_per_rank());
+    at::set_num_threads(world().threads_per_rank());
     const ConvolutionWays ways =
         choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
     use_all_threads();
@@ -145,9 +130,17 @@ class Pipeline::Parts {
     return scheduler;
   }
 
+  // What the first step begins with.
+  struct Start {
+    at::Tensor latents;
+    BranchConditions conditions;
+  };
+
   PlannedRun choose(const GenerationRequest& request, const RequestSizes& sizes);
   void load_for(const GenerationRequest& request, const RequestSizes& sizes);
   BranchConditions conditions_for(const GenerationRequest& request, const RequestSizes& sizes);
+  Start prepare(const GenerationRequest& request, const RequestSizes& sizes, double noise_scale,
+                GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents);
   void decode(const GenerationRequest& request, const at::Tensor& latents,
@@ -157,19 +150,18 @@ class Pipeline::Parts {
   std::vector<RankReport> reports(const ExchangePlan& plan,
                                   std::vector<DenoiseResult>& ranks) const;
   // All cores, for what only one thread does.
-  void use_all_threads() const { at::set_num_threads(world_.ranks() * world_.threads_per_rank()); }
+  void use_all_threads() const {
+    at::set_num_threads(world().ranks() * world().threads_per_rank());
+  }
 
-  World world_;
   DataType dtype_;
   Checkpoint checkpoint_;
-  std::map<std::optional<int>, UNet> unets_;  // by GPU
-  std::unique_ptr<GpuHubs> hubs_;             // where ranks compute on GPUs
+  Ranks ranks_;
   ModelInfo model_;
   std::optional<TextEncoders> text_;
   std::optional<VaeDecoder> vae_;
   std::optional<DeviceProfile> profile_;
   bool cuda_graphs_;
-  GpuAttention attention_;
   std::int64_t extra_weight_bytes_;  // not yet taken
   std::filesystem::path convolution_times_;
   ConvolutionWays convolutions_;
@@ -182,47 +174,26 @@ UNet Pipeline::Parts::load_unet(at::Device device) const {
   const Component component = checkpoint_.component("unet");
   UNet unet(read_unet_config(component.config()),
             WeightScope(component.weights(), scalar_type_of(dtype_), device));
-  if (first_gpu()) {
-    // libtorch lists its kinds of attention when it is first asked, and takes no lock.
-    const at::TensorOptions options = at::TensorOptions(scalar_type_of(dtype_)).device(device);
-    attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
-  }
   log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
              seconds_since(begin));
   return unet;
-}
-
-std::map<std::optional<int>, UNet> Pipeline::Parts::load_unets() const {
-  std::map<std::optional<int>, UNet> unets;
-  const auto load = [this](at::Device device) { return load_unet(device); };
-  if (!first_gpu()) unets.emplace(std::nullopt, on_device(std::nullopt, load));
-  for (const int gpu : world_.gpus()) {
-    if (!unets.contains(gpu)) unets.emplace(gpu, on_device(gpu, load));
-  }
-  return unets;
 }
 
 // The fastest of one device and the request's method in all arrangements.
 PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const RequestSizes& sizes) {
   check<ConfigError>(request.parallel.bands.empty(),
                      "an automatic request chooses its bands: leave them empty");
-  check_settings(request.parallel, world_.ranks());
+  check_settings(request.parallel, world().ranks());
   const WorkShape shape{sizes.rows, sizes.columns, sizes.images, sizes.guided ? 2 : 1};
   const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
   if (profile == nullptr) {
-    check<ConfigError>(!first_gpu(),
-                       "an automatic request on GPUs plans with a profile, and none is given: give "
-                       "one of DeviceProfile::known(), or choose ranks and method");
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
-    if (measured.curves.empty()) {
-      measured = measured_profile(unet(), shape, dtype_, world_.ranks(), world_.threads_per_rank());
-      measured.link = world_.link();
-    }
+    if (measured.curves.empty()) measured = ranks_.measure(shape);
     profile = &measured;
   }
   Plan plan;
   plan.runs =
-      plan_arrangements(unet().config(), shape, world_.ranks(), {request.parallel}, *profile);
+      plan_arrangements(unet().config(), shape, world().ranks(), {request.parallel}, *profile);
   const PlannedRun& fastest = plan.fastest();
   log().info("chose {} ranks: {:.1f} ms a step predicted, {:.2f} times one device's speed",
              fastest.ranks, fastest.step_ms, fastest.speedup);
@@ -231,7 +202,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
   if (!sizes.embedded && !text_) {
-    text_ = on_device(first_gpu(), [&](at::Device device) {
+    text_ = on_device(ranks_.first_gpu(), [&](at::Device device) {
       return TextEncoders(checkpoint_, scalar_type_of(dtype_), device);
     });
   }
@@ -239,7 +210,7 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
     const Component component = checkpoint_.component("vae");
     // SDXL's VAE leaves the range of float16.
     const DataType dtype = dtype_ == DataType::float16 ? DataType::float32 : dtype_;
-    vae_ = on_device(first_gpu(), [&](at::Device device) {
+    vae_ = on_device(ranks_.first_gpu(), [&](at::Device device) {
       return VaeDecoder(component.config(),
                         WeightScope(component.weights(), scalar_type_of(dtype), device));
     });
@@ -254,7 +225,7 @@ BranchConditions Pipeline::Parts::conditions_for(const GenerationRequest& reques
                                                  const RequestSizes& sizes) {
   const UNetConfig& config = unet().config();
   if (!sizes.embedded) {
-    return on_device(first_gpu(), [&](at::Device /*device*/) {
+    return on_device(ranks_.first_gpu(), [&](at::Device /*device*/) {
       return encode_prompts(*text_, request, sizes.guided);
     });
   }
@@ -268,24 +239,10 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const at::Tensor& latents) {
   const int ranks = task.plan.topology().world_size();
   std::vector<DenoiseResult> results(static_cast<std::size_t>(ranks));
-  std::optional<LinkCourier> courier;
-  if (world_.link()) courier.emplace(*world_.link(), ranks);
-  if (first_gpu()) gpus().release_memory();  // of the last request's streams
-  const std::unique_ptr<Hub> hub =
-      hubs_ ? hubs_->make(ranks, request.peer_timeout)
-            : std::make_unique<LocalHub>(ranks, courier ? &*courier : nullptr);
-  std::optional<GpuAttentionScope> attention;
-  if (first_gpu()) attention.emplace(attention_);
-  run_ranks(*hub, [&](Transport& transport) {
-    const std::optional<int> gpu = gpu_of(transport.rank());
-    translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {
-      const c10::InferenceMode inference;
-      at::set_num_threads(world_.threads_per_rank());
-      const auto scope = gpu ? gpus().enter(*gpu, transport.stream()) : nullptr;
-      const bool keep_steps = request.keep_steps && transport.rank() == 0;
-      results[static_cast<std::size_t>(transport.rank())] =
-          denoise(task, unet(transport.rank()), transport, latents, keep_steps);
-    });
+  ranks_.run(ranks, request.peer_timeout, [&](Transport& transport) {
+    const int rank = transport.rank();
+    results[static_cast<std::size_t>(rank)] =
+        denoise(task, ranks_.unet(rank), transport, latents, request.keep_steps && rank == 0);
   });
   return results;
 }
@@ -295,7 +252,7 @@ void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor&
   const Clock::time_point begin = Clock::now();
   for (std::int64_t image = 0; image < latents.size(0); ++image) {
     check<Cancelled>(!request.stop.stop_requested(), "cancelled");
-    result.images.push_back(on_device(first_gpu(), [&](at::Device device) {
+    result.images.push_back(on_device(ranks_.first_gpu(), [&](at::Device device) {
       return to_image(vae_->decode(latents.narrow(0, image, 1).to(device)).select(0, 0));
     }));
   }
@@ -333,55 +290,63 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   for (DenoiseResult& rank : ranks) result.trace->ranks.push_back(std::move(rank.trace));
 }
 
+Pipeline::Parts::Start Pipeline::Parts::prepare(const GenerationRequest& request,
+                                                const RequestSizes& sizes, double noise_scale,
+                                                GenerationResult& result) {
+  use_all_threads();
+  const at::Tensor noise =
+      request.latents ? to_tensor(*request.latents, "latents")
+                      : standard_normal(request.seed, {sizes.images, model_.latent_channels,
+                                                       sizes.rows, sizes.columns});
+  load_for(request, sizes);
+  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+  const Clock::time_point text_begin = Clock::now();
+  Start start{noise * noise_scale, conditions_for(request, sizes)};
+  for (const std::string& prompt : request.prompts) {
+    result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));
+  }
+  result.times.text_seconds = seconds_since(text_begin);
+  return start;
+}
+
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
-  const std::unique_ptr<Scheduler> scheduler = load_scheduler(request);
+  const std::unique_ptr<Scheduler> scheduler =
+      on_own_thread([&] { return load_scheduler(request); });
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
-  const Topology topology(result.chosen ? result.chosen->ranks : world_.ranks(), parallel.guidance,
+  const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,
                           sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
   const ExchangePlan plan(unet().sites().sites(), topology, parallel,
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
                            dtype_ == DataType::float16});
-  const at::Tensor noise =
-      request.latents ? to_tensor(*request.latents, "latents")
-                      : standard_normal(request.seed, {sizes.images, model_.latent_channels,
-                                                       sizes.rows, sizes.columns});
-  use_all_threads();
-  load_for(request, sizes);
-  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
-
+  Start start =
+      on_own_thread([&] { return prepare(request, sizes, scheduler->init_noise_sigma(), result); });
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler->name();
-  const Clock::time_point text_begin = Clock::now();
   const DenoiseTask task{.scheduler = *scheduler,
                          .plan = plan,
                          .parallel = parallel,
-                         .conditions = conditions_for(request, sizes),
+                         .conditions = std::move(start.conditions),
                          .time_ids = is_xl(unet().config()) ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
                          .dtype = scalar_type_of(dtype_),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,
-                         .cuda_graphs = cuda_graphs_ && first_gpu() && !request.trace,
+                         .cuda_graphs = cuda_graphs_ && ranks_.first_gpu() && !request.trace,
                          .on_step = request.on_step,
                          .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
-  for (const std::string& prompt : request.prompts) {
-    result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));
-  }
-  result.times.text_seconds = seconds_since(text_begin);
-
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), request.steps, result.scheduler);
   const Clock::time_point denoise_begin = Clock::now();
-  std::vector<DenoiseResult> ranks = run(task, request, noise * scheduler->init_noise_sigma());
+  std::vector<DenoiseResult> ranks = run(task, request, start.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
-  collect(request, plan, ranks, result);
+  on_own_thread([&] { collect(request, plan, ranks, result); });
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = convolutions_;
   result.peak_bytes = peak_resident_bytes();
@@ -391,8 +356,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
 Pipeline::Pipeline(const std::filesystem::path& folder, const World& world,
                    const PipelineOptions& options)
     : parts_(translated(world.device(), [&] {
-        const c10::InferenceMode inference;
-        return std::make_unique<Parts>(folder, world, options);
+        return on_own_thread([&] { return std::make_unique<Parts>(folder, world, options); });
       })) {}
 
 Pipeline::~Pipeline() = default;

@@ -1,17 +1,19 @@
 #include "pcpp/plan.h"
 
-#include <c10/core/InferenceMode.h>
+#include <ATen/Parallel.h>
 
-#include <algorithm>
+#include <memory>
 
 #include "base/check.h"
 #include "io/checkpoint.h"
 #include "models/unet.h"
+#include "ops/convolution_choice.h"
 #include "pipeline/model_info.h"
+#include "pipeline/own_thread.h"
+#include "pipeline/ranks.h"
 #include "pipeline/request.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
-#include "planner/measurement.h"
 
 namespace pcpp {
 
@@ -55,18 +57,25 @@ Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
 }
 
 DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanRequest& request,
-                              DataType dtype, int threads) {
-  check<ConfigError>(dtype != DataType::float16,
+                              DataType dtype, const World& world) {
+  check<ConfigError>(dtype != DataType::float16 || !world.gpus().empty(),
                      "dtype float16 is for GPUs, and this measures the cpu: take bfloat16 or "
                      "float32");
-  return translated("the cpu", [&] {
+  return translated(world.device(), [&] {
     const Model model(folder);
-    const World world(request.devices, threads);
     const WorkShape shape = shape_of(sizes_of(request, model.info));
-    const UNet unet(model.unet, WeightScope::constants(scalar_type_of(dtype)));
-    choose_convolutions(unet.sites(), usual_images(model.info),
-                        PipelineOptions().extra_weight_bytes, default_convolution_times());
-    return measured_profile(unet, shape, dtype, world.ranks(), world.threads_per_rank());
+    for (const ParallelConfig& method : request.methods) check_settings(method, request.devices);
+    const auto ranks = on_own_thread([&] {
+      auto made =
+          std::make_unique<Ranks>(world, dtype, GpuAttention::automatic, [&](at::Device device) {
+            return UNet(model.unet, WeightScope::constants(scalar_type_of(dtype), device));
+          });
+      at::set_num_threads(world.threads_per_rank());
+      choose_convolutions(made->unet().sites(), usual_images(model.info),
+                          PipelineOptions().extra_weight_bytes, default_convolution_times());
+      return made;
+    });
+    return ranks->measure(shape);
   });
 }
 

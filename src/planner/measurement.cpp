@@ -1,12 +1,12 @@
 #include "planner/measurement.h"
 
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <map>
+#include <mutex>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -16,8 +16,6 @@
 #include "cache/stale_cache.h"
 #include "ops/conv2d.h"
 #include "ops/convolution_costs.h"
-#include "parallel/local_transport.h"
-#include "parallel/rank_group.h"
 #include "parallel/timeline.h"
 
 namespace pcpp {
@@ -27,6 +25,7 @@ namespace {
 constexpr auto kTimeout = std::chrono::minutes(10);
 constexpr double kSecondsOfSteps = 2;  // of one arrangement, about
 constexpr int kRounds = 2;             // over all arrangements, so that a drift hits all alike
+constexpr std::size_t kMostTransfers = 4096;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -36,10 +35,16 @@ double median(std::vector<double> values) {
 
 // One rank's steady step.
 struct TimedStep {
+  // Of the timeline: to the gather, and from there.
+  int stale_interval = 0;
+  int gather_interval = 0;
+  double telling_seconds = 0;
+  std::vector<Work> works;
+  // All that follows is known behind the last step.
   double seconds = 0;  // from its begin to the end of the gather
   double wait_seconds = 0;
-  double stale_wait_seconds = 0;  // of it, inside the exchange's calls
-  std::vector<Work> works;
+  double stale_wait_seconds = 0;     // of it, inside the exchange's calls
+  std::vector<double> work_seconds;  // of each of `works`
 };
 using TimedSteps = std::vector<std::vector<TimedStep>>;  // by rank
 
@@ -48,17 +53,43 @@ struct Arranged {
   ParallelConfig parallel;
 };
 
+// What the fastest transfers were like; ranks add theirs at once.
+class LinkSpeed {
+ public:
+  void add(const Timeline& timeline) {
+    const std::lock_guard lock(mutex_);
+    for (const ExchangeSpan& transfer : timeline.transfers()) {
+      if (transfer.milliseconds <= 0) continue;
+      const double seconds = transfer.milliseconds / 1e3;
+      const auto bytes = static_cast<double>(timeline.sent(transfer.exchange).bytes);
+      bytes_per_second_ = std::max(bytes_per_second_, bytes / seconds);
+      latency_seconds_ = std::min(latency_seconds_, seconds);
+    }
+  }
+  // Absent: nothing was sent.
+  std::optional<Link> link() const {
+    if (bytes_per_second_ == 0) return std::nullopt;
+    return Link{"measured", bytes_per_second_, latency_seconds_, false};
+  }
+
+ private:
+  std::mutex mutex_;
+  double bytes_per_second_ = 0;
+  double latency_seconds_ = std::numeric_limits<double>::infinity();
+};
+
 class Measurement {
  public:
-  Measurement(const UNet& unet, const WorkShape& shape, DataType dtype, int threads)
-      : unet_(unet),
+  Measurement(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype)
+      : ranks_(ranks),
+        unet_(ranks.unet(0)),
         shape_(shape),
         dtype_(dtype),
-        threads_(threads),
-        network_(unet.config(), dtype, shape.columns) {}
+        network_(unet_.config(), dtype, shape.columns) {}
 
   void add(const Arranged& arranged);
   std::vector<RateCurve> curves() const;
+  std::optional<Link> link() const { return link_.link(); }
 
  private:
   using Key = std::tuple<WorkKind, std::string, int>;  // kind, shape, ranks at once
@@ -72,60 +103,79 @@ class Measurement {
             {shape_.rows, shape_.columns, unet_.config().in_channels, shape_.images,
              network_.element_bytes()}};
   }
-  TimedSteps run(const ExchangePlan& plan, int steps) const;
+  TimedSteps run(const ExchangePlan& plan, int steps);
   void run_rank(const ExchangePlan& plan, Transport& transport, int steps,
-                std::vector<TimedStep>& timed) const;
+                std::vector<TimedStep>& timed);
   void add_point(WorkKind kind, const std::string& shape, int ranks, double work, double seconds) {
     points_[{kind, shape, ranks}][work].push_back(seconds);
   }
 
-  const UNet& unet_;
+  const MeasuredRanks& ranks_;
+  const UNet& unet_;  // of the first
   WorkShape shape_;
   DataType dtype_;
-  int threads_;
   NetworkWork network_;
+  LinkSpeed link_;
   double step_seconds_ = 0;  // of the first arrangement
   std::map<Key, std::map<double, std::vector<double>>> points_;
 };
 
-void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int steps,
-                           std::vector<TimedStep>& timed) const {
-  const c10::InferenceMode inference;
-  at::set_num_threads(threads_);
-  StaleCache cache(plan, transport, kTimeout);
-  NoiseGather gather(plan, transport, kTimeout);
-  PatchContext context(plan, cache, transport.rank(), unet_.sites().text_slots());
-  const Topology& topology = plan.topology();
-  const std::int64_t halo = (context.is_first() ? 0 : 1) + (context.is_last() ? 0 : 1);
-  const PlaceholderInputs inputs(unet_.config(), plan.batch(),
-                                 topology.band_of(transport.rank()).size() + halo, shape_.columns,
-                                 at::TensorOptions(scalar_type_of(dtype_)));
-  WorkLog log(WorkLog::Purpose::time);
-  for (int step = 0; step <= steps; ++step) {
-    log.clear();
-    const Clock::time_point begin = Clock::now();
-    const int stale_interval = transport.timeline().begin_interval();
-    cache.begin_step(step == 0 ? StepKind::synchronous : StepKind::steady, StepKind::steady);
-    const at::Tensor noise =
-        unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context).to(at::kFloat);
-    cache.end_step();
-    const at::Tensor dense = noise.contiguous();
-    const int gather_interval = transport.timeline().begin_interval();
-    gather.run(static_cast<const std::byte*>(dense.const_data_ptr()));
-    const double seconds = milliseconds_since(begin) / 1e3 - log.telling_seconds();
-    if (step == 0) continue;  // fills the caches and lays out the weights
-    const double stale_wait = transport.timeline().wait_ms(stale_interval) / 1e3;
-    const double gather_wait = transport.timeline().wait_ms(gather_interval) / 1e3;
-    timed.push_back({seconds, stale_wait + gather_wait, stale_wait, log.works()});
+// Once the timeline is drained. Where the host computes, telling takes the step's time.
+void finish(TimedStep& step, const Timeline& timeline, bool host_computes) {
+  step.stale_wait_seconds = timeline.wait_ms(step.stale_interval) / 1e3;
+  step.wait_seconds = step.stale_wait_seconds + timeline.wait_ms(step.gather_interval) / 1e3;
+  step.seconds =
+      (timeline.interval_ms(step.stale_interval) + timeline.interval_ms(step.gather_interval)) /
+      1e3;
+  if (host_computes) step.seconds -= step.telling_seconds;
+  for (const Work& work : step.works) {
+    step.work_seconds.push_back(
+        std::chrono::duration<double>(timeline.time_of(work.end) - timeline.time_of(work.begin))
+            .count());
   }
-  transport.drain(deadline_in(kTimeout));
 }
 
-TimedSteps Measurement::run(const ExchangePlan& plan, int steps) const {
+void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int steps,
+                           std::vector<TimedStep>& timed) {
+  const c10::InferenceMode inference;
+  const bool host_computes = transport.stream() == nullptr;
+  Timeline& timeline = transport.timeline();
+  if (!host_computes) timeline.keep_spans(kMostTransfers);
+  const UNet& unet = ranks_.unet(transport.rank());
+  StaleCache cache(plan, transport, kTimeout);
+  NoiseGather gather(plan, transport, kTimeout);
+  PatchContext context(plan, cache, transport.rank(), unet.sites().text_slots());
+  const Topology& topology = plan.topology();
+  const std::int64_t halo = (context.is_first() ? 0 : 1) + (context.is_last() ? 0 : 1);
+  const PlaceholderInputs inputs(unet.config(), plan.batch(),
+                                 topology.band_of(transport.rank()).size() + halo, shape_.columns,
+                                 at::TensorOptions(scalar_type_of(dtype_)).device(unet.device()));
+  WorkLog log(timeline);
+  for (int step = 0; step <= steps; ++step) {
+    log.clear();
+    TimedStep times;
+    times.stale_interval = timeline.begin_interval();
+    cache.begin_step(step == 0 ? StepKind::synchronous : StepKind::steady, StepKind::steady);
+    const at::Tensor noise =
+        unet(inputs.latents, inputs.timestep, inputs.text, inputs.added, context).to(at::kFloat);
+    cache.end_step();
+    const at::Tensor dense = noise.contiguous();
+    times.gather_interval = timeline.begin_interval();
+    gather.run(static_cast<const std::byte*>(dense.const_data_ptr()));
+    timeline.begin_interval();
+    times.telling_seconds = log.telling_seconds();
+    times.works = log.works();
+    if (step > 0) timed.push_back(std::move(times));  // the first fills caches, lays out weights
+  }
+  transport.drain(deadline_in(kTimeout));
+  for (TimedStep& step : timed) finish(step, timeline, host_computes);
+  link_.add(timeline);
+}
+
+TimedSteps Measurement::run(const ExchangePlan& plan, int steps) {
   const int ranks = plan.topology().world_size();
   TimedSteps timed(static_cast<std::size_t>(ranks));
-  LocalHub hub(ranks);
-  run_ranks(hub, [&](Transport& transport) {
+  ranks_.run(ranks, [&](Transport& transport) {
     run_rank(plan, transport, steps, timed[static_cast<std::size_t>(transport.rank())]);
   });
   return timed;
@@ -146,12 +196,14 @@ void Measurement::add(const Arranged& arranged) {
     for (const TimedStep& step : timed[rank]) {
       double known = 0;
       double exchange = -step.stale_wait_seconds;
-      for (const Work& work : step.works) {
+      for (std::size_t call = 0; call < step.works.size(); ++call) {
+        const Work& work = step.works[call];
+        const double seconds = step.work_seconds[call];
         if (work.kind == WorkKind::exchange) {
-          exchange += work.seconds;
+          exchange += seconds;
         } else {
-          known += work.seconds;
-          calls[{work.kind, work.shape, work.amount}].push_back(work.seconds);
+          known += seconds;
+          calls[{work.kind, work.shape, work.amount}].push_back(seconds);
         }
       }
       const double compute = step.seconds - step.wait_seconds;
@@ -229,21 +281,18 @@ std::int64_t extra_weight_bytes(const SiteRegistry& sites) {
 
 }  // namespace
 
-DeviceProfile measured_profile(const UNet& unet, const WorkShape& shape, DataType dtype,
-                               int devices, int threads) {
-  Measurement measurement(unet, shape, dtype, threads);
-  const std::vector<Arranged> all = arrangements_for(unet, shape, devices);
+DeviceProfile measured_profile(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype) {
+  Measurement measurement(ranks, shape, dtype);
+  const std::vector<Arranged> all = arrangements_for(ranks.unet(0), shape, ranks.count);
   for (int round = 0; round < kRounds; ++round) {
     for (const Arranged& arranged : all) measurement.add(arranged);
   }
   DeviceProfile profile;
-  profile.name = "measured";
-  profile.source = fmt::format("this machine, {} x {} threads, {} pictures of {}x{} latents",
-                               devices, threads, shape.images, shape.columns, shape.rows);
   profile.measured = true;
   profile.dtype = dtype;
-  profile.extra_weight_bytes = extra_weight_bytes(unet.sites());
+  profile.extra_weight_bytes = extra_weight_bytes(ranks.unet(0).sites());
   profile.curves = measurement.curves();
+  profile.link = measurement.link();
   return profile;
 }
 

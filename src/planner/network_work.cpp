@@ -62,7 +62,7 @@ BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
     context = contexts_.emplace(batch, PatchContext(unet_.sites().text_slots())).first;
     run(context->second);  // the first step, which fills the text's slots
   }
-  WorkLog log(WorkLog::Purpose::count);
+  WorkLog log;
   run(context->second);
 
   BandWork result{{}, log.elementwise_bytes(), log.peak_bytes()};

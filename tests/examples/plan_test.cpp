@@ -115,6 +115,9 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--devices", "999999"},
       {"stray"},
       {"--measure", "x", "--profile", "a100-nvlink"},
+      {"--device", "cuda", "--profile", "a100-nvlink"},
+      {"--device", "cuda", "--threads", "2"},
+      {"--transport", "nccl"},
   };
   for (const Words& words : wrong) {
     const Outcome outcome = plan(words);

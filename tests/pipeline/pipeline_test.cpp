@@ -6,9 +6,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <stdexcept>
+#include <thread>
 
+#include "base/deadline.h"
 #include "pipeline/references.h"
 
 namespace pcpp {
@@ -65,6 +71,35 @@ TEST(Pipeline, ReportsEveryRanksSteps) {
     }
     EXPECT_GT(rank.stale_bytes, 0);
   }
+}
+
+std::ptrdiff_t threads_of_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+// Beside more threads than cores, idle ones too, those of OpenMP sleep wherever they wait for each
+// other. The caller's thread is one that has none yet.
+TEST(Pipeline, WhileRanksDrawOnlyTheirThreadsAreThere) {
+  const auto draw = [](const std::function<void(const StepProgress&)>& on_step) {
+    GenerationRequest drawn;
+    drawn.prompts = {"a fox"};
+    drawn.width = drawn.height = 64;
+    drawn.steps = 2;
+    drawn.parallel.sync_steps = 1;
+    drawn.on_step = on_step;
+    Pipeline two_threads("models/emoji-scenes", World(1, 2));
+    two_threads.generate(drawn);
+    two_threads.generate(drawn);
+  };
+  std::jthread(draw, nullptr).join();  // libtorch begins a thread that stays
+  std::jthread([&] {
+    const std::ptrdiff_t most = threads_of_process() + 2;
+    draw([&](const StepProgress& /*progress*/) {
+      const Deadline deadline = deadline_in(std::chrono::seconds(10));
+      while (threads_of_process() > most && Clock::now() < deadline) std::this_thread::yield();
+      EXPECT_LE(threads_of_process(), most);
+    });
+  }).join();
 }
 
 TEST(Pipeline, AStopEndsAllRanksAndTheNextRequestWorks) {

@@ -1,16 +1,31 @@
 #include "planner/measurement.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
 #include "ops/conv2d.h"
+#include "parallel/local_transport.h"
+#include "parallel/rank_group.h"
 #include "planner/arrangements.h"
 #include "planner/configs.h"
 
 namespace pcpp {
 namespace {
+
+// On CPU cores, of one thread each.
+MeasuredRanks ranks_of(const UNet& unet, int count) {
+  return {count, [&unet](int /*rank*/) -> const UNet& { return unet; },
+          [](int ranks, const auto& body) {
+            LocalHub hub(ranks);
+            run_ranks(hub, [&](Transport& transport) {
+              at::set_num_threads(1);
+              body(transport);
+            });
+          }};
+}
 
 // Two levels, small enough to run in a blink.
 UNetConfig tiny_config() {
@@ -24,9 +39,10 @@ UNetConfig tiny_config() {
 TEST(MeasuredProfile, HasACurveForEveryCallOfTheNetwork) {
   const UNet unet(tiny_config(), WeightScope::constants(at::kFloat));
   const WorkShape shape{8, 8, 1, 2};
-  const DeviceProfile profile = measured_profile(unet, shape, DataType::float32, 2, 1);
+  const DeviceProfile profile = measured_profile(ranks_of(unet, 2), shape, DataType::float32);
   EXPECT_TRUE(profile.measured);
   EXPECT_EQ(profile.extra_weight_bytes, 0);
+  EXPECT_FALSE(profile.link);
   NetworkWork network(unet.config(), DataType::float32, 8);
   for (const int devices : {1, 2}) {
     std::set<std::pair<WorkKind, std::string>> known;
@@ -53,7 +69,8 @@ TEST(MeasuredProfile, TellsWhatTransformedWeightsTakeMore) {
       });
   ASSERT_NE(kernel, convolutions.end());
   kernel->kernel->use_winograd(WinogradTile::four);
-  const DeviceProfile profile = measured_profile(unet, {8, 8, 1, 1}, DataType::float32, 1, 1);
+  const DeviceProfile profile =
+      measured_profile(ranks_of(unet, 1), {8, 8, 1, 1}, DataType::float32);
   EXPECT_EQ(profile.extra_weight_bytes, 4 * (36 - 9) * 64 * 32);
 }
 

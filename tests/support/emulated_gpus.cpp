@@ -80,6 +80,7 @@ class EmulatedGpus final : public Gpus {
  public:
   int count() const override { return 8; }
   std::string name(int /*number*/) const override { return "emulated GPU"; }
+  std::int64_t memory_bytes(int /*number*/) const override { return std::int64_t{1} << 34; }
   at::Device device(int /*number*/) const override { return at::kCPU; }
   std::unique_ptr<GpuScope> enter(int /*number*/, CUstream_st* /*stream*/) const override {
     return std::make_unique<Scope>();

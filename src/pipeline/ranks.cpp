@@ -1,0 +1,101 @@
+#include "pipeline/ranks.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <string>
+
+#include "ops/attention.h"
+#include "ops/gpu_attention.h"
+#include "parallel/link_courier.h"
+#include "parallel/rank_group.h"
+#include "pipeline/on_device.h"
+#include "pipeline/translate.h"
+#include "planner/measurement.h"
+
+namespace pcpp {
+
+namespace {
+
+constexpr auto kMeasurementTimeout = std::chrono::minutes(10);
+
+// libtorch lists its kinds of attention when it is first asked, and takes no lock.
+void list_attention(const at::TensorOptions& options) {
+  attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
+}
+
+}  // namespace
+
+Ranks::Ranks(const World& world, DataType dtype, GpuAttention attention,
+             const std::function<UNet(at::Device device)>& load)
+    : world_(world), dtype_(dtype), attention_(attention) {
+  for (int rank = 0; rank < world_.ranks(); ++rank) {
+    const std::optional<int> gpu = gpu_of(rank);
+    if (unets_.contains(gpu)) continue;
+    unets_.emplace(gpu, on_device(gpu, [&](at::Device device) {
+                     if (gpu)
+                       list_attention(at::TensorOptions(scalar_type_of(dtype)).device(device));
+                     return load(device);
+                   }));
+  }
+  if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
+}
+
+std::optional<int> Ranks::gpu_of(int rank) const {
+  if (world_.gpus().empty()) return std::nullopt;
+  return world_.gpus()[static_cast<std::size_t>(rank)];
+}
+
+std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
+                                Courier* courier) const {
+  if (!hubs_) return std::make_unique<LocalHub>(count, courier);
+  gpus().release_memory();  // of the last ranks' streams
+  return hubs_->make(count, timeout);
+}
+
+void Ranks::run_on(Hub& hub, const std::function<void(Transport& transport)>& body) const {
+  std::optional<GpuAttentionScope> attention;
+  if (first_gpu()) attention.emplace(attention_);
+  run_ranks(hub, [&](Transport& transport) {
+    const std::optional<int> gpu = gpu_of(transport.rank());
+    translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {
+      const c10::InferenceMode inference;
+      at::set_num_threads(world_.threads_per_rank());
+      const auto scope = gpu ? gpus().enter(*gpu, transport.stream()) : nullptr;
+      body(transport);
+    });
+  });
+}
+
+void Ranks::run(int count, std::chrono::milliseconds timeout,
+                const std::function<void(Transport& transport)>& body) const {
+  std::optional<LinkCourier> courier;
+  if (world_.link()) courier.emplace(*world_.link(), count);
+  run_on(*hub(count, timeout, courier ? &*courier : nullptr), body);
+}
+
+DeviceProfile Ranks::measure(const WorkShape& shape) const {
+  // Without an emulated link: the profile names it.
+  DeviceProfile profile =
+      measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
+                        [this](int count, const auto& body) {
+                          run_on(*hub(count, kMeasurementTimeout, nullptr), body);
+                        }},
+                       shape, dtype_);
+  profile.name = "measured";
+  std::string ranks =
+      fmt::format("this machine, {} x {} threads", world_.ranks(), world_.threads_per_rank());
+  if (const std::optional<int> gpu = first_gpu()) {
+    ranks = fmt::format("{}, {} ranks on {}", gpus().name(*gpu), world_.ranks(), world_.device());
+    profile.memory_bytes = gpus().memory_bytes(*gpu);
+  } else {
+    profile.link = world_.link();
+  }
+  profile.source = fmt::format("{}, {} pictures of {}x{} latents", ranks, shape.images,
+                               shape.columns, shape.rows);
+  return profile;
+}
+
+}  // namespace pcpp

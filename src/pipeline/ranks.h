@@ -1,0 +1,56 @@
+// A world's ranks at work: their threads, their devices, and a network on each device.
+#ifndef PCPP_PIPELINE_RANKS_H_
+#define PCPP_PIPELINE_RANKS_H_
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "gpu/gpu.h"
+#include "models/unet.h"
+#include "parallel/local_transport.h"
+#include "parallel/transport.h"
+#include "pcpp/pipeline.h"
+#include "planner/network_work.h"
+
+namespace pcpp {
+
+// Not thread-safe.
+class Ranks {
+ public:
+  // Calls load(device) once for each device, with it present.
+  Ranks(const World& world, DataType dtype, GpuAttention attention,
+        const std::function<UNet(at::Device device)>& load);
+
+  const World& world() const { return world_; }
+  // The GPU of a rank; absent: the CPU.
+  std::optional<int> gpu_of(int rank) const;
+  // Where text encoders and the VAE compute.
+  std::optional<int> first_gpu() const { return gpu_of(0); }
+  const UNet& unet(int rank = 0) const { return unets_.at(gpu_of(rank)); }
+
+  // Calls body(transport) for the first `count` ranks, each on a thread of its own in inference
+  // mode, with its device and its threads. Throws what the first to fail threw, DeviceError where
+  // that was libtorch's. `timeout` is for what endpoints wait for each other.
+  void run(int count, std::chrono::milliseconds timeout,
+           const std::function<void(Transport& transport)>& body) const;
+
+  // What they cost at this size, on the world's link.
+  DeviceProfile measure(const WorkShape& shape) const;
+
+ private:
+  std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
+  void run_on(Hub& hub, const std::function<void(Transport& transport)>& body) const;
+
+  World world_;
+  DataType dtype_;
+  GpuAttention attention_;
+  std::map<std::optional<int>, UNet> unets_;  // by GPU
+  std::unique_ptr<GpuHubs> hubs_;             // where ranks compute on GPUs
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_RANKS_H_
