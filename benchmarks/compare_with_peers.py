@@ -30,7 +30,8 @@ OURS = {  # arguments of `generate` for so many threads in all
 }  # fmt: skip
 # Their latents are others: of stale activations, or of another prompt and noise.
 WITHOUT_REFERENCE = ["pcpp", "stable-diffusion.cpp", "stable-diffusion.cpp-direct"]
-PEERS = ["libpcpp", "pcpp", "diffusers", "openvino", *WITHOUT_REFERENCE[1:]]
+PEERS = ["libpcpp", "pcpp", "diffusers", "openvino", "stable-diffusion.cpp",
+         "stable-diffusion.cpp-direct"]  # fmt: skip
 MODELS = {"sd15": 768, "sdxl": 2048}  # the width of a text embedding
 PARTS = Path(__file__).resolve().parent / "peers"
 GUIDANCE = 5.0

@@ -19,7 +19,6 @@
 #include "base/check.h"
 #include "base/deadline.h"
 #include "base/log.h"
-#include "gpu/gpu.h"
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "models/vae.h"

@@ -19,8 +19,6 @@ namespace pcpp {
 
 namespace {
 
-constexpr auto kMeasurementTimeout = std::chrono::minutes(10);
-
 // libtorch lists its kinds of attention when it is first asked, and takes no lock.
 void list_attention(const at::TensorOptions& options) {
   attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);

@@ -22,7 +22,6 @@ namespace pcpp {
 
 namespace {
 
-constexpr auto kTimeout = std::chrono::minutes(10);
 constexpr double kSecondsOfSteps = 2;  // of one arrangement, about
 constexpr int kRounds = 2;             // over all arrangements, so that a drift hits all alike
 constexpr std::size_t kMostTransfers = 4096;
@@ -142,8 +141,8 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
   Timeline& timeline = transport.timeline();
   if (!host_computes) timeline.keep_spans(kMostTransfers);
   const UNet& unet = ranks_.unet(transport.rank());
-  StaleCache cache(plan, transport, kTimeout);
-  NoiseGather gather(plan, transport, kTimeout);
+  StaleCache cache(plan, transport, kMeasurementTimeout);
+  NoiseGather gather(plan, transport, kMeasurementTimeout);
   PatchContext context(plan, cache, transport.rank(), unet.sites().text_slots());
   const Topology& topology = plan.topology();
   const std::int64_t halo = (context.is_first() ? 0 : 1) + (context.is_last() ? 0 : 1);
@@ -167,7 +166,7 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
     times.works = log.works();
     if (step > 0) timed.push_back(std::move(times));  // the first fills caches, lays out weights
   }
-  transport.drain(deadline_in(kTimeout));
+  transport.drain(deadline_in(kMeasurementTimeout));
   for (TimedStep& step : timed) finish(step, timeline, host_computes);
   link_.add(timeline);
 }

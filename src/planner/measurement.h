@@ -2,6 +2,7 @@
 #ifndef PCPP_PLANNER_MEASUREMENT_H_
 #define PCPP_PLANNER_MEASUREMENT_H_
 
+#include <chrono>
 #include <functional>
 
 #include "models/unet.h"
@@ -10,6 +11,9 @@
 #include "planner/network_work.h"
 
 namespace pcpp {
+
+// What measured ranks wait for each other at most.
+inline constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(10);
 
 // Ranks that can be timed.
 struct MeasuredRanks {
