@@ -26,7 +26,7 @@ enum class WorkKind {
   exchange,       // bytes that a rank packs and sends in a steady step; the time to do so, and to
                   // lay what it receives beside its own rows
   gather,         // bytes of noise that a rank sends in a step; the time from the slowest rank's
-                  // computation to the step's end
+                  // computation to the step's end, less what the profile's link takes of it
 };
 
 // How long one call of one kind takes by the work in it.

@@ -73,6 +73,15 @@ double seconds_of(const RateCurve& curve, double work) {
   return a.seconds + (b.seconds - a.seconds) * (work - a.work) / (b.work - a.work);
 }
 
+void leave_latency_to(const Link& link, std::vector<RateCurve>& curves) {
+  for (RateCurve& curve : curves) {
+    if (curve.kind != WorkKind::gather) continue;
+    for (Point& point : curve.points) {
+      point.seconds = std::max(0.0, point.seconds - link.latency_seconds);
+    }
+  }
+}
+
 Costs::Costs(const DeviceProfile& profile, int devices) {
   const int measured = devices_measured(profile, devices);
   for (const RateCurve& curve : profile.curves) {

@@ -20,6 +20,9 @@ const std::vector<WorkKind>& all_work_kinds();
 // slope, else in proportion to the work.
 double seconds_of(const RateCurve& curve, double work);
 
+// Takes from the gather's curves what a plan adds for this link: they were timed across it.
+void leave_latency_to(const Link& link, std::vector<RateCurve>& curves);
+
 // What work costs while `devices` compute at once. A profile's curves of the smallest number of
 // devices that is no smaller count, else those of the largest. Refers to the profile.
 class Costs {

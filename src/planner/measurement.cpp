@@ -17,6 +17,7 @@
 #include "ops/conv2d.h"
 #include "ops/convolution_costs.h"
 #include "parallel/timeline.h"
+#include "planner/costs.h"
 
 namespace pcpp {
 
@@ -292,6 +293,7 @@ DeviceProfile measured_profile(const MeasuredRanks& ranks, const WorkShape& shap
   profile.extra_weight_bytes = extra_weight_bytes(ranks.unet(0).sites());
   profile.curves = measurement.curves();
   profile.link = measurement.link();
+  if (profile.link) leave_latency_to(*profile.link, profile.curves);
   return profile;
 }
 

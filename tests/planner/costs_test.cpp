@@ -29,6 +29,16 @@ TEST(SecondsOf, FollowsTheRateWhereTheLineIsNoCost) {
   EXPECT_DOUBLE_EQ(seconds_of(curve({{10, 2}}), 25), 5);
 }
 
+TEST(LeaveLatencyTo, TakesTheLinksLatencyFromTheGatherAlone) {
+  std::vector<RateCurve> curves = {curve({{10, 3}}), curve({{0, 3}, {10, 7}}), curve({{0, 1}})};
+  curves[1].kind = curves[2].kind = WorkKind::gather;
+  leave_latency_to({.name = "slow", .bytes_per_second = 1, .latency_seconds = 2}, curves);
+  EXPECT_EQ(curves[0].points[0].seconds, 3);
+  EXPECT_EQ(curves[1].points[0].seconds, 1);
+  EXPECT_EQ(curves[1].points[1].seconds, 5);
+  EXPECT_EQ(curves[2].points[0].seconds, 0);
+}
+
 TEST(Costs, PreferTheShapeThenTheKindThenTheNearestWork) {
   DeviceProfile profile = counting_profile();
   profile.curves.push_back({WorkKind::linear, "1>2", 1, {{1, 7}}});
