@@ -5,17 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 struct CUstream_st;  // what a cudaStream_t points to
 
 namespace pcpp {
 
-// For each of `batch` items copies `bytes` contiguous bytes from source + i * source_stride to
-// target + i * target_stride (strides in bytes). The two must not overlap.
-void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
-               std::int64_t source_stride, std::int64_t batch, std::int64_t bytes);
-
-// The arguments of one such copy.
+// For each of `batch` items `bytes` contiguous bytes from source + i * source_stride to target +
+// i * target_stride (strides in bytes).
 struct RowCopy {
   std::byte* target = nullptr;
   std::int64_t target_stride = 0;
@@ -25,15 +22,17 @@ struct RowCopy {
   std::int64_t bytes = 0;
 };
 
-// The most copies of one launch.
-inline constexpr int kMostRowCopies = 64;
+// No copy may write where it or another reads or writes.
+void copy_rows(std::span<const RowCopy> copies);
 
-// Queues `count` copies within the memory of the current device on `stream`, in as few launches as
-// kMostRowCopies allows; `copies` itself is read before the call returns. No two of them may write
-// to the same place or read what another writes. Moves 16 bytes at a time where the addresses,
-// strides and bytes of a copy are multiples of 16, else single ones. Throws DeviceError where a
-// kernel cannot be launched.
-void copy_rows(const RowCopy* copies, int count, CUstream_st* stream);
+// The most copies of one launch.
+inline constexpr std::size_t kMostRowCopies = 64;
+
+// Queues the copies within the memory of the current device on `stream`, in as few launches as
+// kMostRowCopies allows; `copies` itself is read before the call returns. Moves 16 bytes at a time
+// where the addresses, strides and bytes of a copy are multiples of 16, else single ones. Throws
+// DeviceError where a kernel cannot be launched.
+void copy_rows(std::span<const RowCopy> copies, CUstream_st* stream);
 
 }  // namespace pcpp
 

@@ -67,10 +67,10 @@ void decode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape, s
 
 void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const PlanShape& shape,
                 std::byte* target, std::int64_t target_stride, const std::byte* source,
-                std::int64_t source_stride, std::int64_t batch, std::int64_t rows,
-                std::byte* last) {
+                std::int64_t source_stride, std::int64_t batch, std::int64_t rows, std::byte* last,
+                std::vector<RowCopy>& copies) {
   if (kind == StepKind::synchronous || !site.is_encoded()) {
-    transport.copy_rows(target, target_stride, source, source_stride, batch, rows * site.row_bytes);
+    copies.push_back({target, target_stride, source, source_stride, batch, rows * site.row_bytes});
     return;
   }
   if (CUstream_st* stream = transport.stream()) {
@@ -201,8 +201,8 @@ void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* r
   }
 }
 
-std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
-                                  std::int64_t batch_stride) const {
+std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own, std::int64_t batch_stride,
+                                  std::vector<RowCopy>& copies) const {
   const SitePlan& plan = plan_.site(site);
   const std::int64_t first_row = plan.owned[static_cast<std::size_t>(patch_)].begin;
   std::int64_t travelling = 0;
@@ -212,7 +212,7 @@ std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own,
       const std::int64_t bytes = part.rows.size() * plan.travelling_row_bytes(kind_);
       write_rows(*transport_, plan, kind_, plan_.shape(), send_ + message.offset + part.offset,
                  bytes, own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
-                 plan_.batch(), part.rows.size(), last_rows(message, part));
+                 plan_.batch(), part.rows.size(), last_rows(message, part), copies);
       travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
     }
   }
@@ -224,16 +224,17 @@ std::byte* ExchangeMemory::last_rows(const Message& message, const Part& part) c
   return last_ + message.last_offset + part.last_offset;
 }
 
-void ExchangeMemory::keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride) const {
+void ExchangeMemory::keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride,
+                               std::vector<RowCopy>& copies) const {
   const SitePlan& plan = plan_.site(site);
   const std::int64_t first_row = plan.owned[static_cast<std::size_t>(patch_)].begin;
   for (const Message& message : sends_) {
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
       const std::int64_t bytes = part.rows.size() * plan.row_bytes;
-      transport_->copy_rows(last_rows(message, part), bytes,
-                            own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
-                            plan_.batch(), bytes);
+      copies.push_back({last_rows(message, part), bytes,
+                        own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
+                        plan_.batch(), bytes});
     }
   }
 }

@@ -20,13 +20,17 @@ struct Piece {
 };
 
 // Writes `rows` rows of each of `batch` items as they travel in a step of this kind; strides in
-// bytes. `last`, where residuals travel: the rows as those who read them have them, `rows` of each
-// item behind each other. decode_piece() brings back what is encoded, [batch, rows.size(),
-// row_bytes], to `target`; residuals it adds to piece.last. Both on the rank's stream.
+// bytes. Rows that travel as they are it adds to `copies`, which the caller then gives to
+// Transport::copy_rows(), many at once; the others it encodes on the rank's stream. `last`, where
+// residuals travel: the rows as those who read them have them, `rows` of each item behind each
+// other.
 void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const PlanShape& shape,
                 std::byte* target, std::int64_t target_stride, const std::byte* source,
-                std::int64_t source_stride, std::int64_t batch, std::int64_t rows,
-                std::byte* last = nullptr);
+                std::int64_t source_stride, std::int64_t batch, std::int64_t rows, std::byte* last,
+                std::vector<RowCopy>& copies);
+
+// Brings back what is encoded, [batch, rows.size(), row_bytes], to `target`; residuals it adds to
+// piece.last. On the rank's stream.
 void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
                   std::byte* target, const Piece& piece, std::int64_t batch);
 
@@ -49,13 +53,14 @@ class ExchangeMemory {
   // `transport` must outlive the object.
   void prepare(Transport& transport, std::byte* send, std::byte* receive, std::byte* last);
 
-  // After prepare(): copies, or encodes, the rows that peers read of `site` out of its owned rows
-  // (see StaleCache::swap) on the rank's stream; returns the bytes that travel, counted once for
-  // each peer.
-  std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
+  // After prepare(): write_rows() of those that peers read of `site` out of its owned rows (see
+  // StaleCache::swap); returns the bytes that travel, counted once for each peer.
+  std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride,
+                    std::vector<RowCopy>& copies) const;
 
-  // After prepare(): takes the owned rows for the last ones sent of `site`.
-  void keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride) const;
+  // After prepare(): adds to `copies` what takes the owned rows for the last ones sent of `site`.
+  void keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride,
+                 std::vector<RowCopy>& copies) const;
 
   // What is received of `site` in `buffer`, in the image's order, as it travelled.
   std::vector<Piece> pieces(SiteId site, int buffer) const;

@@ -27,8 +27,9 @@ NoiseGather::NoiseGather(const ExchangePlan& plan, Transport& transport,
 }
 
 void NoiseGather::run(const std::byte* own) {
-  transport_.copy_rows(bands_[static_cast<std::size_t>(rank_)], own_bytes_, own, own_bytes_, 1,
-                       own_bytes_);
+  const RowCopy kept{
+      bands_[static_cast<std::size_t>(rank_)], own_bytes_, own, own_bytes_, 1, own_bytes_};
+  transport_.copy_rows({&kept, 1});
   transport_.start(exchange_);
   transport_.wait(exchange_, deadline_in(timeout_));
 }

@@ -106,19 +106,21 @@ Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_s
     keep_own(site, own, batch_stride);
     reading.own_previous = kept.rows[static_cast<std::size_t>(fresh ? filled_ : 1 - filled_)];
   }
-  if (plan.bundle >= 0 && next_ == StepKind::steady) {
-    if (fresh) {
-      retain(site, reading, own, batch_stride);
-    } else {
-      contribute(site, own, batch_stride);
-    }
+  const bool is_sent = plan.bundle >= 0 && next_ == StepKind::steady;
+  if (is_sent && fresh) retain(site, reading, own, batch_stride);
+  if (is_sent && !fresh) {
+    const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+    bytes_of(sent_, plan.kind) += bundle.memory.pack(site, own, batch_stride, copies_);
   }
+  copy();
+  if (is_sent && !fresh) start_behind(site);
   return reading;
 }
 
 Reading StaleCache::read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride) {
   const ExchangeMemory& memory = fresh_[static_cast<std::size_t>(site)];
-  bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, batch_stride);
+  bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, batch_stride, copies_);
+  copy();
   transport_.start(memory.exchange(0));
   transport_.wait(memory.exchange(0), deadline_in(timeout_));
   return {memory.pieces(site, 0)};
@@ -149,11 +151,10 @@ std::vector<Piece> StaleCache::decoded(SiteId site, std::vector<Piece> pieces) {
   return pieces;
 }
 
-void StaleCache::contribute(SiteId site, const std::byte* own, std::int64_t batch_stride) {
-  const SitePlan& plan = plan_.site(site);
-  Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
-  bytes_of(sent_, plan.kind) += bundle.memory.pack(site, own, batch_stride);
-  if (plan_.bundles()[static_cast<std::size_t>(plan.bundle)].back() != site) return;
+void StaleCache::start_behind(SiteId site) {
+  const auto number = static_cast<std::size_t>(plan_.site(site).bundle);
+  if (plan_.bundles()[number].back() != site) return;
+  Bundle& bundle = bundles_[number];
   transport_.start(bundle.memory.exchange(filled_));
   bundle.under_way = true;
 }
@@ -163,7 +164,7 @@ void StaleCache::retain(SiteId site, const Reading& fresh, const std::byte* own,
   const SitePlan& plan = plan_.site(site);
   const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
   const bool residual = plan.is_residual();
-  if (residual) bundle.memory.keep_last(site, own, batch_stride);
+  if (residual) bundle.memory.keep_last(site, own, batch_stride, copies_);
   const StepKind as = residual ? StepKind::synchronous : StepKind::steady;
   const std::int64_t row_bytes = plan.travelling_row_bytes(as);
   for (const Piece& kept : bundle.memory.pieces(site, filled_)) {
@@ -174,7 +175,7 @@ void StaleCache::retain(SiteId site, const Reading& fresh, const std::byte* own,
                  (residual ? kept.last : kept.data) + (rows.begin - kept.rows.begin) * row_bytes,
                  kept.rows.size() * row_bytes,
                  whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
-                 whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size());
+                 whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size(), nullptr, copies_);
     }
   }
 }
@@ -183,7 +184,12 @@ void StaleCache::keep_own(SiteId site, const std::byte* own, std::int64_t batch_
   const SitePlan& plan = plan_.site(site);
   const std::int64_t bytes = plan.owned[patch_].size() * plan.row_bytes;
   std::byte* kept = own_[static_cast<std::size_t>(site)].rows[static_cast<std::size_t>(filled_)];
-  transport_.copy_rows(kept, bytes, own, batch_stride, plan_.batch(), bytes);
+  copies_.push_back({kept, bytes, own, batch_stride, plan_.batch(), bytes});
+}
+
+void StaleCache::copy() {
+  if (!copies_.empty()) transport_.copy_rows(copies_);
+  copies_.clear();
 }
 
 }  // namespace pcpp

@@ -72,8 +72,9 @@ class StaleCache {
   Reading read_stale(SiteId site);
   std::vector<Piece> decoded(SiteId site, std::vector<Piece> pieces);
   void retain(SiteId site, const Reading& fresh, const std::byte* own, std::int64_t batch_stride);
-  void contribute(SiteId site, const std::byte* own, std::int64_t batch_stride);
+  void start_behind(SiteId site);
   void keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride);
+  void copy();
 
   const ExchangePlan& plan_;
   Transport& transport_;
@@ -84,6 +85,7 @@ class StaleCache {
   std::vector<ExchangeMemory> fresh_;  // by site; all share one memory
   std::vector<OwnRows> own_;           // by site
   std::byte* decoded_ = nullptr;       // of the site that was read last
+  std::vector<RowCopy> copies_;        // of the present swap, not yet made
 
   StepKind kind_ = StepKind::synchronous;
   StepKind previous_ = StepKind::synchronous;

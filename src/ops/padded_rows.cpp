@@ -52,12 +52,9 @@ void place_rows(const std::vector<RowPlacement>& placements) {
   }
   if (copies.empty()) return;
   if (on_gpu(placements.front().target)) {
-    copy_rows(copies.data(), static_cast<int>(copies.size()), gpus().stream());
-    return;
-  }
-  for (const RowCopy& copy : copies) {
-    copy_rows(copy.target, copy.target_stride, copy.source, copy.source_stride, copy.batch,
-              copy.bytes);
+    copy_rows(copies, gpus().stream());
+  } else {
+    copy_rows(copies);
   }
 }
 

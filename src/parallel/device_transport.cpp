@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/copy_rows.h"
 
 namespace pcpp {
 
@@ -14,11 +13,8 @@ namespace {
 constexpr auto kPause = std::chrono::microseconds(20);
 }  // namespace
 
-void DeviceTransport::copy_rows(std::byte* target, std::int64_t target_stride,
-                                const std::byte* source, std::int64_t source_stride,
-                                std::int64_t batch, std::int64_t bytes) {
-  const RowCopy copy{target, target_stride, source, source_stride, batch, bytes};
-  pcpp::copy_rows(&copy, 1, stream());
+void DeviceTransport::copy_rows(std::span<const RowCopy> copies) {
+  pcpp::copy_rows(copies, stream());
 }
 
 ExchangeId DeviceTransport::add_exchange(std::int64_t tag, const Exchange& exchange) {

@@ -57,8 +57,7 @@ class DeviceTransport : public Transport {
   int rank() const override { return device_rank_.rank(); }
   CUstream_st* stream() const override { return device_rank_.compute().get(); }
   std::byte* allocate(std::size_t bytes) override { return device_rank_.allocate(bytes); }
-  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
-                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override;
+  void copy_rows(std::span<const RowCopy> copies) override;
   void wait(ExchangeId exchange, Deadline deadline) final;
   void drain(Deadline deadline) override;
   Timeline& timeline() final { return timeline_; }

@@ -2,6 +2,7 @@
 #ifndef PCPP_PARALLEL_FORWARDING_TRANSPORT_H_
 #define PCPP_PARALLEL_FORWARDING_TRANSPORT_H_
 
+#include <span>
 #include <utility>
 
 #include "parallel/transport.h"
@@ -18,10 +19,7 @@ class ForwardingTransport : public Transport {
   int world_size() const override { return inner_.world_size(); }
   CUstream_st* stream() const override { return inner_.stream(); }
   std::byte* allocate(std::size_t bytes) override { return inner_.allocate(bytes); }
-  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
-                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override {
-    inner_.copy_rows(target, target_stride, source, source_stride, batch, bytes);
-  }
+  void copy_rows(std::span<const RowCopy> copies) override { inner_.copy_rows(copies); }
   ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
     return inner_.prepare(tag, lane, std::move(exchange));
   }

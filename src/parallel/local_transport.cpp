@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/copy_rows.h"
 #include "parallel/timeline.h"
 
 namespace pcpp {
@@ -36,10 +35,7 @@ class LocalTransport final : public Transport {
   CUstream_st* stream() const override { return nullptr; }
   std::byte* allocate(std::size_t bytes) override { return hub_.allocate(bytes); }
 
-  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
-                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override {
-    pcpp::copy_rows(target, target_stride, source, source_stride, batch, bytes);
-  }
+  void copy_rows(std::span<const RowCopy> copies) override { pcpp::copy_rows(copies); }
 
   ExchangeId prepare(std::int64_t tag, Lane /*lane*/, Exchange exchange) override {
     exchanges_.push_back({hub_.switchboard_.connect(tag, rank_, exchange), {}});

@@ -5,12 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/deadline.h"
-
-struct CUstream_st;
+#include "kernels/copy_rows.h"
 
 namespace pcpp {
 
@@ -73,8 +73,7 @@ class Transport {
   virtual std::byte* allocate(std::size_t bytes) = 0;
 
   // kernels/copy_rows.h on the rank's stream, within the rank's device.
-  virtual void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
-                         std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) = 0;
+  virtual void copy_rows(std::span<const RowCopy> copies) = 0;
 
   virtual ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) = 0;
 

@@ -12,6 +12,7 @@
 #include "cache/noise_gather.h"
 #include "kernels/bfloat16.h"
 #include "kernels/encode_rows.h"
+#include "parallel/forwarding_transport.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
@@ -250,6 +251,43 @@ TEST(StaleCache, KeepsTheRowsThatResidualsAreAddedToTheSameOnBothEnds) {
       });
     }
   }
+}
+
+class CountingTransport final : public ForwardingTransport {
+ public:
+  using ForwardingTransport::ForwardingTransport;
+  void copy_rows(std::span<const RowCopy> copies) override {
+    calls.push_back(copies.size());
+    ForwardingTransport::copy_rows(copies);
+  }
+  std::vector<std::size_t> calls;  // how many copies each was for
+};
+
+// Each call is a launch on a GPU.
+TEST(StaleCache, CopiesAllOfASteadySwapTogether) {
+  ParallelConfig config = ParallelConfig::pcpp();
+  config.group_norm = GroupNormMode::corrected;
+  const std::vector<Site> some = {{"norm", SiteKind::group_norm, 0, 2, 0, 0},
+                                  {"conv", SiteKind::halo, 0, 3, 1, 1}};
+  const Topology topology(3, config.guidance, 2, kRows, 4);
+  const ExchangePlan plan(some, topology, config, {kRows, kColumns, 4, 1, 4});
+  LocalHub hub(3);
+  run_ranks(hub, [&](Transport& endpoint) {
+    CountingTransport transport(endpoint);
+    StaleCache cache(plan, transport, kTimeout);
+    for (const StepKind kind : {StepKind::synchronous, StepKind::steady}) {
+      transport.calls.clear();
+      cache.begin_step(kind, StepKind::steady);
+      for (const SiteId id : {0, 1}) {
+        const std::vector<std::byte> own = own_rows(plan, transport.rank(), 0, id);
+        cache.swap(id, own.data(), static_cast<std::int64_t>(own.size()) / plan.batch());
+      }
+      cache.end_step();
+    }
+    // The norm's moments for each peer's message and for itself; a row for each neighbour.
+    const std::size_t neighbours = transport.rank() == 1 ? 2 : 1;
+    EXPECT_EQ(transport.calls, (std::vector<std::size_t>{3, neighbours}));
+  });
 }
 
 TEST(StaleCache, SendsNothingThatNobodyWillRead) {

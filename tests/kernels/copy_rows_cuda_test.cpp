@@ -29,13 +29,18 @@ void expect_equal(const std::vector<Block>& blocks, std::size_t offset = 0) {
   DeviceArray<std::byte> device_target(expected.size(), offset);
   std::vector<RowCopy> copies;
   for (const Block& block : blocks) {
-    copy_rows(expected.data() + block.target, block.target_stride, source.data() + block.source,
-              block.source_stride, block.batch, block.bytes);
+    const RowCopy twin{expected.data() + block.target,
+                       block.target_stride,
+                       source.data() + block.source,
+                       block.source_stride,
+                       block.batch,
+                       block.bytes};
+    copy_rows({&twin, 1});
     copies.push_back({device_target.data() + block.target, block.target_stride,
                       device_source.data() + block.source, block.source_stride, block.batch,
                       block.bytes});
   }
-  copy_rows(copies.data(), static_cast<int>(copies.size()), nullptr);
+  copy_rows(copies, nullptr);
   const std::vector<std::byte> actual = device_target.values();
   for (std::size_t i = 0; i < actual.size(); ++i) {
     ASSERT_EQ(actual[i], expected[i]) << "byte " << i;
@@ -64,7 +69,7 @@ TEST_F(CopyRowsOnDevice, AnyOfAddressStrideAndSizeMayBreakTheAlignment) {
 
 TEST_F(CopyRowsOnDevice, MoreCopiesThanOneLaunchTakes) {
   std::vector<Block> blocks;
-  for (std::int64_t i = 0; i < 2 * kMostRowCopies + 3; ++i) {
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(2 * kMostRowCopies + 3); ++i) {
     blocks.push_back({i * 64, 16, i * 32, 16, 2, i % 2 == 0 ? 16 : 9});
   }
   expect_equal(blocks);
@@ -79,18 +84,18 @@ TEST_F(CopyRowsOnDevice, StridesMayBeBeyond32Bits) {
   check_cuda(cudaMalloc(&memory, kStride + 48));
   auto* target = static_cast<std::byte*>(memory);
   const RowCopy there{target, kStride, source.data(), 48, 2, 48};
-  copy_rows(&there, 1, nullptr);
+  copy_rows({&there, 1}, nullptr);
   DeviceArray<std::byte> copied(bytes.size());
   const RowCopy back{copied.data(), 48, target, kStride, 2, 48};
-  copy_rows(&back, 1, nullptr);
+  copy_rows({&back, 1}, nullptr);
   EXPECT_EQ(copied.values(), bytes);
   check_cuda(cudaFree(memory));
 }
 
 TEST_F(CopyRowsOnDevice, NoCopyIsNoLaunch) {
-  copy_rows(nullptr, 0, nullptr);
+  copy_rows({}, nullptr);
   const RowCopy empty;
-  copy_rows(&empty, 1, nullptr);
+  copy_rows({&empty, 1}, nullptr);
 }
 
 }  // namespace

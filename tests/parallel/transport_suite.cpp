@@ -141,9 +141,11 @@ TEST_P(TransportTest, CopiesBlocksOfRowsInOrder) {
       EXPECT_EQ(read(target), 0) << "memory is given zero-filled";
       for (int i = 0; i < 6; ++i) write(source + 8 * i, i);
     });
-    transport.copy_rows(target, 8, source + 8, 16, 3, 8);
-    transport.copy_rows(target, 8, source + 8, 16, 0, 8);
-    transport.copy_rows(target, 8, source + 8, 16, 3, 0);
+    const std::vector<RowCopy> copies = {{target, 8, source + 8, 16, 2, 8},
+                                         {target, 8, source + 8, 16, 0, 8},
+                                         {target, 8, source + 8, 16, 2, 0},
+                                         {target + 16, 8, source + 40, 16, 1, 8}};
+    transport.copy_rows(copies);
     compute([=] {
       for (int i = 0; i < 3; ++i) EXPECT_EQ(read(target + 8 * i), 2 * i + 1);
       write(source + 8, 99);

@@ -35,11 +35,8 @@ class EmulatedTransport final : public ForwardingTransport {
     static char stream;
     return reinterpret_cast<CUstream_st*>(&stream);
   }
-  void copy_rows(std::byte* target, std::int64_t target_stride, const std::byte* source,
-                 std::int64_t source_stride, std::int64_t batch, std::int64_t bytes) override {
-    const auto copy = [=] {
-      pcpp::copy_rows(target, target_stride, source, source_stride, batch, bytes);
-    };
+  void copy_rows(std::span<const RowCopy> copies) override {
+    const auto copy = [kept = std::vector(copies.begin(), copies.end())] { pcpp::copy_rows(kept); };
     copy();
     record_emulated(copy);
   }

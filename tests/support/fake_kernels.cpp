@@ -46,22 +46,20 @@ void set_all(T* values, const std::vector<float>& floats) {
 
 }  // namespace
 
-void copy_rows(const RowCopy* copies, int count, CUstream_st* stream) {
-  for (const RowCopy& copy : std::span(copies, static_cast<std::size_t>(count))) {
+void copy_rows(std::span<const RowCopy> copies, CUstream_st* stream) {
+  testing::fake_cuda::Operation operation;
+  for (const RowCopy& copy : copies) {
     if (copy.batch == 0 || copy.bytes == 0) continue;
     const auto reach = [&](std::int64_t stride) {
       return static_cast<std::size_t>((copy.batch - 1) * stride + copy.bytes);
     };
-    testing::fake_cuda::Operation operation;
-    operation.ranges = {{copy.target, reach(copy.target_stride)},
-                        {copy.source, reach(copy.source_stride)}};
-    operation.run = [copy] {
-      copy_rows(copy.target, copy.target_stride, copy.source, copy.source_stride, copy.batch,
-                copy.bytes);
-    };
-    const auto lock = testing::fake_cuda::lock();
-    testing::fake_cuda::enqueue(stream, std::move(operation));
+    operation.ranges.push_back({copy.target, reach(copy.target_stride)});
+    operation.ranges.push_back({copy.source, reach(copy.source_stride)});
   }
+  if (operation.ranges.empty()) return;
+  operation.run = [kept = std::vector(copies.begin(), copies.end())] { copy_rows(kept); };
+  const auto lock = testing::fake_cuda::lock();
+  testing::fake_cuda::enqueue(stream, std::move(operation));
 }
 
 template <typename T>
