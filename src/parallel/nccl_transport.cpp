@@ -1,6 +1,7 @@
 #include "parallel/nccl_transport.h"
 
 #include <algorithm>
+#include <deque>
 #include <exception>
 #include <map>
 #include <utility>
@@ -52,28 +53,26 @@ class NcclTransport final : public DeviceTransport {
 
   ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
     const ExchangeId id = add_exchange(tag, exchange);
-    parts_.push_back({lane, std::move(exchange), Event(), Event(), {}});
+    Switchboard::Ends ends = hub_.switchboard_.connect(tag, rank(), exchange);
+    parts_.push_back({lane, std::move(exchange), std::move(ends), Event(), Event(), {}});
     return id;
   }
 
   void start(ExchangeId exchange) override {
     Part& part = parts_.at(static_cast<std::size_t>(exchange));
     if (part.exchange.sends.empty() && part.exchange.receives.empty()) return;
-    const std::size_t lane = index_of(part.lane);
-    finish_launch(lane, own_deadline());
-    const Stream& stream = device_rank().lane(part.lane);
     part.flight = begin_flight(exchange);  // ahead of what the lane waits for
     part.started.record(device_rank().compute());
-    stream.wait(part.started);
     idle_ = false;
-    communicators_[lane]->exchange(part.exchange, stream.get());
-    launching_[lane] = exchange;
+    part.is_launched = false;
+    lanes_[index_of(part.lane)].waiting.push_back(&part);
+    hub_.switchboard_.start(
+        part.ends, [this](Switchboard::Channel& channel) { hub_.switchboard_.delivered(channel); });
+    advance();
   }
 
   void drain(Deadline deadline) override {
-    for (std::size_t lane = 0; lane < communicators_.size(); ++lane) {
-      finish_launch(lane, deadline);
-    }
+    for (const Part& part : parts_) finish_launch(part, deadline);
     for (const Part& part : parts_) device_rank().compute().wait(part.done);
     DeviceTransport::drain(deadline);
     idle_ = true;
@@ -82,25 +81,29 @@ class NcclTransport final : public DeviceTransport {
  protected:
   std::optional<Flight> order_after(ExchangeId exchange, Deadline deadline) override {
     Part& part = parts_.at(static_cast<std::size_t>(exchange));
-    finish_launch(index_of(part.lane), deadline);
+    finish_launch(part, deadline);
     device_rank().compute().wait(part.done);
     return std::exchange(part.flight, std::nullopt);
   }
 
   void check_world() override {
-    hub_.check_running();
-    for (const auto& communicator : communicators_) {
-      if (communicator) communicator->is_ready();
-    }
+    hub_.switchboard_.check_running();
+    advance();
   }
 
  private:
   struct Part {
     Lane lane;
     Exchange exchange;
+    Switchboard::Ends ends;
     Event started;  // on the compute stream: packed what is sent, read what is received over
     Event done;     // on the lane: all pieces have been delivered
     std::optional<Flight> flight;
+    bool is_launched = true;  // what was started is on the lane, and `done` behind it
+  };
+  struct LaneState {
+    std::deque<Part*> waiting;  // started, in order
+    Part* launching = nullptr;  // given to NCCL
   };
 
   Deadline own_deadline() const { return deadline_in(hub_.world_.timeout_); }
@@ -116,20 +119,40 @@ class NcclTransport final : public DeviceTransport {
     }
   }
 
+  // Gives NCCL what can be given, without waiting. Its kernels hold the device until every peer's
+  // do, and meanwhile an allocation may hold a peer's thread: so an exchange is launched once all
+  // its peers have started it, when their devices need no thread to come as far.
+  //
   // NCCL puts an exchange on its stream in a thread of its own: only behind that may the stream's
   // event be recorded, and the communicator take the next exchange.
-  void finish_launch(std::size_t lane, Deadline deadline) {
-    if (!launching_[lane]) return;
-    while (!communicators_[lane]->is_ready()) pause(deadline, "NCCL");
-    const Part& part = parts_[static_cast<std::size_t>(*std::exchange(launching_[lane], {}))];
-    if (part.flight) part.flight->delivered.record(device_rank().lane(part.lane));
-    part.done.record(device_rank().lane(part.lane));
+  void advance() {
+    for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+      if (!communicators_[lane] || !communicators_[lane]->is_ready()) continue;
+      LaneState& state = lanes_[lane];
+      if (Part* part = std::exchange(state.launching, nullptr)) {
+        if (part->flight) part->flight->delivered.record(device_rank().lane(part->lane));
+        part->done.record(device_rank().lane(part->lane));
+        part->is_launched = true;
+      }
+      if (state.waiting.empty()) continue;
+      Part& next = *state.waiting.front();
+      if (!hub_.switchboard_.is_delivered(next.ends)) continue;
+      state.waiting.pop_front();
+      state.launching = &next;
+      const Stream& stream = device_rank().lane(next.lane);
+      stream.wait(next.started);
+      communicators_[lane]->exchange(next.exchange, stream.get());
+    }
+  }
+
+  void finish_launch(const Part& part, Deadline deadline) {
+    while (!part.is_launched) pause(deadline, "NCCL, or for a peer to start the same exchange,");
   }
 
   NcclHub& hub_;
   NcclWorld::Lanes& communicators_;
-  std::vector<Part> parts_;
-  std::array<std::optional<ExchangeId>, NcclWorld::kLanes> launching_;
+  std::deque<Part> parts_;
+  std::array<LaneState, NcclWorld::kLanes> lanes_;
   bool idle_ = true;  // nothing is under way
 };
 
@@ -189,14 +212,8 @@ DeviceRank& NcclHub::add_rank(int rank) {
 }
 
 void NcclHub::abort(const std::string& reason) {
-  const std::lock_guard lock(mutex_);
   world_.broken_ = true;
-  if (abort_reason_.empty()) abort_reason_ = reason.empty() ? "a rank failed" : reason;
-}
-
-void NcclHub::check_running() {
-  const std::lock_guard lock(mutex_);
-  check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+  switchboard_.abort(reason);
 }
 
 }  // namespace pcpp

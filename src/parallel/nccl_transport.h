@@ -13,6 +13,7 @@
 
 #include "parallel/device_rank.h"
 #include "parallel/nccl_communicator.h"
+#include "parallel/switchboard.h"
 #include "parallel/transport.h"
 
 namespace pcpp {
@@ -64,12 +65,11 @@ class NcclHub final : public Hub {
   friend class NcclTransport;
 
   DeviceRank& add_rank(int rank);
-  void check_running();
 
   NcclWorld& world_;
+  Switchboard switchboard_;
   std::mutex mutex_;  // of what follows
   std::vector<std::unique_ptr<DeviceRank>> ranks_;
-  std::string abort_reason_;
 };
 
 }  // namespace pcpp

@@ -63,6 +63,11 @@ bool Switchboard::is_delivered(const Channel& channel, std::int64_t generation) 
   return channel.delivered >= generation;
 }
 
+bool Switchboard::is_delivered(const Ends& ends) {
+  const auto here = [&](const Channel* channel) { return is_delivered(*channel, ends.generation); };
+  return std::ranges::all_of(ends.receives, here) && std::ranges::all_of(ends.sends, here);
+}
+
 void Switchboard::wait(const Ends& ends, Deadline deadline) {
   for (const Channel* channel : ends.receives) {
     wait(*channel, ends.generation, deadline, ends.rank, channel->receive.peer);

@@ -49,6 +49,8 @@ class Switchboard {
   void delivered(Channel& channel);
 
   bool is_delivered(const Channel& channel, std::int64_t generation);
+  // Whether all that was started of `ends` has been delivered.
+  bool is_delivered(const Ends& ends);
   // Returns when all that was started of `ends` has been delivered. Throws TransportError past the
   // deadline, or after abort().
   void wait(const Ends& ends, Deadline deadline);

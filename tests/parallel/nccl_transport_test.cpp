@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,32 @@ TEST_F(NcclTransportTest, MovesAnExchangeInOneGroup) {
   EXPECT_EQ(nccl_.calls("ncclGroupEnd"), kRanks * 4);
   EXPECT_EQ(nccl_.calls("ncclSend"), kRanks * 4 * (kRanks - 1));
   EXPECT_EQ(nccl_.calls("ncclRecv"), kRanks * 4 * (kRanks - 1));
+}
+
+// A kernel of NCCL's that waits on its device for a peer may hold that peer's thread.
+TEST_F(NcclTransportTest, LaunchesNothingBeforeEveryPeerHasStarted) {
+  NcclWorld world(nccl_.api(), devices_, kTimeout);
+  NcclHub hub(world);
+  std::latch others_started(kRanks - 1);
+  run_ranks(hub, [&](Transport& transport) {
+    std::byte* memory = transport.allocate(kRanks * 8);
+    Exchange exchange;
+    for (int peer = 0; peer < kRanks; ++peer) {
+      if (peer == transport.rank()) continue;
+      exchange.sends.push_back({peer, memory + 8 * transport.rank(), 8});
+      exchange.receives.push_back({peer, memory + 8 * peer, 8});
+    }
+    const ExchangeId id = transport.prepare(0, Lane::stale, exchange);
+    if (transport.rank() == 0) {
+      others_started.wait();
+      EXPECT_EQ(nccl_.calls("ncclGroupStart"), 0);
+    }
+    transport.start(id);
+    if (transport.rank() != 0) others_started.count_down();
+    transport.wait(id, deadline_in(kTimeout));
+    transport.drain(deadline_in(kTimeout));
+  });
+  EXPECT_EQ(nccl_.calls("ncclGroupEnd"), kRanks);
 }
 
 TEST_F(NcclTransportTest, KeepsItsCommunicatorsForTheNextRequest) {
