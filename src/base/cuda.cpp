@@ -1,5 +1,7 @@
 #include "base/cuda.h"
 
+#include <atomic>
+
 #include "base/check.h"
 #include "base/log.h"
 
@@ -42,6 +44,9 @@ void check_cuda(cudaError_t status, const char* call) {
 
 void log_cuda(cudaError_t status, const char* call) noexcept {
   if (status == cudaSuccess) return;
+  // A lost device fails every call from there on.
+  static std::atomic<cudaError_t> last = cudaSuccess;
+  if (last.exchange(status) == status) return;
   log().error("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
 }
 

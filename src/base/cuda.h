@@ -15,7 +15,8 @@ namespace pcpp {
 // cudaSuccess. `call` is the function that returned it.
 void check_cuda(cudaError_t status, const char* call);
 
-// Writes to the log unless `status` is cudaSuccess: for what must not throw.
+// Writes to the log unless `status` is cudaSuccess or what was written last: for what must not
+// throw.
 void log_cuda(cudaError_t status, const char* call) noexcept;
 
 // The remedy for an error of the runtime, as the end of a sentence.

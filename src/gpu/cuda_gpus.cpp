@@ -23,6 +23,7 @@ class Scope final : public GpuScope {
   explicit Scope(c10::Stream stream) : guard_(stream) {}
 
  private:
+  const WorkspaceUse workspace_use_;
   c10::StreamGuard guard_;
 };
 

@@ -18,7 +18,7 @@ namespace allocator = c10::cuda::CUDACachingAllocator;
 // Held while a thread captures: libtorch lets one do so at a time, and gives back no memory
 // meanwhile.
 std::mutex capturing;
-int recorders = 0;  // that live; under the mutex
+int workspace_uses = 0;  // that live; under the mutex
 
 class CudaGraph final : public GpuGraph {
  public:
@@ -33,8 +33,12 @@ class CudaGraph final : public GpuGraph {
   }
 
  private:
+  // Also while this thread still captures: a stop or an error may come in the middle of a step.
   static void destroy(cudaGraphExec_t executable) {
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    log_cuda(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
     log_cuda(cudaGraphExecDestroy(executable), "cudaGraphExecDestroy");
+    log_cuda(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
   }
 
   cudaStream_t stream_;
@@ -49,7 +53,6 @@ class CudaRecorder final : public GraphRecorder {
     // What the steps before left would be of no use to the graphs, nor be given back for them.
     allocator::emptyCache();
     allocator::createOrIncrefPool(stream_.device_index(), pool_);
-    ++recorders;
   }
 
   ~CudaRecorder() override {
@@ -59,7 +62,6 @@ class CudaRecorder final : public GraphRecorder {
       destroy(graph);
     }
     const std::lock_guard lock(capturing);
-    --recorders;
     allocator::releasePool(stream_.device_index(), pool_);
   }
 
@@ -105,12 +107,22 @@ class CudaRecorder final : public GraphRecorder {
 
 }  // namespace
 
+WorkspaceUse::WorkspaceUse() {
+  const std::lock_guard lock(capturing);
+  ++workspace_uses;
+}
+
+WorkspaceUse::~WorkspaceUse() {
+  const std::lock_guard lock(capturing);
+  --workspace_uses;
+}
+
 std::unique_ptr<GraphRecorder> make_graph_recorder() { return std::make_unique<CudaRecorder>(); }
 
 void release_cached_memory() {
   const std::lock_guard lock(capturing);
-  // One for each stream that there ever was; graphs know the addresses of theirs.
-  if (recorders == 0) at::cuda::clearCublasWorkspaces();
+  // One for each stream that there ever was.
+  if (workspace_uses == 0) at::cuda::clearCublasWorkspaces();
   allocator::emptyCache();
 }
 

@@ -8,6 +8,16 @@
 
 namespace pcpp {
 
+// While one lives, release_cached_memory() leaves cuBLAS the memory that it works in: a rank of
+// this or of another pipeline is about to use it, or a graph knows its address.
+class WorkspaceUse {
+ public:
+  WorkspaceUse();
+  ~WorkspaceUse();
+  WorkspaceUse(const WorkspaceUse&) = delete;
+  WorkspaceUse& operator=(const WorkspaceUse&) = delete;
+};
+
 // As Gpus::recorder() and Gpus::release_memory().
 std::unique_ptr<GraphRecorder> make_graph_recorder();
 void release_cached_memory();

@@ -179,10 +179,16 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
   lane.wait(part.started);
   for (const Part* receiver : receivers) lane.wait(receiver->started);
   Copies copies;
+  std::vector<RowCopy> within;  // this device, where the engines are slower than a kernel
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     const Switchboard::Channel& channel = *part.ends.sends[i];
     if (channel.send.bytes == 0) continue;
     const int to = receivers[i]->device_rank->device();
+    if (from == to) {
+      const auto bytes = static_cast<std::int64_t>(channel.send.bytes);
+      within.push_back({channel.receive.address, bytes, channel.send.address, bytes, 1, bytes});
+      continue;
+    }
     if (!staged_.contains({from, to})) {
       copies.add(channel);
       continue;
@@ -191,6 +197,7 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
                                    channel.send.bytes, lane.get()),
                "cudaMemcpyPeerAsync");
   }
+  copy_rows(within, lane.get());
   copies.enqueue(lane);
   if (part.flight) part.flight->delivered.record(lane);
   part.copied.record(lane);

@@ -2,8 +2,6 @@
 
 #include <exception>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 #include "base/check.h"
 
@@ -33,10 +31,10 @@ std::exception_ptr with_rank(int rank, const std::exception_ptr& error) {
 
 }  // namespace
 
-void run_ranks(Hub& hub, const std::function<void(Transport&)>& function) {
+void run_ranks(Hub& hub, const std::function<void(Transport&)>& function, RankThreads& threads) {
   std::mutex mutex;
   std::exception_ptr first;
-  const auto run = [&](int rank) {
+  threads.run(hub.world_size(), [&](int rank) {
     try {
       const std::unique_ptr<Transport> transport = hub.endpoint(rank);
       function(*transport);
@@ -49,12 +47,13 @@ void run_ranks(Hub& hub, const std::function<void(Transport&)>& function) {
       }
       hub.abort(fmt::format("rank {} failed", rank));
     }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (int rank = 0; rank < hub.world_size(); ++rank) threads.emplace_back(run, rank);
-  }
+  });
   if (first) std::rethrow_exception(first);
+}
+
+void run_ranks(Hub& hub, const std::function<void(Transport&)>& function) {
+  RankThreads threads;
+  run_ranks(hub, function, threads);
 }
 
 }  // namespace pcpp

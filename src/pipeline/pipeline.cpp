@@ -323,8 +323,8 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
                            dtype_ == DataType::float16});
-  Start start =
-      on_own_thread([&] { return prepare(request, sizes, scheduler->init_noise_sigma(), result); });
+  Start start = ranks_.outside(
+      [&] { return prepare(request, sizes, scheduler->init_noise_sigma(), result); });
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler->name();
@@ -345,7 +345,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const Clock::time_point denoise_begin = Clock::now();
   std::vector<DenoiseResult> ranks = run(task, request, start.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
-  on_own_thread([&] { collect(request, plan, ranks, result); });
+  ranks_.outside([&] { collect(request, plan, ranks, result); });
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = convolutions_;
   result.peak_bytes = peak_resident_bytes();

@@ -38,7 +38,9 @@ Ranks::Ranks(const World& world, DataType dtype, GpuAttention attention,
                      return load(device);
                    }));
   }
-  if (first_gpu()) hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
+  if (!first_gpu()) return;
+  hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
+  threads_ = std::make_unique<RankThreads>();
 }
 
 std::optional<int> Ranks::gpu_of(int rank) const {
@@ -56,7 +58,7 @@ std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
 void Ranks::run_on(Hub& hub, const std::function<void(Transport& transport)>& body) const {
   std::optional<GpuAttentionScope> attention;
   if (first_gpu()) attention.emplace(attention_);
-  run_ranks(hub, [&](Transport& transport) {
+  const auto on_rank = [&](Transport& transport) {
     const std::optional<int> gpu = gpu_of(transport.rank());
     translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {
       const c10::InferenceMode inference;
@@ -64,7 +66,9 @@ void Ranks::run_on(Hub& hub, const std::function<void(Transport& transport)>& bo
       const auto scope = gpu ? gpus().enter(*gpu, transport.stream()) : nullptr;
       body(transport);
     });
-  });
+  };
+  // A CPU's end, and with them the threads of OpenMP that they called.
+  threads_ ? run_ranks(hub, on_rank, *threads_) : run_ranks(hub, on_rank);
 }
 
 void Ranks::run(int count, std::chrono::milliseconds timeout,

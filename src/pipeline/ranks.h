@@ -2,17 +2,23 @@
 #ifndef PCPP_PIPELINE_RANKS_H_
 #define PCPP_PIPELINE_RANKS_H_
 
+#include <c10/core/InferenceMode.h>
+
 #include <chrono>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
+#include <type_traits>
 
 #include "gpu/gpu.h"
 #include "models/unet.h"
 #include "parallel/local_transport.h"
+#include "parallel/rank_threads.h"
 #include "parallel/transport.h"
 #include "pcpp/pipeline.h"
+#include "pipeline/own_thread.h"
 #include "planner/network_work.h"
 
 namespace pcpp {
@@ -31,11 +37,26 @@ class Ranks {
   std::optional<int> first_gpu() const { return gpu_of(0); }
   const UNet& unet(int rank = 0) const { return unets_.at(gpu_of(rank)); }
 
-  // Calls body(transport) for the first `count` ranks, each on a thread of its own in inference
-  // mode, with its device and its threads. Throws what the first to fail threw, DeviceError where
-  // that was libtorch's. `timeout` is for what endpoints wait for each other.
+  // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
+  // is the same in every call, in inference mode, with its device and its threads. Throws what the
+  // first to fail threw, DeviceError where that was libtorch's. `timeout` is for what endpoints
+  // wait for each other.
   void run(int count, std::chrono::milliseconds timeout,
            const std::function<void(Transport& transport)>& body) const;
+
+  // Calls function() for what computes outside of ranks and returns what it returns:
+  // on_own_thread() for a CPU; on GPUs on the first rank's thread, which keeps what cuDNN prepared
+  // there.
+  template <typename Function>
+  auto outside(const Function& function) const {
+    if (!threads_) return on_own_thread(function);
+    std::packaged_task<std::invoke_result_t<Function>()> task([&function] {
+      const c10::InferenceMode inference;
+      return function();
+    });
+    threads_->run(1, [&](int /*thread*/) { task(); });
+    return task.get_future().get();
+  }
 
   // What they cost at this size, on the world's link.
   DeviceProfile measure(const WorkShape& shape) const;
@@ -49,6 +70,7 @@ class Ranks {
   GpuAttention attention_;
   std::map<std::optional<int>, UNet> unets_;  // by GPU
   std::unique_ptr<GpuHubs> hubs_;             // where ranks compute on GPUs
+  std::unique_ptr<RankThreads> threads_;      // likewise
 };
 
 }  // namespace pcpp

@@ -27,14 +27,16 @@ auto translated(std::string_view device, Function&& function) {
   } catch (const std::bad_alloc&) {
     fail<DeviceError>("out of memory on {}: {}", device, kSmaller);
   } catch (const c10::OutOfMemoryError& error) {
-    fail<DeviceError>("out of memory on {}: {} ({})", device, kSmaller,
+    fail<DeviceError>("out of memory on {}: {}, or turn CUDA graphs off ({})", device, kSmaller,
                       first_line(error.what_without_backtrace()));
   } catch (const c10::AcceleratorError& error) {
-    fail<DeviceError>(
-        "{} failed: {}: the process may no longer be able to use it: start it again, and look at "
-        "the "
-        "system's log for the device's own report",
-        device, first_line(error.what_without_backtrace()));
+    // cudaErrorStreamCaptureUnsupported to cudaErrorStreamCaptureWrongThread.
+    const bool of_graphs = error.get_error_code() >= 900 && error.get_error_code() <= 908;
+    fail<DeviceError>("{} failed: {}: {}", device, first_line(error.what_without_backtrace()),
+                      of_graphs ? "this is a defect of the library: turn CUDA graphs off, and "
+                                  "please report it"
+                                : "the process may no longer be able to use it: start it again, "
+                                  "and look at the system's log for the device's own report");
   } catch (const c10::Error& error) {
     fail<DeviceError>("a computation on {} failed: {}", device,
                       first_line(error.what_without_backtrace()));

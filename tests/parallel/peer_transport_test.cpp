@@ -45,8 +45,14 @@ TEST(PeerTransport, GoesThroughTheHostOnlyBetweenDevicesWithoutPeerAccess) {
   FakeCuda cuda({.devices = 2, .peer_access = false});
   PeerHub hub({0, 0, 1});
   run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
-  EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 2);  // ranks 0 and 1 to each other
   EXPECT_EQ(cuda.calls("cudaMemcpyPeerAsync"), 4);
+}
+
+TEST(PeerTransport, CopiesWithinADeviceByAKernel) {
+  FakeCuda cuda({.devices = 2});
+  PeerHub hub({0, 0, 1});
+  run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
+  EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 3);  // ranks 0 and 1 to 2, and 2 to both
 }
 
 TEST(PeerTransport, PeerAccessStaysEnabledForTheNextRequest) {

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
+#include <set>
+#include <thread>
 
 #include "parallel/local_transport.h"
 #include "pcpp/error.h"
@@ -19,6 +23,27 @@ TEST(RunRanks, CallsTheFunctionOnceForEachRank) {
     ++calls.at(static_cast<std::size_t>(transport.rank()));
   });
   for (const std::atomic<int>& count : calls) EXPECT_EQ(count.load(), 1);
+}
+
+TEST(RankThreads, CallsEachNumberOnTheSameThreadEveryTime) {
+  RankThreads threads;
+  std::array<std::thread::id, 4> first;
+  threads.run(3,
+              [&](int i) { first.at(static_cast<std::size_t>(i)) = std::this_thread::get_id(); });
+  threads.run(4, [&](int i) {
+    std::thread::id& id = first.at(static_cast<std::size_t>(i));
+    if (i == 3) id = std::this_thread::get_id();
+    EXPECT_EQ(id, std::this_thread::get_id()) << i;
+  });
+  EXPECT_EQ(std::set(first.begin(), first.end()).size(), 4U);
+  EXPECT_FALSE(std::ranges::count(first, std::this_thread::get_id()));
+}
+
+TEST(RankThreads, CallsAllNumbersAtOnce) {
+  RankThreads threads;
+  std::barrier together(5);
+  threads.run(5, [&](int /*i*/) { together.arrive_and_wait(); });
+  threads.run(0, [](int /*i*/) { FAIL(); });
 }
 
 TEST(RunRanks, AFailedRankEndsTheOthersAndItsErrorNamesIt) {

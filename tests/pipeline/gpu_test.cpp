@@ -4,9 +4,11 @@
 #include <ATen/Context.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -351,6 +353,19 @@ TEST_F(GpuTest, AMeasuredProfileIsOfTheGpusAndTheirLink) {
   }
   const Plan plan = make_plan(test_data("patch"), request, profile);
   for (const PlannedRun& run : plan.runs) EXPECT_GT(run.step_ms, 0);
+}
+
+// Where cuDNN keeps its plans.
+TEST_F(GpuTest, TheNextRequestsRanksHaveTheSameThreads) {
+  Pipeline drawing = pipeline(2, options(DataType::float32));
+  std::vector<pid_t> threads;
+  for (int i = 0; i < 2; ++i) {
+    GenerationRequest observed = request();
+    observed.on_step = [&](const StepProgress& /*progress*/) { threads.push_back(gettid()); };
+    drawing.generate(observed);
+  }
+  EXPECT_EQ(std::set(threads.begin(), threads.end()).size(), 1U);
+  EXPECT_NE(threads.front(), gettid());
 }
 
 TEST_F(GpuTest, RanksGoRoundTheGpus) {

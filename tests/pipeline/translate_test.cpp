@@ -27,6 +27,12 @@ TEST(Translated, ErrorsOfLibtorchNameTheDeviceInOneLine) {
     throw c10::AcceleratorError({__func__, __FILE__, 0}, 700, "an illegal access\nfor debugging");
   });
   EXPECT_TRUE(lost.starts_with("cuda:1 failed: an illegal access: the process may")) << lost;
+  const std::string graphs = text_of([] {
+    throw c10::AcceleratorError({__func__, __FILE__, 0}, 901, "operation failed\nfor debugging");
+  });
+  EXPECT_NE(graphs.find("operation failed: this is a defect of the library: turn CUDA graphs off"),
+            std::string::npos)
+      << graphs;
   const std::string other = text_of([] { TORCH_CHECK(false, "no such kernel\nat line 7"); });
   EXPECT_EQ(other, "a computation on cuda:1 failed: no such kernel");
   EXPECT_EQ(text_of([] { throw std::bad_alloc(); }).find("out of memory on cuda:1"), 0U);

@@ -1,0 +1,56 @@
+#include "parallel/rank_threads.h"
+
+#include <condition_variable>
+#include <latch>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+namespace pcpp {
+
+class RankThreads::Thread {
+ public:
+  Thread() : thread_([this](const std::stop_token& stop) { serve(stop); }) {}
+
+  void give(std::function<void()> task) {
+    {
+      const std::lock_guard lock(mutex_);
+      task_ = std::move(task);
+    }
+    given_.notify_one();
+  }
+
+ private:
+  void serve(const std::stop_token& stop) {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      if (!given_.wait(lock, stop, [this] { return task_ != nullptr; })) return;
+      const std::function<void()> task = std::exchange(task_, nullptr);
+      lock.unlock();
+      task();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable_any given_;
+  std::function<void()> task_;  // under the mutex
+  std::jthread thread_;         // the last to be made, the first to end
+};
+
+RankThreads::RankThreads() = default;
+RankThreads::~RankThreads() = default;
+
+void RankThreads::run(int count, const std::function<void(int)>& function) {
+  while (threads_.size() < static_cast<std::size_t>(count)) threads_.emplace_back();
+  std::latch ended(count);
+  for (int i = 0; i < count; ++i) {
+    threads_[static_cast<std::size_t>(i)].give([&, i] {
+      function(i);
+      ended.count_down();
+    });
+  }
+  ended.wait();
+}
+
+}  // namespace pcpp
