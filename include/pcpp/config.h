@@ -95,7 +95,7 @@ struct PCPP_EXPORT GenerationRequest {
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
-  std::optional<SchedulerKind> scheduler;  // absent: the model's own
+  std::optional<SchedulerKind> scheduler;  // absent: the model's own; DDIM where that is PNDM
 
   // Standard normal, [images, c, height / 8, width / 8]; replaces the draw from `seed`.
   std::optional<FloatTensor> latents;

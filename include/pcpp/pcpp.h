@@ -5,6 +5,7 @@
 #include "pcpp/config.h"
 #include "pcpp/error.h"
 #include "pcpp/image.h"
+#include "pcpp/output_file.h"
 #include "pcpp/pipeline.h"
 #include "pcpp/plan.h"
 #include "pcpp/tensor_file.h"

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "io/config_reader.h"
 #include "io/json_file.h"
 #include "schedulers/ddim.h"
@@ -89,6 +90,10 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
       ConfigReader(object, source).optional_text("_class_name");
   const std::optional<SchedulerKind> own_kind = class_name ? kind_of_class(*class_name) : kind;
   if (!kind) kind = own_kind;
+  if (!kind && class_name == "PNDMScheduler") {
+    kind = SchedulerKind::ddim;
+    log().warn("{}: PNDMScheduler is not built in: DDIM draws, on its noise schedule", source);
+  }
   check<ConfigError>(kind.has_value(),
                      "{}: _class_name is {}; DDIMScheduler and EulerDiscreteScheduler are "
                      "supported: choose scheduler ddim or euler to use one with this model",

@@ -62,8 +62,10 @@ enum class OutdatedValues { keep, mend };
 // kind's own default, never the default of the file's class. A value that is written is mended
 // before it is carried over, and a default of the kind is not mended then.
 //
-// Throws ConfigError where the file's class is neither DDIMScheduler nor EulerDiscreteScheduler and
-// no kind is given, and CheckpointError where the file cannot be read or a value is not supported.
+// PNDMScheduler, which Stable Diffusion 1.x comes with, is taken for DDIM where no kind is given.
+//
+// Throws ConfigError where the file's class is none of these and EulerDiscreteScheduler and no kind
+// is given, and CheckpointError where the file cannot be read or a value is not supported.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
 std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,

@@ -96,7 +96,7 @@ TEST(SchedulerRefusals, OptionsOfEuler) {
 }
 
 TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
-  for (const char* name : {"PNDMScheduler", "FlaxDDIMScheduler", "LMSDiscreteScheduler"}) {
+  for (const char* name : {"FlaxPNDMScheduler", "FlaxDDIMScheduler", "LMSDiscreteScheduler"}) {
     expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
                               {name, "ddim", "euler", "scheduler_config.json"});
     EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::ddim)->name(), "ddim");
@@ -104,6 +104,20 @@ TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
   }
   expect_error<ConfigError>([] { scheduler_from("{}"); }, {"_class_name", "missing"});
   EXPECT_EQ(scheduler_from("{}", SchedulerKind::euler)->name(), "euler");
+}
+
+// What diffusers' DDIMScheduler.from_config makes of Stable Diffusion 1.5's file.
+TEST(SchedulerRefusals, PndmIsTakenForDdimWhereNoneIsChosen) {
+  const std::string text = config_of(
+      "PNDMScheduler", R"(, "beta_schedule": "scaled_linear", "skip_prk_steps": true)"
+                       R"(, "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1)");
+  const auto taken = scheduler_from(text);
+  const auto chosen = scheduler_from(text, SchedulerKind::ddim);
+  EXPECT_EQ(taken->name(), "ddim");
+  taken->set_steps(20);
+  chosen->set_steps(20);
+  EXPECT_EQ(taken->timesteps(), chosen->timesteps());
+  EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->name(), "euler");
 }
 
 TEST(SchedulerRefusals, NamingTheFoldersOwnClassIsAsStrict) {
