@@ -3,7 +3,9 @@
 # fakes of the runtime and of NCCL, wherever the headers are.
 find_package(CUDAToolkit 13 QUIET)
 if(CUDAToolkit_FOUND)
-  find_path(PCPP_NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_path(PCPP_NCCL_INCLUDE_DIR nccl.h
+            HINTS ${CUDAToolkit_INCLUDE_DIRS}
+                  ${PROJECT_SOURCE_DIR}/.deps/libtorch/nvidia/nccl/include)
 endif()
 if(NOT PCPP_NCCL_INCLUDE_DIR AND PCPP_CUDA)
   message(FATAL_ERROR "PCPP_CUDA needs a CUDA 13 toolkit with nccl.h: set PCPP_NCCL_INCLUDE_DIR")
