@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <utility>
@@ -27,6 +28,7 @@ class GpuTest : public ::testing::Test {
     try {
       World::gpu_count();
     } catch (const ConfigError& error) {
+      ASSERT_FALSE(std::filesystem::exists("/dev/nvidiactl")) << "there is a driver without GPUs";
       GTEST_SKIP() << error.what();
     }
   }

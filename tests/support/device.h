@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@ class DeviceTest : public testing::Test {
   void SetUp() override {
     int devices = 0;
     const cudaError_t error = cudaGetDeviceCount(&devices);
+    ASSERT_TRUE(devices > 0 || !std::filesystem::exists("/dev/nvidiactl"))
+        << "there is a driver without GPUs: " << cudaGetErrorString(error);
     if (error != cudaSuccess) GTEST_SKIP() << "no CUDA device: " << cudaGetErrorString(error);
     if (devices == 0) GTEST_SKIP() << "no CUDA device";
   }
