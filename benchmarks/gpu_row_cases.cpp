@@ -130,7 +130,7 @@ KernelRun prepare_copy(const Rows& shape, const GpuStream& gpu) {
                        piece.item_bytes(piece.source),
                        piece.batch,
                        piece.item_bytes(ours)};
-    copy_rows({&copy, 1}, gpu.stream);
+    copy_rows(&copy, 1, gpu.stream);
     return ours;
   };
   run.libtorch = [=] { return libtorchs.copy_(piece.source); };

@@ -42,24 +42,25 @@ __global__ void __launch_bounds__(kThreads) copy_items(Copies list) {
 
 }  // namespace
 
-void copy_rows(std::span<const RowCopy> copies, CUstream_st* stream) {
-  while (!copies.empty()) {
-    const std::span<const RowCopy> some = copies.first(std::min(copies.size(), kMostRowCopies));
+void copy_rows(const RowCopy* copies, std::size_t count, CUstream_st* stream) {
+  while (count > 0) {
+    const std::size_t some = std::min(count, kMostRowCopies);
     Copies list;
-    std::copy(some.begin(), some.end(), list.copies);
+    std::copy(copies, copies + some, list.copies);
     std::int64_t batch = 0;
     std::int64_t bytes = 0;
-    for (const RowCopy& copy : some) {
-      batch = std::max(batch, copy.batch);
-      bytes = std::max(bytes, copy.bytes);
+    for (const RowCopy* copy = copies; copy != copies + some; ++copy) {
+      batch = std::max(batch, copy->batch);
+      bytes = std::max(bytes, copy->bytes);
     }
     if (batch > 0 && bytes > 0) {
       launch("copy_rows", copy_items,
-             dim3(static_cast<unsigned>(divide_up(bytes, kBlockBytes)),
-                  static_cast<unsigned>(some.size()), static_cast<unsigned>(batch)),
+             dim3(static_cast<unsigned>(divide_up(bytes, kBlockBytes)), static_cast<unsigned>(some),
+                  static_cast<unsigned>(batch)),
              stream, list);
     }
-    copies = copies.subspan(some.size());
+    copies += some;
+    count -= some;
   }
 }
 

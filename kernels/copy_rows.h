@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 struct CUstream_st;  // what a cudaStream_t points to
 
@@ -23,7 +22,7 @@ struct RowCopy {
 };
 
 // No copy may write where it or another reads or writes.
-void copy_rows(std::span<const RowCopy> copies);
+void copy_rows(const RowCopy* copies, std::size_t count);
 
 // The most copies of one launch.
 inline constexpr std::size_t kMostRowCopies = 64;
@@ -32,7 +31,7 @@ inline constexpr std::size_t kMostRowCopies = 64;
 // kMostRowCopies allows; `copies` itself is read before the call returns. Moves 16 bytes at a time
 // where the addresses, strides and bytes of a copy are multiples of 16, else single ones. Throws
 // DeviceError where a kernel cannot be launched.
-void copy_rows(std::span<const RowCopy> copies, CUstream_st* stream);
+void copy_rows(const RowCopy* copies, std::size_t count, CUstream_st* stream);
 
 }  // namespace pcpp
 

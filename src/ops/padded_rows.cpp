@@ -52,9 +52,9 @@ void place_rows(const std::vector<RowPlacement>& placements) {
   }
   if (copies.empty()) return;
   if (on_gpu(placements.front().target)) {
-    copy_rows(copies, gpus().stream());
+    copy_rows(copies.data(), copies.size(), gpus().stream());
   } else {
-    copy_rows(copies);
+    copy_rows(copies.data(), copies.size());
   }
 }
 

@@ -14,7 +14,7 @@ constexpr auto kPause = std::chrono::microseconds(20);
 }  // namespace
 
 void DeviceTransport::copy_rows(std::span<const RowCopy> copies) {
-  pcpp::copy_rows(copies, stream());
+  pcpp::copy_rows(copies.data(), copies.size(), stream());
 }
 
 ExchangeId DeviceTransport::add_exchange(std::int64_t tag, const Exchange& exchange) {

@@ -35,7 +35,9 @@ class LocalTransport final : public Transport {
   CUstream_st* stream() const override { return nullptr; }
   std::byte* allocate(std::size_t bytes) override { return hub_.allocate(bytes); }
 
-  void copy_rows(std::span<const RowCopy> copies) override { pcpp::copy_rows(copies); }
+  void copy_rows(std::span<const RowCopy> copies) override {
+    pcpp::copy_rows(copies.data(), copies.size());
+  }
 
   ExchangeId prepare(std::int64_t tag, Lane /*lane*/, Exchange exchange) override {
     exchanges_.push_back({hub_.switchboard_.connect(tag, rank_, exchange), {}});

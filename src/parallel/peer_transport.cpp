@@ -197,7 +197,7 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
                                    channel.send.bytes, lane.get()),
                "cudaMemcpyPeerAsync");
   }
-  copy_rows(within, lane.get());
+  copy_rows(within.data(), within.size(), lane.get());
   copies.enqueue(lane);
   if (part.flight) part.flight->delivered.record(lane);
   part.copied.record(lane);

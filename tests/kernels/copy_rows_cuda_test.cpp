@@ -35,12 +35,12 @@ void expect_equal(const std::vector<Block>& blocks, std::size_t offset = 0) {
                        block.source_stride,
                        block.batch,
                        block.bytes};
-    copy_rows({&twin, 1});
+    copy_rows(&twin, 1);
     copies.push_back({device_target.data() + block.target, block.target_stride,
                       device_source.data() + block.source, block.source_stride, block.batch,
                       block.bytes});
   }
-  copy_rows(copies, nullptr);
+  copy_rows(copies.data(), copies.size(), nullptr);
   const std::vector<std::byte> actual = device_target.values();
   for (std::size_t i = 0; i < actual.size(); ++i) {
     ASSERT_EQ(actual[i], expected[i]) << "byte " << i;
@@ -84,18 +84,18 @@ TEST_F(CopyRowsOnDevice, StridesMayBeBeyond32Bits) {
   check_cuda(cudaMalloc(&memory, kStride + 48));
   auto* target = static_cast<std::byte*>(memory);
   const RowCopy there{target, kStride, source.data(), 48, 2, 48};
-  copy_rows({&there, 1}, nullptr);
+  copy_rows(&there, 1, nullptr);
   DeviceArray<std::byte> copied(bytes.size());
   const RowCopy back{copied.data(), 48, target, kStride, 2, 48};
-  copy_rows({&back, 1}, nullptr);
+  copy_rows(&back, 1, nullptr);
   EXPECT_EQ(copied.values(), bytes);
   check_cuda(cudaFree(memory));
 }
 
 TEST_F(CopyRowsOnDevice, NoCopyIsNoLaunch) {
-  copy_rows({}, nullptr);
+  copy_rows(nullptr, 0, nullptr);
   const RowCopy empty;
-  copy_rows({&empty, 1}, nullptr);
+  copy_rows(&empty, 1, nullptr);
 }
 
 }  // namespace

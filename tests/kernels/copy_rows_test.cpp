@@ -13,7 +13,7 @@ TEST(CopyRows, CopiesEveryItemAndNothingBetween) {
   std::vector<std::byte> target(30, std::byte{0});
   const std::vector<RowCopy> copies = {{target.data() + 1, 10, source.data() + 2, 7, 2, 4},
                                        {target.data() + 21, 0, source.data() + 16, 0, 1, 4}};
-  copy_rows(copies);
+  copy_rows(copies.data(), copies.size());
   for (std::size_t i = 0; i < target.size(); ++i) {
     const bool inside = i % 10 >= 1 && i % 10 < 5;
     const std::size_t from = 2 + i / 10 * 7 + i % 10 - 1;
@@ -22,12 +22,12 @@ TEST(CopyRows, CopiesEveryItemAndNothingBetween) {
 }
 
 TEST(CopyRows, CopiesNothingWhereThereIsNothing) {
-  copy_rows({});
+  copy_rows(nullptr, 0);
   std::byte target{1};
   const std::byte source{2};
   const std::vector<RowCopy> copies = {{nullptr, 0, nullptr, 0, 3, 0},
                                        {&target, 1, &source, 1, 0, 1}};
-  copy_rows(copies);
+  copy_rows(copies.data(), copies.size());
   EXPECT_EQ(target, std::byte{1});
 }
 

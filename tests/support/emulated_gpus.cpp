@@ -36,7 +36,9 @@ class EmulatedTransport final : public ForwardingTransport {
     return reinterpret_cast<CUstream_st*>(&stream);
   }
   void copy_rows(std::span<const RowCopy> copies) override {
-    const auto copy = [kept = std::vector(copies.begin(), copies.end())] { pcpp::copy_rows(kept); };
+    const auto copy = [kept = std::vector(copies.begin(), copies.end())] {
+      pcpp::copy_rows(kept.data(), kept.size());
+    };
     copy();
     record_emulated(copy);
   }

@@ -46,7 +46,8 @@ void set_all(T* values, const std::vector<float>& floats) {
 
 }  // namespace
 
-void copy_rows(std::span<const RowCopy> copies, CUstream_st* stream) {
+void copy_rows(const RowCopy* first, std::size_t count, CUstream_st* stream) {
+  const std::vector<RowCopy> copies(first, first + count);
   testing::fake_cuda::Operation operation;
   for (const RowCopy& copy : copies) {
     if (copy.batch == 0 || copy.bytes == 0) continue;
@@ -57,7 +58,7 @@ void copy_rows(std::span<const RowCopy> copies, CUstream_st* stream) {
     operation.ranges.push_back({copy.source, reach(copy.source_stride)});
   }
   if (operation.ranges.empty()) return;
-  operation.run = [kept = std::vector(copies.begin(), copies.end())] { copy_rows(kept); };
+  operation.run = [copies] { copy_rows(copies.data(), copies.size()); };
   const auto lock = testing::fake_cuda::lock();
   testing::fake_cuda::enqueue(stream, std::move(operation));
 }
