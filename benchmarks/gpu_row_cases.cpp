@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "kernel_case.h"
 #include "kernels/copy_rows.h"
@@ -89,10 +90,10 @@ struct Piece {
                   values, stream);
     });
   }
-  void encode_residual_to(const at::Tensor& last) const {
-    with_gpu_elements(source, [&]<typename T>(const T* elements) {
+  void encode_residual_to(const at::Tensor& last, const at::Tensor& fresh) const {
+    with_gpu_elements(fresh, [&]<typename T>(const T* elements) {
       encode_residual<T>(target(), static_cast<T*>(last.mutable_data_ptr()),
-                         {elements, item_bytes(source)}, batch, sent, values, stream);
+                         {elements, item_bytes(fresh)}, batch, sent, values, stream);
     });
   }
   void add_residual_to(const at::Tensor& last) const {
@@ -170,19 +171,23 @@ KernelRun prepare_decode(const Rows& shape, const GpuStream& gpu) {
   return run;
 }
 
-// The results are the rows as the receiver has them.
+// The results are the rows as the receiver has them. The rows and their negative take turns, or
+// every residual but the first would be nothing.
 KernelRun prepare_residual(const Rows& shape, const GpuStream& gpu) {
   const Piece piece(shape, gpu, kEncodedBlock / 2);
   const at::Tensor ours = at::randn(piece.source.sizes(), gpu.options);
   const at::Tensor libtorchs = ours.clone();
   KernelRun run;
-  run.ours = [=] {
-    piece.encode_residual_to(ours);
+  run.ours = [=, now = piece.source, next = piece.source.neg()]() mutable {
+    piece.encode_residual_to(ours, now);
+    std::swap(now, next);
     return ours;
   };
-  run.libtorch = [=, packed = at::empty_like(piece.levels)] {
-    const at::Tensor last = libtorchs.view(piece.blocks.sizes());
-    const at::Tensor residual = piece.blocks.to(at::kFloat) - last;
+  run.libtorch = [=, packed = at::empty_like(piece.levels), now = piece.blocks,
+                  next = piece.blocks.neg()]() mutable {
+    const at::Tensor last = libtorchs.view(now.sizes());
+    const at::Tensor residual = now.to(at::kFloat) - last;
+    std::swap(now, next);
     const at::Tensor scales = scales_of(residual, 7);
     const at::Tensor levels = (residual / scales).round();
     const std::vector<at::Tensor> halves = levels.to(at::kChar).chunk(2, 3);
@@ -201,7 +206,7 @@ KernelRun prepare_add(const Rows& shape, const GpuStream& gpu) {
   const at::Tensor libtorchs = ours.clone();
   const at::Tensor scales =
       scales_of(piece.blocks.to(at::kFloat) - ours.view(piece.blocks.sizes()), 7);
-  piece.encode_residual_to(ours.clone());
+  piece.encode_residual_to(ours.clone(), piece.source);
   KernelRun run;
   run.ours = [=] {
     piece.add_residual_to(ours);

@@ -81,6 +81,27 @@ TEST(GpuCases, ComputeWhatLibtorchDoesAndCountEachByteOnce) {
   for (const KernelCase& which : cases) EXPECT_TRUE(kernels.contains(which.kernel)) << which.kernel;
 }
 
+TEST(GpuCases, ResidualsAreThereToEncodeEveryTime) {
+  const c10::InferenceMode inference;
+  for (const KernelCase& which : gpu_row_cases(kEmulated)) {
+    if (which.kernel != "encode_residual" || which.dtype != "float32" ||
+        which.shape != "SD1.5 512x512, keys: 2 x 19 of 64 rows of 2560") {
+      continue;
+    }
+    const KernelRun run = which.prepare();
+    for (const auto& way : {run.ours, run.libtorch}) {
+      at::Tensor before = way().clone();
+      for (int i = 0; i < 3; ++i) {
+        const at::Tensor after = way().clone();
+        EXPECT_GT(after.sub(before).norm().item<double>(), before.norm().item<double>());
+        before = after;
+      }
+    }
+    return;
+  }
+  FAIL() << "no such case";
+}
+
 // On a CPU libtorch has two of the four backends.
 TEST(GpuCases, AttentionIsOfTheBackendThatItNames) {
   const c10::InferenceMode inference;
