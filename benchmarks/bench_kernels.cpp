@@ -49,12 +49,11 @@ double median(std::vector<double> values) {
 }
 
 // Both compute the same, or nothing is timed. Also the warm-up.
-void verify(const KernelCase& which, const KernelRun& run) {
+void verify(const KernelRun& run) {
   const double error = relative_error(run);
   if (!(error <= run.relative_bound)) {
-    throw std::runtime_error(
-        fmt::format("{}, {}, {}: {:.1e} from libtorch's result, more than {}: not timed",
-                    which.kernel, which.shape, which.dtype, error, run.relative_bound));
+    throw std::runtime_error(fmt::format("{:.1e} from libtorch's result, more than {}: not timed",
+                                         error, run.relative_bound));
   }
 }
 
@@ -72,16 +71,30 @@ void print_row(const Cells& cells) {
   std::fflush(stdout);
 }
 
+// libtorch's reasons go on with the calls that led to them.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// A case that fails has the reason in its row, and the others are measured all the same.
 void print(const Table& table, const std::string& filter) {
   Cells head = {"kernel", "shape", "dtype"};
   std::ranges::copy(table.columns, std::back_inserter(head));
   print_row(head);
   print_row(Cells(head.size(), "---"));
+  int failures = 0;
   for (const KernelCase& which : table.cases) {
     Cells row = {which.kernel, which.shape, which.dtype};
     if (fmt::format("{}", fmt::join(row, " ")).find(filter) == std::string::npos) continue;
-    std::ranges::move(table.measure(which), std::back_inserter(row));
+    try {
+      std::ranges::move(table.measure(which), std::back_inserter(row));
+    } catch (const std::exception& error) {
+      ++failures;
+      row.push_back(first_line(error.what()));
+      row.resize(head.size());
+    }
     print_row(row);
+  }
+  if (failures > 0) {
+    throw std::runtime_error(fmt::format("{} of the cases failed: their rows say why", failures));
   }
 }
 
@@ -93,7 +106,7 @@ std::vector<KernelCase> joined(std::vector<KernelCase> cases, std::vector<Kernel
 // One after the other, so that a drift of the machine hits all alike.
 Cells measured_on_cpu(const KernelCase& which, double seconds) {
   const KernelRun run = which.prepare();
-  verify(which, run);
+  verify(run);
   run.products();
   std::vector<double> ours, libtorch, products;
   double total = 0;
@@ -123,7 +136,7 @@ void run_on_cpu(const KernelOptions& options) {
 Cells measured_on_gpu(const KernelCase& which, double seconds, const GpuTimer& timer) {
   const KernelRun first = which.prepare();
   const bool computes = first.ours != nullptr;
-  if (computes) verify(which, first);
+  if (computes) verify(first);
   std::vector<KernelRun> runs = {first};
   while (runs.size() < cold_runs(first.bytes)) runs.push_back(which.prepare());
   std::vector<double> ours, libtorch;

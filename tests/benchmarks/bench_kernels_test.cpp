@@ -21,6 +21,19 @@ TEST(BenchKernelsTest, PrintsARowForEachCaseThatAgrees) {
   EXPECT_NE(outcome.output.find("8 x 160 | bfloat16 | "), std::string::npos) << outcome.output;
 }
 
+TEST(BenchKernelsTest, GoesOnBehindACaseThatFails) {
+  const Outcome outcome = run_process({"/usr/bin/env", "PCPP_VECTOR_LEVEL=wide", PCPP_BENCH_KERNELS,
+                                       "--seconds", "0", "--filter", "64 tokens on 77"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.errors, "error: 2 of the cases failed: their rows say why\n");
+  for (const char* dtype : {"float32", "bfloat16"}) {
+    EXPECT_NE(outcome.output.find(std::string(dtype) + " | PCPP_VECTOR_LEVEL is 'wide'"),
+              std::string::npos)
+        << outcome.output;
+  }
+  EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 4) << outcome.output;
+}
+
 TEST(BenchKernelsTest, RefusesAWrongCommandLine) {
   const Outcome outcome = run_process({PCPP_BENCH_KERNELS, "--threads", "0"});
   EXPECT_EQ(outcome.status, 2);
