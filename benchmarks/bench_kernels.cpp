@@ -155,7 +155,9 @@ Cells measured_on_gpu(const KernelCase& which, double seconds, const GpuTimer& t
           libtorch_us,
           fmt::format("{:.2f}", median(libtorch) / ms),
           fmt::format("{:.0f}", bytes_per_second / 1e9),
-          fmt::format("{:.0f}", bytes_per_second / timer.copied_bytes_per_second() * 100),
+          reads_memory(first)
+              ? fmt::format("{:.0f}", bytes_per_second / timer.copied_bytes_per_second() * 100)
+              : "",
           first.flops == 0 ? "" : fmt::format("{:.1f}", first.flops / ms / 1e9),
           std::to_string(libtorch.size())};
 }

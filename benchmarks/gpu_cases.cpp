@@ -152,7 +152,6 @@ KernelRun prepare_apply(const Image& image, const GpuStream& gpu) {
   return run;
 }
 
-// The input read twice.
 KernelRun prepare_norm(const Image& image, const GpuStream& gpu) {
   const Norm norm(image, gpu);
   const at::Tensor weight = norm.weight.to(gpu.options);
@@ -168,7 +167,8 @@ KernelRun prepare_norm(const Image& image, const GpuStream& gpu) {
         .permute({0, 2, 3, 1})
         .flatten(1, 2);
   };
-  run.bytes = 3 * static_cast<double>(norm.input.nbytes());
+  run.reread_bytes = static_cast<double>(norm.input.nbytes());
+  run.bytes = 3 * run.reread_bytes;
   run.relative_bound = bound_of(gpu.options);
   return run;
 }

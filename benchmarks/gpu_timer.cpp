@@ -13,6 +13,7 @@ namespace pcpp::benchmarks {
 namespace {
 
 constexpr std::int64_t kColdBytes = 512LL << 20;  // beyond any GPU's second-level cache
+constexpr double kCacheBytes = 128 << 20;         // more than any has
 constexpr double kMostColdRuns = 64;
 constexpr std::size_t kLeastLaunches = 16;
 constexpr int kMeasuredCopies = 20;
@@ -26,6 +27,12 @@ c10::Stream present_stream(const at::Device& device) {
 std::size_t cold_runs(double bytes) {
   const double filling = std::ceil(static_cast<double>(kColdBytes) / std::max(bytes, 1.0));
   return static_cast<std::size_t>(std::clamp(filling, 1.0, kMostColdRuns));
+}
+
+bool reads_memory(const KernelRun& run) {
+  const bool first_time = static_cast<double>(cold_runs(run.bytes)) * run.bytes >= kCacheBytes;
+  const bool second_time = run.reread_bytes == 0 || run.reread_bytes >= kCacheBytes;
+  return first_time && second_time;
 }
 
 GpuTimer::GpuTimer(const at::Device& device)

@@ -16,6 +16,11 @@ namespace pcpp::benchmarks {
 // in a cache: as many as fill half a gigabyte, and at most 64.
 std::size_t cold_runs(double bytes);
 
+// Whether as many runs as that find all that they read in memory, so that what they read and write
+// in a second can be held against a copy: not where a cache can hold all of them, nor where it can
+// hold an input that each reads twice.
+bool reads_memory(const KernelRun& run);
+
 // On the device's present stream. Not thread-safe.
 class GpuTimer {
  public:

@@ -21,6 +21,7 @@ struct KernelRun {
   std::function<void()> products;
   double flops = 0;           // of the products
   double bytes = 0;           // on a GPU: read and written, each of inputs and outputs once
+  double reread_bytes = 0;    // on a GPU: of an input that is read twice
   double relative_bound = 0;  // of the difference between the two results, in the 2-norm
 };
 

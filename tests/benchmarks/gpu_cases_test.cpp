@@ -59,6 +59,7 @@ void expect_case(const std::vector<KernelCase>& cases, const Expected& expected,
     ++found;
     const KernelRun run = which.prepare();
     EXPECT_EQ(run.bytes, dtype == "float32" ? expected.float32_bytes : expected.float16_bytes);
+    EXPECT_EQ(run.reread_bytes, which.kernel == "group_norm, SiLU" ? run.bytes / 3 : 0);
     EXPECT_LE(relative_error(run), run.relative_bound);
   }
   EXPECT_EQ(found, 1);
@@ -130,6 +131,20 @@ TEST(GpuTimer, TakesRunsUntilNoneFindsItsMemoryInACache) {
   EXPECT_EQ(cold_runs(100 << 20), 6U);
   EXPECT_EQ(cold_runs(512 << 20), 1U);
   EXPECT_EQ(cold_runs(2e9), 1U);
+}
+
+TEST(GpuTimer, HoldsOnlyMemoryAgainstACopy) {
+  KernelRun run;
+  run.bytes = (2 << 20) - 1;  // of 64
+  EXPECT_FALSE(reads_memory(run));
+  run.bytes = 2 << 20;
+  EXPECT_TRUE(reads_memory(run));
+  run.bytes = 512 << 20;
+  EXPECT_TRUE(reads_memory(run));
+  run.reread_bytes = (128 << 20) - 1;
+  EXPECT_FALSE(reads_memory(run));
+  run.reread_bytes = 128 << 20;
+  EXPECT_TRUE(reads_memory(run));
 }
 
 }  // namespace
