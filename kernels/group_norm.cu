@@ -166,23 +166,34 @@ void moments_by_width(const T* input, std::int64_t batch, std::int64_t pixels,
 // y = (x - centre) * scale + shift, as ChannelCoefficients.
 template <int kWidth>
 struct Coefficients {
-  __device__ Coefficients(const Normalisation& norm, std::int64_t item, int channels, int first) {
-    const int groups = static_cast<int>(norm.groups);
-    const double* moments = norm.moments + item * groups * 2;
-    for (int i = 0; i < kWidth; ++i) {
-      const int group = (first + i) / (channels / groups);
-      const double mean = moments[2 * group];
-      const double variance = moments[2 * group + 1] - mean * mean;
-      const float deviation = sqrtf(static_cast<float>(max(variance, 0.0) + norm.epsilon));
-      centre[i] = static_cast<float>(mean);
-      scale[i] = norm.weight[first + i] / deviation;
-      shift[i] = norm.bias[first + i] - static_cast<float>(mean - centre[i]) * scale[i];
-    }
-  }
-  float centre[kWidth];
-  float scale[kWidth];
-  float shift[kWidth];
+  Vector<float, kWidth> centre;
+  Vector<float, kWidth> scale;
+  Vector<float, kWidth> shift;
 };
+
+// Computes the coefficients of a block's tile, each once, into the block's shared `vectors`. Every
+// thread of the block calls.
+template <int kWidth>
+__device__ void share_coefficients(const Normalisation& norm, std::int64_t item, int channels,
+                                   const Place<kWidth>& place, Coefficients<kWidth>* vectors) {
+  const int groups = static_cast<int>(norm.groups);
+  const double* moments = norm.moments + item * groups * 2;
+  for (int i = static_cast<int>(threadIdx.x); i < place.tile_channels; i += kThreads) {
+    const int channel = place.tile_begin + i;
+    const int group = channel / (channels / groups);
+    const double mean = moments[2 * group];
+    const double variance = moments[2 * group + 1] - mean * mean;
+    const float deviation = sqrtf(static_cast<float>(max(variance, 0.0) + norm.epsilon));
+    const float centre = static_cast<float>(mean);
+    const float scale = norm.weight[channel] / deviation;
+    Coefficients<kWidth>& vector = vectors[i / kWidth];
+    vector.centre.values[i % kWidth] = centre;
+    vector.scale.values[i % kWidth] = scale;
+    vector.shift.values[i % kWidth] =
+        norm.bias[channel] - static_cast<float>(mean - centre) * scale;
+  }
+  __syncthreads();
+}
 
 __device__ float silu_of(float y) { return __fdividef(y, 1.0F + expf(-y)); }
 
@@ -191,8 +202,8 @@ __device__ Vector<T, kWidth> normalised(const Vector<T, kWidth>& input,
                                         const Coefficients<kWidth>& coefficients, bool silu) {
   Vector<T, kWidth> output;
   for (int i = 0; i < kWidth; ++i) {
-    const float y = fmaf(as_float(input.values[i]) - coefficients.centre[i], coefficients.scale[i],
-                         coefficients.shift[i]);
+    const float y = fmaf(as_float(input.values[i]) - coefficients.centre.values[i],
+                         coefficients.scale.values[i], coefficients.shift.values[i]);
     set_rounded(output.values[i], silu ? silu_of(y) : y);
   }
   return output;
@@ -212,9 +223,12 @@ template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
     normalise(const T* __restrict__ input, T* __restrict__ output, std::int64_t pixels,
               int channels, Normalisation norm, Halo<T> halo, int slice_pixels, int tile_width) {
+  __shared__ Coefficients<kWidth> shared[Tiling::kLargestWidth];
   const Place<kWidth> place(tile_width, channels);
-  if (place.is_idle()) return;
   const std::int64_t item = blockIdx.z;
+  share_coefficients(norm, item, channels, place, shared);
+  if (place.is_idle()) return;
+  const Coefficients<kWidth>& coefficients = shared[place.channel / kWidth];
   const int channel = place.tile_begin + place.channel;
   // The slice of the output, counted from the first of the item's own pixels.
   const std::int64_t begin =
@@ -224,7 +238,6 @@ __global__ void __launch_bounds__(kThreads)
   output +=
       (item * (halo.pixels_above + pixels + halo.pixels_below) + halo.pixels_above) * channels +
       channel;
-  const Coefficients<kWidth> coefficients(norm, item, channels, channel);
   for_each_row<kWidth>(input, channels, max(begin, std::int64_t{0}) + place.row, min(end, pixels),
                        place.rows, [&](std::int64_t pixel, const Vector<T, kWidth>& vector) {
                          store(normalised(vector, coefficients, norm.silu),
