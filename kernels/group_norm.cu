@@ -72,10 +72,14 @@ __global__ void __launch_bounds__(kThreads)
 
   for (int position = static_cast<int>(threadIdx.x); position < place.tile_channels;
        position += kThreads) {
+    float sum = sums[position];
+    float square = squares[position];
     for (int row = 1; row < place.rows; ++row) {
-      sums[position] += sums[row * place.tile_channels + position];
-      squares[position] += squares[row * place.tile_channels + position];
+      sum += sums[row * place.tile_channels + position];
+      square += squares[row * place.tile_channels + position];
     }
+    sums[position] = sum;
+    squares[position] = square;
   }
   __syncthreads();
 
