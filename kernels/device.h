@@ -68,12 +68,14 @@ __device__ void store(const Vector<T, kWidth>& vector, T* target) {
   *reinterpret_cast<Vector<T, kWidth>*>(target) = vector;
 }
 
+// Rows whose loads a thread has under way at once.
+inline constexpr int kAtOnce = 4;
+
 // Calls use(row, vector) for the vectors of rows begin, begin + step, ... below `end` of an array
-// whose rows lie `stride` elements apart, with several loads under way at once.
+// whose rows lie `stride` elements apart.
 template <int kWidth, typename T, typename Use>
 __device__ void for_each_row(const T* source, std::int64_t stride, std::int64_t begin,
                              std::int64_t end, int step, Use use) {
-  constexpr int kAtOnce = 4;
   std::int64_t row = begin;
   for (; row + (kAtOnce - 1) * step < end; row += kAtOnce * step) {
     Vector<T, kWidth> vectors[kAtOnce];

@@ -5,15 +5,23 @@ namespace pcpp {
 
 namespace {
 
-// What a block sums or normalises of an item, so that there are blocks enough for small images and
-// every thread has several vectors under way.
-constexpr std::int64_t kSliceElements = 32768;
-constexpr std::int64_t kLeastSlicePixels = 16;
+// Of all items together, where there are pixels enough: several for each multiprocessor of a card.
+constexpr std::int64_t kBlocks = 512;
+// Of a slice, about, however many pixels there are: sums in float32 stay short.
+constexpr std::int64_t kMostElements = 32768;
 
+// The slices of pixels that an item is cut into, each for one block or a few beside each other. By
+// the shape alone, whatever the type and the device: a slice is what the threads of a block have
+// under way at once of 16-bit elements, or several times that.
 struct Slices {
-  Slices(std::int64_t all_pixels, std::int64_t channels)
-      : pixels(std::max(kSliceElements / channels, kLeastSlicePixels)),
-        count(divide_up(all_pixels, pixels)) {}
+  Slices(std::int64_t batch, std::int64_t all_pixels, std::int64_t channels) {
+    const Tiling tiling(divide_up(channels, kFullWidth<Float16>));
+    const std::int64_t at_once = kThreads / tiling.width * kAtOnce;
+    const std::int64_t wanted = divide_up(batch * tiling.tiles * all_pixels, kBlocks);
+    const std::int64_t most = divide_up(kMostElements, channels);
+    pixels = divide_up(std::min(wanted, most), at_once) * at_once;
+    count = divide_up(all_pixels, pixels);
+  }
   std::int64_t pixels;
   std::int64_t count;
 };
@@ -152,7 +160,7 @@ template <typename T, int kWidth>
 void moments_by_width(const T* input, std::int64_t batch, std::int64_t pixels,
                       std::int64_t channels, std::int64_t groups, std::byte* workspace,
                       double* moments, CUstream_st* stream) {
-  const Slices slices(pixels, channels);
+  const Slices slices(batch, pixels, channels);
   const Tiling tiling(divide_up(channels, kWidth));
   const std::int64_t group_channels = channels / groups;
   auto* partial = reinterpret_cast<double*>(workspace);
@@ -265,7 +273,7 @@ template <typename T, int kWidth>
 void apply_by_width(const T* input, T* output, std::int64_t batch, std::int64_t pixels,
                     std::int64_t channels, const Normalisation& normalisation, const Halo<T>& halo,
                     CUstream_st* stream) {
-  const Slices slices(halo.pixels_above + pixels + halo.pixels_below, channels);
+  const Slices slices(batch, halo.pixels_above + pixels + halo.pixels_below, channels);
   const Tiling tiling(divide_up(channels, kWidth));
   launch("group_norm_apply", normalise<T, kWidth>,
          dim3(static_cast<unsigned>(slices.count), static_cast<unsigned>(tiling.tiles),
@@ -279,8 +287,8 @@ void apply_by_width(const T* input, T* output, std::int64_t batch, std::int64_t 
 std::size_t group_moments_workspace_bytes(std::int64_t batch, std::int64_t pixels,
                                           std::int64_t channels, std::int64_t groups) {
   const Tiling most(channels);  // by the element
-  return static_cast<std::size_t>(batch * groups * most.tiles * Slices(pixels, channels).count) *
-         2 * sizeof(double);
+  const Slices slices(batch, pixels, channels);
+  return static_cast<std::size_t>(batch * groups * most.tiles * slices.count) * 2 * sizeof(double);
 }
 
 template <typename T>

@@ -75,6 +75,19 @@ TYPED_TEST(GroupNormOnDevice, MomentsEqualTheTwins) {
   }
 }
 
+// A slice has a sum and a sum of squares in the workspace.
+TEST(GroupNormSlices, AreManyInSmallImagesAndShortInLargeOnes) {
+  const auto slices = [](std::int64_t batch, std::int64_t pixels) {
+    return group_moments_workspace_bytes(batch, pixels, 64, 1) /
+           (2 * sizeof(double) * static_cast<std::size_t>(batch));
+  };
+  EXPECT_EQ(slices(1, 1), 1U);
+  EXPECT_EQ(slices(2, 4096), 32U);  // of 128 pixels: four for each thread
+  EXPECT_EQ(slices(2, 1 << 16), 256U);
+  EXPECT_EQ(slices(1, 1 << 16), 512U);
+  EXPECT_EQ(slices(2, 1 << 20), 2048U);  // of 512 pixels
+}
+
 TYPED_TEST(GroupNormOnDevice, MomentsAreTheSameBitsEveryTime) {
   const Case c{2, 210, 320, 32};
   const auto input = random_values<TypeParam>(c.elements(), 1.0, 1.0);
@@ -177,7 +190,7 @@ TYPED_TEST(GroupNormOnDevice, ApplyLooksAtTheAlignmentOfEachPointer) {
 TYPED_TEST(GroupNormOnDevice, ApplyWritesTheHaloAround) {
   for (const Case& c : {Case{2, 210, 320, 32}, Case{2, 12, 30, 3}, Case{1, 110, 320, 32, 1}}) {
     for (const bool given : {false, true}) {
-      // Beyond the first slice, too: 102 pixels at 320 channels.
+      // Beyond the first slice, too: 24 pixels at 320 channels.
       expect_apply_equals_twin<TypeParam>(c, {11, 7, given}, 0.0, true);
       expect_apply_equals_twin<TypeParam>(c, {0, 130, given}, 0.0, false);
       expect_apply_equals_twin<TypeParam>(c, {130, 0, given}, 0.0, true);
