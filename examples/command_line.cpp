@@ -1,8 +1,24 @@
 #include "command_line.h"
 
+#include <fcntl.h>
+
 #include <cstdio>
 
 namespace pcpp::examples {
+
+void hold_closed_streams() {
+  for (const int stream : {0, 1, 2}) {
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY);
+  }
+}
+
+int finish_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  print_to(stderr,
+           "error: the standard output is full or closed and lacks what was printed: name another "
+           "place\n");
+  return 1;
+}
 
 CLI::Option* as_list(CLI::Option* option) {
   return option->delimiter(',')->allow_extra_args(false)->multi_option_policy(
@@ -100,22 +116,22 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return 0;
+    print_to(stdout, "{}", app.help());
+    return finish_output();
   } catch (const CLI::ParseError& error) {
     return usage_error(app, error.what());
   }
 }
 
 int usage_error(const CLI::App& app, const std::string& text) {
-  fmt::print(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), text);
+  print_to(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), text);
   return 2;
 }
 
 int report_error(const std::exception& error) {
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
-  fmt::print(stderr, "error: {}\n", text);
+  print_to(stderr, "error: {}\n", text);
   return 1;
 }
 

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -60,6 +61,21 @@ void add_choice(CLI::App& app, const std::string& name, const Words<Value>& word
   };
   app.add_option_function<std::string>(name, parse, help)->type_name(list);
 }
+
+// To `stream`, or nowhere where it takes no more: that a log is full ends no run.
+template <typename... Arguments>
+void print_to(std::FILE* stream, fmt::format_string<Arguments...> format,
+              Arguments&&... arguments) {
+  const std::string text = fmt::format(format, std::forward<Arguments>(arguments)...);
+  std::fwrite(text.data(), 1, text.size(), stream);
+}
+
+// To be called first: a standard stream that the caller has closed becomes one that fails, for
+// else the next file that is opened would take its number and with it what is printed.
+void hold_closed_streams();
+// The exit status of a run that succeeded: 0; or 1, and one line on the standard error, where the
+// standard output did not take all that was printed.
+int finish_output();
 
 // An option whose value is several, separated by commas.
 CLI::Option* as_list(CLI::Option* option);

@@ -115,7 +115,7 @@ void write_outputs(RunFacts& facts) {
   if (!result.images.empty()) facts.pictures = picture_paths(options.output, result.images.size());
   for (std::size_t i = 0; i < result.images.size(); ++i) {
     write_png(facts.pictures[i], result.images[i], text_chunks(facts, i));
-    fmt::print("{}\n", facts.pictures[i].string());
+    print_to(stdout, "{}\n", facts.pictures[i].string());
   }
   if (!options.save_latents.empty()) {
     TensorMap tensors = {{"latents", result.latents}};
@@ -149,29 +149,30 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const double load_seconds = seconds_since(begin);
   const GenerationResult result = pipeline.generate(request);
   if (result.truncated_tokens > 0) {
-    fmt::print(stderr, "warning: the last {} tokens of the longest prompt were left out\n",
-               result.truncated_tokens);
+    print_to(stderr, "warning: the last {} tokens of the longest prompt were left out\n",
+             result.truncated_tokens);
   }
   const GenerateOptions drawn = result.chosen ? options.as(*result.chosen) : options;
   if (result.chosen) {
-    fmt::print(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
-               drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
+    print_to(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
+             drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
   }
   RunFacts facts{drawn, world, result, load_seconds, {}};
   write_outputs(facts);
 }
 
 int main_with(int argc, char** argv) {
+  hold_closed_streams();
   const auto parsed = parse_command_line(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   const Interrupt interrupt;
   Progress progress;
   try {
     run(std::get<GenerateOptions>(parsed), interrupt, progress);
-    return 0;
+    return finish_output();
   } catch (const Cancelled&) {
     progress.finish();
-    fmt::print(stderr, "cancelled\n");
+    print_to(stderr, "cancelled\n");
     return Interrupt::kExitStatus;
   } catch (const std::exception& error) {
     progress.finish();

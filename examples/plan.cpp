@@ -74,31 +74,33 @@ std::string json_text(const PlanOptions& options, const DeviceProfile& profile, 
 }
 
 void print_table(const PlanOptions& options, const DeviceProfile& profile, const Plan& plan) {
-  fmt::print("prediction for {}x{} pixels, {}, profile {} ({})\n\n", plan.width, plan.height,
-             options.guided ? "both branches" : "one branch", profile.name, profile.source);
-  fmt::print(
-      "| | method | ranks | guidance | bands | TFLOP, mean (slowest) | MB sent a device "
-      "| memory GB | step ms | exposed ms | speed-up |\n"
-      "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+  print_to(stdout, "prediction for {}x{} pixels, {}, profile {} ({})\n\n", plan.width, plan.height,
+           options.guided ? "both branches" : "one branch", profile.name, profile.source);
+  print_to(stdout,
+           "| | method | ranks | guidance | bands | TFLOP, mean (slowest) | MB sent a device "
+           "| memory GB | step ms | exposed ms | speed-up |\n"
+           "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   const PlannedRun& best = plan.fastest();
   for (const PlannedRun& run : plan.runs) {
     const std::string method = method_of(run);
-    fmt::print(
-        "| {} | {}{} | {} | {} | {} | {:.4g} ({:.4g}) | {:.1f} | {:.2f}{} | {:.4g} | {:.3g} "
-        "| {:.2f} |\n",
-        &run == &best ? "*" : " ", method,
-        method == "pcpp" ? fmt::format(" {}", run.parallel.partial) : "", run.ranks,
-        word_for(kGuidances, run.parallel.guidance), fmt::join(run.parallel.bands, ","),
-        run.mean_flops / 1e12, run.slowest_flops / 1e12,
-        static_cast<double>(run.sent.total()) / 1e6, static_cast<double>(run.memory_bytes()) / 1e9,
-        run.fits ? "" : " too much", run.step_ms, run.exposed_ms, run.speedup);
+    print_to(stdout,
+             "| {} | {}{} | {} | {} | {} | {:.4g} ({:.4g}) | {:.1f} | {:.2f}{} | {:.4g} | {:.3g} "
+             "| {:.2f} |\n",
+             &run == &best ? "*" : " ", method,
+             method == "pcpp" ? fmt::format(" {}", run.parallel.partial) : "", run.ranks,
+             word_for(kGuidances, run.parallel.guidance), fmt::join(run.parallel.bands, ","),
+             run.mean_flops / 1e12, run.slowest_flops / 1e12,
+             static_cast<double>(run.sent.total()) / 1e6,
+             static_cast<double>(run.memory_bytes()) / 1e9, run.fits ? "" : " too much",
+             run.step_ms, run.exposed_ms, run.speedup);
   }
 }
 
 void list_profiles() {
   for (const DeviceProfile& profile : DeviceProfile::known()) {
-    fmt::print("{}: {}, {} GB, link {}; {}\n", profile.name, word_for(kDataTypes, profile.dtype),
-               profile.memory_bytes / 1000000000, profile.link->name, profile.source);
+    print_to(stdout, "{}: {}, {} GB, link {}; {}\n", profile.name,
+             word_for(kDataTypes, profile.dtype), profile.memory_bytes / 1000000000,
+             profile.link->name, profile.source);
   }
 }
 
@@ -127,11 +129,12 @@ void run(const PlanOptions& options) {
 }
 
 int main_with(int argc, char** argv) {
+  hold_closed_streams();
   const auto parsed = parse_plan_options(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   try {
     run(std::get<PlanOptions>(parsed));
-    return 0;
+    return finish_output();
   } catch (const std::exception& error) {
     return report_error(error);
   }

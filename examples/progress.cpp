@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <string>
 
+#include "command_line.h"
+
 namespace pcpp::examples {
 
 namespace {
@@ -24,22 +26,22 @@ Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}
 
 void Progress::show(const StepProgress& progress) {
   if (!terminal_) {
-    fmt::print(stderr, "step {}/{} {} {:.0f} ms\n", progress.step, progress.steps,
-               name_of(progress.kind), progress.step_ms);
+    print_to(stderr, "step {}/{} {} {:.0f} ms\n", progress.step, progress.steps,
+             name_of(progress.kind), progress.step_ms);
     return;
   }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
   const double left = elapsed.count() / progress.step * (progress.steps - progress.step);
   const int filled = kBarWidth * progress.step / progress.steps;
-  fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{}  {:.2f} s a step, {} left ", "", filled, "",
-             kBarWidth - filled, progress.step, progress.steps, elapsed.count() / progress.step,
-             minutes_and_seconds(left));
+  print_to(stderr, "\r[{:=<{}}{: <{}}] {}/{}  {:.2f} s a step, {} left ", "", filled, "",
+           kBarWidth - filled, progress.step, progress.steps, elapsed.count() / progress.step,
+           minutes_and_seconds(left));
   line_open_ = true;
   if (progress.step == progress.steps) finish();
 }
 
 void Progress::finish() {
-  if (line_open_) fmt::print(stderr, "\n");
+  if (line_open_) print_to(stderr, "\n");
   line_open_ = false;
 }
 

@@ -210,6 +210,34 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
   }
 }
 
+TEST_F(CommandLineTest, AFullOrClosedStandardErrorEndsNoRun) {
+  for (const std::string redirection : {"2>/dev/full", "2>&-", "2>&- <&-"}) {
+    const Words drawn =
+        words({"--prompt", "a fox", "--output", place("x.png"), "--report", place("x.json")});
+    EXPECT_EQ(run_process(testing::redirected(redirection, drawn)).status, 0) << redirection;
+    EXPECT_EQ(files(), (Words{"x.json", "x.png"}));
+    EXPECT_EQ(read_png(place("x.png")).width, 64);
+    EXPECT_TRUE(nlohmann::json::accept(std::ifstream(place("x.json"))));
+    for (const std::string& file : files()) fs::remove(place(file));
+    const Words failing = words({"--prompt", "a fox", "--output", "/proc/x.png"});
+    EXPECT_EQ(run_process(testing::redirected(redirection, failing)).status, 1) << redirection;
+    EXPECT_EQ(run_process(testing::redirected(redirection, {PCPP_GENERATE})).status, 2);
+  }
+}
+
+TEST_F(CommandLineTest, WhatTheStandardOutputLacksIsAnError) {
+  for (const std::string redirection : {">/dev/full", ">&-"}) {
+    const Outcome outcome = run_process(testing::redirected(
+        redirection,
+        words({"--prompt", "a fox", "--images", "2", "--steps", "2", "--output", place("x.png")})));
+    EXPECT_EQ(outcome.status, 1) << redirection;
+    EXPECT_NE(outcome.errors.find("error: the standard output"), std::string::npos);
+    EXPECT_EQ(files(), (Words{"x-1.png", "x-2.png"}));
+    for (const std::string& file : files()) fs::remove(place(file));
+    EXPECT_EQ(run_process(testing::redirected(redirection, {PCPP_GENERATE, "--help"})).status, 1);
+  }
+}
+
 TEST_F(CommandLineTest, AnInterruptEndsTheRunWithoutAFile) {
   bool sent = false;
   const Outcome outcome =

@@ -94,6 +94,23 @@ TEST_F(PlanTest, AMeasuredProfileServesPlanAndGenerate) {
             load_tensors(place("auto.safetensors")).at("latents").values);
 }
 
+TEST_F(PlanTest, ATableThatIsNotPrintedIsAnError) {
+  for (const std::string redirection : {">/dev/full", ">&-"}) {
+    for (const std::string more : {"--guidance=on", "--list-profiles"}) {
+      const Outcome outcome = run_process(testing::redirected(
+          redirection, {PCPP_PLAN, "--model", model(), "--profile", "a100-nvlink", more}));
+      EXPECT_EQ(outcome.status, 1) << redirection << " " << more;
+      EXPECT_TRUE(outcome.errors.starts_with("error: the standard output")) << outcome.errors;
+    }
+  }
+  const Outcome cut =
+      run_process({"/bin/sh", "-c", R"("$0" --model "$1" --profile a100-nvlink | head -1)",
+                   PCPP_PLAN, model()});
+  EXPECT_EQ(cut.status, 0);
+  EXPECT_EQ(cut.errors, "");
+  EXPECT_EQ(std::count(cut.output.begin(), cut.output.end(), '\n'), 1);
+}
+
 TEST_F(PlanTest, ListsItsProfiles) {
   const Outcome outcome = plan({"--list-profiles"});
   EXPECT_EQ(outcome.status, 0);

@@ -77,4 +77,11 @@ Outcome run_process(const std::vector<std::string>& words,
   return outcome;
 }
 
+std::vector<std::string> redirected(const std::string& redirection,
+                                    const std::vector<std::string>& words) {
+  std::vector<std::string> all = {"/bin/sh", "-c", "exec \"$0\" \"$@\" " + redirection};
+  all.insert(all.end(), words.begin(), words.end());
+  return all;
+}
+
 }  // namespace pcpp::testing

@@ -21,6 +21,10 @@ Outcome run_process(
     const std::function<void(int process, const std::string& errors)>& on_errors =
         [](int, const std::string&) {});
 
+// The words that run a program with a redirection of the shell's, such as `2>&-`.
+std::vector<std::string> redirected(const std::string& redirection,
+                                    const std::vector<std::string>& words);
+
 }  // namespace pcpp::testing
 
 #endif  // PCPP_TESTS_EXAMPLES_PROCESS_H_
