@@ -3,6 +3,9 @@
 #include <fcntl.h>
 
 #include <cstdio>
+#include <set>
+
+#include "pcpp/output_file.h"
 
 namespace pcpp::examples {
 
@@ -18,6 +21,17 @@ int finish_output() {
            "error: the standard output is full or closed and lacks what was printed: name another "
            "place\n");
   return 1;
+}
+
+void check_outputs(const std::vector<std::filesystem::path>& places) {
+  std::set<std::filesystem::path> files;
+  for (const std::filesystem::path& place : places) {
+    check_writable(place);
+    if (!files.insert(std::filesystem::weakly_canonical(place)).second) {
+      throw ConfigError(
+          fmt::format("{} is named for two outputs: give each its own file", place.string()));
+    }
+  }
 }
 
 CLI::Option* as_list(CLI::Option* option) {

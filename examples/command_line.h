@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -76,6 +77,10 @@ void hold_closed_streams();
 // The exit status of a run that succeeded: 0; or 1, and one line on the standard error, where the
 // standard output did not take all that was printed.
 int finish_output();
+
+// Before any work: throws Error where one of these files cannot be written, which would cost the
+// whole run, or where two names lead to one file.
+void check_outputs(const std::vector<std::filesystem::path>& places);
 
 // An option whose value is several, separated by commas.
 CLI::Option* as_list(CLI::Option* option);

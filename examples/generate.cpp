@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
-#include <set>
 #include <string>
 #include <variant>
 
@@ -25,19 +24,6 @@ using std::chrono::steady_clock;
 
 double seconds_since(steady_clock::time_point begin) {
   return std::chrono::duration<double>(steady_clock::now() - begin).count();
-}
-
-// Before any work: a place that cannot be written would cost the whole run.
-void check_outputs(const GenerateOptions& options) {
-  std::set<std::filesystem::path> places;
-  for (const std::string& place :
-       {options.output, options.save_latents, options.report, options.trace}) {
-    if (place.empty()) continue;
-    if (!places.insert(std::filesystem::absolute(place).lexically_normal()).second) {
-      throw ConfigError(fmt::format("{} is named for two outputs: give each its own file", place));
-    }
-    check_writable(place);
-  }
 }
 
 GenerationRequest make_request(const GenerateOptions& options, const Interrupt& interrupt,
@@ -97,7 +83,16 @@ int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
   return split ? std::max(2, ranks / 2 * 2) : ranks;
 }
 
-std::vector<std::filesystem::path> picture_paths(const std::string& output, std::size_t count) {
+// Where the request's pictures go.
+std::vector<std::filesystem::path> picture_paths(const GenerationRequest& request,
+                                                 const std::string& output) {
+  if (!request.decode) return {};
+  std::size_t count = request.prompts.size();
+  const auto embeds = request.prompt_embeds.find("prompt_embeds");
+  if (embeds != request.prompt_embeds.end() && !embeds->second.shape.empty()) {
+    count = static_cast<std::size_t>(embeds->second.shape.front());
+  }
+  count *= static_cast<std::size_t>(request.images_per_prompt);
   if (count == 1) return {output};
   const std::filesystem::path path(output);
   std::vector<std::filesystem::path> paths;
@@ -109,10 +104,9 @@ std::vector<std::filesystem::path> picture_paths(const std::string& output, std:
   return paths;
 }
 
-void write_outputs(RunFacts& facts) {
+void write_outputs(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
   const GenerationResult& result = facts.result;
-  if (!result.images.empty()) facts.pictures = picture_paths(options.output, result.images.size());
   for (std::size_t i = 0; i < result.images.size(); ++i) {
     write_png(facts.pictures[i], result.images[i], text_chunks(facts, i));
     print_to(stdout, "{}\n", facts.pictures[i].string());
@@ -129,8 +123,13 @@ void write_outputs(RunFacts& facts) {
 }
 
 void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
-  check_outputs(options);
-  GenerationRequest request = make_request(options, interrupt, progress);
+  const GenerationRequest request = make_request(options, interrupt, progress);
+  std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
+  std::vector<std::filesystem::path> places = pictures;
+  for (const std::string& place : {options.save_latents, options.report, options.trace}) {
+    if (!place.empty()) places.emplace_back(place);
+  }
+  check_outputs(places);
   const steady_clock::time_point begin = steady_clock::now();
   const World world =
       options.device.world(choose_ranks(options, read_model_info(options.model)), options.threads);
@@ -157,7 +156,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
     print_to(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
              drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
   }
-  RunFacts facts{drawn, world, result, load_seconds, {}};
+  const RunFacts facts{drawn, world, result, load_seconds, std::move(pictures)};
   write_outputs(facts);
 }
 

@@ -118,9 +118,11 @@ DeviceProfile profile_for(const PlanOptions& options) {
 
 void run(const PlanOptions& options) {
   if (options.list_profiles) return list_profiles();
+  std::vector<std::filesystem::path> places;
   for (const std::string& place : {options.measure, options.json}) {
-    if (!place.empty()) check_writable(place);
+    if (!place.empty()) places.emplace_back(place);
   }
+  check_outputs(places);
   const DeviceProfile profile = profile_for(options);
   if (!options.measure.empty()) profile.save(options.measure);
   const Plan plan = make_plan(options.model, options.request(), profile);

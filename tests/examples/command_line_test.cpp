@@ -104,6 +104,28 @@ TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
   EXPECT_EQ(text.at("prompt"), "a moon");
 }
 
+TEST_F(CommandLineTest, EveryFileIsCheckedBeforeAnyWork) {
+  fs::create_directory(place("a"));
+  fs::create_directory_symlink(place("a"), place("b"));
+  fs::create_directory(place("q-2.png"));
+  const Words before = files();
+  const std::vector<std::pair<Words, std::string>> failing = {
+      {{"--output", place("o.png"), "--report", place("o-1.png")}, "two outputs"},
+      {{"--output", place("a/o.png"), "--trace", place("b/o-2.png")}, "two outputs"},
+      {{"--output", place("q.png")}, "q-2.png: it exists and is not a regular file"},
+  };
+  for (const auto& [more, text] : failing) {
+    Words all = {"--prompt", "a fox", "--images", "2"};
+    all.insert(all.end(), more.begin(), more.end());
+    const Outcome outcome = generate(all);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
+    EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
+    EXPECT_EQ(files(), before);
+    EXPECT_TRUE(fs::is_empty(place("a")));
+  }
+}
+
 TEST_F(CommandLineTest, LatentsAndEmbeddingsNeedOnlyUnetAndScheduler) {
   const TensorMap inputs = load_tensors(data("patch/inputs_32x12.safetensors"));
   TensorMap embeds = inputs;

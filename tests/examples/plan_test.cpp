@@ -153,6 +153,7 @@ TEST_F(PlanTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--profile", "abacus"}, "abacus"},
       {{"--profile", place("broken.json")}, "broken.json"},
       {{"--json", place("no/such/plan.json")}, "no/such"},
+      {{"--profile", "measured", "--measure", place("plan.json")}, "two outputs"},
   };
   for (const auto& [more, text] : failing) {
     Words words = {"--profile", "a100-nvlink", "--json", place("plan.json")};
