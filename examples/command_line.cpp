@@ -51,28 +51,19 @@ const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
                                          {"cudnn", GpuAttention::cudnn},
                                          {"math", GpuAttention::math}};
 
-// The numbers of `list`, separated by commas; none where it is not such a list.
-std::vector<int> parse_gpus(std::string_view list) {
-  std::vector<int> gpus;
-  for (;;) {
-    const std::size_t comma = list.find(',');
-    const auto gpu = parse_number<int>(list.substr(0, comma));
-    if (!gpu || *gpu < 0) return {};
-    gpus.push_back(*gpu);
-    if (comma == std::string_view::npos) return gpus;
-    list.remove_prefix(comma + 1);
-  }
-}
-
 void parse_device(const std::string& text, DeviceOptions& options) {
   constexpr std::string_view kPrefix = "cuda:";
   options.gpus.clear();
   options.cuda = text != "cpu";
   if (text == "cpu" || text == "cuda") return;
-  if (text.starts_with(kPrefix)) options.gpus = parse_gpus(text.substr(kPrefix.size()));
-  if (options.gpus.empty()) {
-    throw CLI::ValidationError(
-        fmt::format("--device: '{}' is not one of cpu, cuda or GPUs by number as cuda:0,1", text));
+  const bool named = text.starts_with(kPrefix);
+  for (const std::string& word : split(named ? text.substr(kPrefix.size()) : "")) {
+    const auto gpu = parse_number<int>(word);
+    if (!gpu || *gpu < 0) {
+      throw CLI::ValidationError(fmt::format(
+          "--device: '{}' is not one of cpu, cuda or GPUs by number as cuda:0,1", text));
+    }
+    options.gpus.push_back(*gpu);
   }
 }
 
@@ -113,6 +104,16 @@ std::string contradiction(const DeviceOptions& options, DataType dtype, int thre
     return "--dtype float16 is for --device cuda: take float32 or bfloat16";
   }
   return "";
+}
+
+std::vector<std::string> split(std::string_view list) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    parts.emplace_back(list.substr(0, comma));
+    if (comma == std::string_view::npos) return parts;
+    list.remove_prefix(comma + 1);
+  }
 }
 
 Size parse_size(const std::string& text) {

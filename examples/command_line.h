@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,9 @@ std::string word_for(const Words<Value>& words, Value value) {
                                   [&](const auto& entry) { return entry.second == value; });
   return found == words.end() ? "" : found->first;
 }
+
+inline constexpr int kMostRanks = 1024;  // World's
+inline constexpr int kMostImages = 1024;
 
 // An option that takes one of some words, which its help and its error list.
 template <typename Value>
@@ -93,6 +97,47 @@ std::optional<Number> parse_number(std::string_view text) {
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   if (error != std::errc() || stop != end) return std::nullopt;
   return number;
+}
+
+// `text` as a number in [least, most], an option's. Throws CLI::ValidationError where it is none.
+template <typename Number>
+Number number_in(const std::string& option, std::string_view text, Number least, Number most) {
+  const auto number = parse_number<Number>(text);
+  if (number && *number >= least && *number <= most) return *number;
+  throw CLI::ValidationError(fmt::format("{}: '{}' is not a {} from {} to {}", option, text,
+                                         std::is_integral_v<Number> ? "whole number" : "number",
+                                         least, most));
+}
+
+// An option that takes a number in [least, most]. `number` holds its default; one outside the
+// bounds stands for none.
+template <typename Number>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Number& number,
+                        std::type_identity_t<Number> least, std::type_identity_t<Number> most,
+                        const std::string& help) {
+  const auto store = [&number, name, least, most](const std::string& text) {
+    number = number_in(name, text, least, most);
+  };
+  CLI::Option* option = app.add_option_function<std::string>(name, store, help);
+  if (number >= least) option->default_str(fmt::format("{}", number));
+  return option->type_name(std::is_integral_v<Number> ? "INT" : "FLOAT");
+}
+
+// The parts of a list that commas separate, at least one.
+std::vector<std::string> split(std::string_view list);
+
+// An option that takes several numbers in [least, most], separated by commas.
+template <typename Number>
+CLI::Option* add_numbers(CLI::App& app, const std::string& name, std::vector<Number>& numbers,
+                         std::type_identity_t<Number> least, std::type_identity_t<Number> most,
+                         const std::string& help) {
+  const auto store = [&numbers, name, least, most](const std::string& list) {
+    numbers.clear();
+    for (const std::string& text : split(list)) {
+      numbers.push_back(number_in(name, text, least, most));
+    }
+  };
+  return app.add_option_function<std::string>(name, store, help);
 }
 
 // What the ranks compute on: CPU cores, or GPUs.

@@ -137,7 +137,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   loading.dtype = options.dtype;
   loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
   loading.attention = options.device.attention.value_or(GpuAttention::automatic);
-  loading.extra_weight_bytes = options.extra_weight_mb * 1'000'000;
+  loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == "none") {
     loading.convolution_times.emplace();
   } else if (!options.convolution_times.empty()) {

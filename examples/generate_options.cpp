@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <climits>
 #include <cstdint>
 #include <optional>
 
@@ -12,6 +13,8 @@
 namespace pcpp::examples {
 
 namespace {
+
+constexpr int kMostPixels = 16384;  // of a side, the library's
 
 const Words<Method> kMethods = {{"single", Method::single},
                                 {"naive", Method::naive},
@@ -29,23 +32,15 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                  "what to stay away from; one for all, or one for each prompt")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--width", options.width, "pixels, a multiple of 8 (default: the model's)");
-  app.add_option("--height", options.height, "pixels, a multiple of 8 (default: the model's)");
-  app.add_option("--steps", options.steps, "denoising steps")->capture_default_str();
-  app.add_option("--guidance-scale", options.guidance_scale,
-                 "how closely to follow the prompt; 1 or below: no guidance")
-      ->capture_default_str();
-  const auto parse_seed = [&options](const std::string& text) {
-    const auto seed = parse_number<std::uint64_t>(text);
-    if (!seed) {
-      throw CLI::ValidationError(
-          fmt::format("--seed: '{}' is not a whole number from 0 to {}", text, UINT64_MAX));
-    }
-    options.seed = *seed;
-  };
-  app.add_option_function<std::string>("--seed", parse_seed, "of the initial noise (default: 0)")
-      ->type_name("UINT");
-  app.add_option("--images", options.images, "pictures for each prompt")->capture_default_str();
+  add_number(app, "--width", options.width, 1, kMostPixels,
+             "pixels, a multiple of 8 (default: the model's)");
+  add_number(app, "--height", options.height, 1, kMostPixels,
+             "pixels, a multiple of 8 (default: the model's)");
+  add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
+  add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
+             "how closely to follow the prompt; 1 or below: no guidance");
+  add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of the initial noise");
+  add_number(app, "--images", options.images, 1, kMostImages, "pictures for each prompt");
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
                             [&](SchedulerKind kind) { options.scheduler = kind; });
 }
@@ -55,26 +50,24 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_gpu_options(app, options.device);
   add_choice<DataType>(app, "--dtype", kDataTypes, "of the networks (default: float32)",
                        [&](DataType dtype) { options.dtype = dtype; });
-  app.add_option("--ranks", options.ranks,
-                 "how many draw together (default: as fit the cores, or one for each GPU)");
-  app.add_option("--threads", options.threads, "of each rank (default: the cores shared evenly)");
-  app.add_option("--extra-weight-mb", options.extra_weight_mb,
-                 "megabytes that weights may take beyond their size to compute faster")
-      ->capture_default_str();
+  add_number(app, "--ranks", options.ranks, 1, kMostRanks,
+             "how many draw together (default: as fit the cores, or one for each GPU)");
+  add_number(app, "--threads", options.threads, 1, kMostRanks,
+             "of each rank (default: the cores shared evenly)");
+  add_number(app, "--extra-weight-mb", options.extra_weight_mb, 0, INT64_MAX / kBytesPerMegabyte,
+             "megabytes that weights may take beyond their size to compute faster");
   app.add_option("--convolution-times", options.convolution_times,
                  "file with times of this machine's convolutions; none: decide without");
   add_choice<Method>(
       app, "--method", kMethods,
       "how the ranks share the work; auto: the fastest of single and pcpp (default: pcpp)",
       [&](Method method) { options.method = method; });
-  app.add_option("--partial", options.partial,
-                 "pcpp: the part of an adjacent band that attention reads, 0 to 1")
-      ->capture_default_str();
-  app.add_option("--pool", options.pool,
-                 "pcpp: unread tokens of other bands that one pooled token stands for; 0: none")
-      ->capture_default_str();
-  app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
-      ->capture_default_str();
+  add_number(app, "--partial", options.partial, 0, 1,
+             "pcpp: the part of an adjacent band that attention reads, 0 to 1");
+  add_number(app, "--pool", options.pool, 0, INT_MAX,
+             "pcpp: unread tokens of other bands that one pooled token stands for; 0: none");
+  add_number(app, "--sync-steps", options.sync_steps, 0, INT_MAX,
+             "first steps that wait for fresh data");
   app.add_option("--profile", options.profile,
                  "auto: plan with this file of `plan --measure`, or for this GPU by its name of "
                  "`plan --list-profiles` (default: this cpu, measured now)");
@@ -84,8 +77,8 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_choice<RowFormat>(app, "--row-format", kRowFormats,
                         "how rows travel in steady steps (default: exact)",
                         [&](RowFormat format) { options.row_format = format; });
-  as_list(app.add_option("--bands", options.bands,
-                         "latent rows of each band from the top (default: as equal as can be)"))
+  add_numbers(app, "--bands", options.bands, 1, INT_MAX,
+              "latent rows of each band from the top (default: as equal as can be)")
       ->type_name("ROWS,...");
   add_choice<GroupNormMode>(app, "--group-norm", kGroupNorms,
                             "statistics in steady steps (default: corrected)",
@@ -125,7 +118,6 @@ std::string contradiction(const GenerateOptions& options) {
       (!options.bands.empty() || options.guidance != Guidance::batched)) {
     return "--method auto chooses --bands and --guidance: leave them out";
   }
-  if (options.ranks < 0 || options.threads < 0) return "--ranks and --threads are at least 1";
   return contradiction(options.device, options.dtype, options.threads);
 }
 

@@ -14,6 +14,8 @@
 
 namespace pcpp::examples {
 
+inline constexpr std::int64_t kBytesPerMegabyte = 1'000'000;
+
 enum class Method { single, naive, distrifusion, pcpp, automatic };
 
 struct GenerateOptions {
@@ -32,7 +34,7 @@ struct GenerateOptions {
   int ranks = 0;
   int threads = 0;
   std::string convolution_times;
-  std::int64_t extra_weight_mb = PipelineOptions{}.extra_weight_bytes / 1'000'000;
+  std::int64_t extra_weight_mb = PipelineOptions{}.extra_weight_bytes / kBytesPerMegabyte;
   Method method = Method::pcpp;
   double partial = 0.3;
   int pool = 0;

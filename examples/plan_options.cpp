@@ -11,25 +11,20 @@ void add_picture_options(CLI::App& app, PlanOptions& options) {
          "--size", [&](const std::string& text) { options.size = parse_size(text); },
          "pixels (default: the model's)")
       ->type_name("WxH");
-  app.add_option("--images", options.images, "pictures in one batch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  add_number(app, "--images", options.images, 1, kMostImages, "pictures in one batch");
   add_choice<bool>(app, "--guidance", {{"on", true}, {"off", false}},
                    "whether both branches run (default: on)",
                    [&](bool guided) { options.guided = guided; });
 }
 
 void add_measured_options(CLI::App& app, PlanOptions& options) {
-  app.add_option("--devices", options.devices, "how many there are at most")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  add_number(app, "--devices", options.devices, 1, kMostRanks, "how many there are at most");
   as_list(app.add_option("--methods", options.methods, "to try beside one device"))
       ->check(CLI::IsMember({"naive", "distrifusion", "pcpp"}))
       ->capture_default_str();
-  as_list(app.add_option("--partial", options.partials,
-                         "pcpp: the parts of an adjacent band that attention reads"))
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  add_numbers(app, "--partial", options.partials, 0, 1,
+              "pcpp: the parts of an adjacent band that attention reads (default: 0.3)")
+      ->type_name("P,...");
   app.add_option(
          "--profile", options.profile,
          "what the devices are: a name of --list-profiles, a file of --measure, or measured: "
@@ -39,9 +34,8 @@ void add_measured_options(CLI::App& app, PlanOptions& options) {
   add_choice<DataType>(app, "--dtype", kDataTypes,
                        "of the networks that are timed (default: float32); float16 on GPUs",
                        [&](DataType dtype) { options.dtype = dtype; });
-  app.add_option("--threads", options.threads,
-                 "of each rank that is timed on the cpu (default: the cores shared evenly)")
-      ->check(CLI::Range(0, 1024));
+  add_number(app, "--threads", options.threads, 1, kMostRanks,
+             "of each rank that is timed on the cpu (default: the cores shared evenly)");
   app.add_flag("--list-profiles", options.list_profiles, "print the names that there are");
 }
 

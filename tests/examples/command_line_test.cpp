@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -197,13 +198,39 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
   EXPECT_EQ(run_process({PCPP_GENERATE, "--help"}).status, 0);
 }
 
+TEST_F(CommandLineTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
+  const std::vector<std::array<std::string, 3>> wrong = {
+      {"--width", "abc", "whole number from 1 to 16384"},
+      {"--height", "", "whole number from 1 to 16384"},
+      {"--steps", "2.5", "whole number from 1 to 2147483647"},
+      {"--guidance-scale", "", "number from 0 to 1000"},
+      {"--guidance-scale", "nan", "number from 0 to 1000"},
+      {"--seed", "-1", "whole number from 0 to 18446744073709551615"},
+      {"--images", "0", "whole number from 1 to 1024"},
+      {"--ranks", "0", "whole number from 1 to 1024"},
+      {"--threads", "", "whole number from 1 to 1024"},
+      {"--extra-weight-mb", "9223372036854775807", "whole number from 0 to 9223372036854"},
+      {"--partial", "1.5", "number from 0 to 1"},
+      {"--pool", "", "whole number from 0 to 2147483647"},
+      {"--sync-steps", "99999999999", "whole number from 0 to 2147483647"},
+      {"--bands", "", "whole number from 1 to 2147483647"},
+      {"--bands", "8,,8", "whole number from 1 to 2147483647"},
+  };
+  for (const auto& [option, value, rule] : wrong) {
+    // The last of several counts.
+    const Outcome outcome = generate({"--prompt", "a", option, "1", option, value});
+    const std::string part = value == "8,,8" ? "" : value;
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_EQ(outcome.errors, "generate: " + option + ": '" + part + "' is not a " + rule +
+                                  " (see generate --help)\n");
+  }
+}
+
 TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
   std::ofstream(place("broken.safetensors")) << "not a tensor file";
   const std::vector<std::pair<Words, std::string>> failing = {
       {{"--model", place("nowhere")}, "nowhere"},
       {{"--width", "100"}, "width 100"},
-      {{"--partial", "1.5"}, "partial 1.5"},
-      {{"--pool", "-2"}, "-2 tokens to a pooled one"},
       {{"--ranks", "9"}, "9 patches"},
       {{"--sync-steps", "0", "--ranks", "2"}, "0 synchronous steps"},
       {{"--latents", place("broken.safetensors")}, "broken.safetensors"},

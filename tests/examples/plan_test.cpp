@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -143,6 +144,21 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
     EXPECT_EQ(outcome.output, "");
   }
   EXPECT_EQ(run_process({PCPP_PLAN, "--help"}).status, 0);
+}
+
+TEST_F(PlanTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
+  const std::vector<std::array<std::string, 3>> wrong = {
+      {"--images", "0", "whole number from 1 to 1024"},
+      {"--devices", "", "whole number from 1 to 1024"},
+      {"--threads", "0", "whole number from 1 to 1024"},
+      {"--partial", "", "number from 0 to 1"},
+  };
+  for (const auto& [option, value, rule] : wrong) {
+    const Outcome outcome = plan({option, value});
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_EQ(outcome.errors,
+              "plan: " + option + ": '" + value + "' is not a " + rule + " (see plan --help)\n");
+  }
 }
 
 TEST_F(PlanTest, OtherFailuresNameTheValueAndLeaveNoFile) {
