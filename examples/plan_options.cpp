@@ -72,8 +72,10 @@ std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
   if (!options.measure.empty() && options.profile != "measured") {
     return usage_error(app, "--measure times this machine: leave --profile out");
   }
-  if (options.device.cuda && options.profile != "measured") {
-    return usage_error(app, "--device is for what is timed: leave it or --profile out");
+  for (const std::string option : {"--device", "--transport", "--dtype", "--threads"}) {
+    if (options.profile != "measured" && app.count(option) > 0) {
+      return usage_error(app, option + " is for what is timed: leave it or --profile out");
+    }
   }
   const std::string wrong = contradiction(options.device, options.dtype, options.threads);
   if (!wrong.empty()) return usage_error(app, wrong);

@@ -134,6 +134,8 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
       {"stray"},
       {"--measure", "x", "--profile", "a100-nvlink"},
       {"--device", "cuda", "--profile", "a100-nvlink"},
+      {"--dtype", "bfloat16", "--profile", "a100-nvlink"},
+      {"--threads", "2", "--profile", "a100-nvlink"},
       {"--device", "cuda", "--threads", "2"},
       {"--transport", "nccl"},
   };
