@@ -40,7 +40,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.scheduler = options.scheduler;
   request.parallel = options.parallel();
   request.automatic = options.method == Method::automatic;
-  request.decode = !options.output.empty();
+  request.decode = options.draws_pictures();
   request.keep_steps = options.save_steps;
   request.trace = !options.trace.empty();
   request.stop = interrupt.token();
@@ -138,7 +138,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
   loading.attention = options.device.attention.value_or(GpuAttention::automatic);
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
-  if (options.convolution_times == "none") {
+  if (options.convolution_times == kNone) {
     loading.convolution_times.emplace();
   } else if (!options.convolution_times.empty()) {
     loading.convolution_times = options.convolution_times;

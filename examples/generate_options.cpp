@@ -92,7 +92,9 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--save-latents", options.save_latents, "write the final latents to this file");
   app.add_flag("--save-steps", options.save_steps, "with --save-latents: those of each step too");
   app.add_option("--output", options.output,
-                 "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...");
+                 "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...; none: draw "
+                 "none, stop at the latents")
+      ->capture_default_str();
   app.add_option("--report", options.report, "write a JSON report to this file");
   app.add_option("--trace", options.trace,
                  "write to this file what each rank did when, for Perfetto or chrome://tracing");
@@ -163,9 +165,6 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;
   const std::string problem = contradiction(options);
   if (!problem.empty()) return usage_error(app, problem);
-  if (options.output.empty() && options.save_latents.empty() && options.report.empty()) {
-    options.output = "picture.png";
-  }
   return options;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -15,6 +16,9 @@
 namespace pcpp::examples {
 
 inline constexpr std::int64_t kBytesPerMegabyte = 1'000'000;
+
+// In place of a file.
+inline constexpr std::string_view kNone = "none";
 
 enum class Method { single, naive, distrifusion, pcpp, automatic };
 
@@ -48,10 +52,11 @@ struct GenerateOptions {
   std::string prompt_embeds;
   std::string save_latents;
   bool save_steps = false;
-  std::string output;
+  std::string output = "picture.png";  // or kNone
   std::string report;
   std::string trace;
 
+  bool draws_pictures() const { return output != kNone; }
   ParallelConfig parallel() const;
   // The options that repeat what `auto` chose.
   GenerateOptions as(const PlannedRun& chosen) const;

@@ -56,7 +56,7 @@ Json settings(const RunFacts& facts) {
           {"prompt_embeds", or_null(options.prompt_embeds)},
           {"save_latents", or_null(options.save_latents)},
           {"save_steps", options.save_steps},
-          {"output", or_null(options.output)},
+          {"output", options.draws_pictures() ? Json(options.output) : Json()},
           {"report", or_null(options.report)},
           {"trace", or_null(options.trace)}};
 }

@@ -105,6 +105,23 @@ TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
   EXPECT_EQ(text.at("prompt"), "a moon");
 }
 
+TEST_F(CommandLineTest, DrawsThePictureUnlessToldNotTo) {
+  const Words more = {"--prompt", "a fox", "--steps", "2", "--method", "single"};
+  Words all = words(more);
+  all.insert(all.end(), {"--save-latents", "l.safetensors", "--report", "r.json"});
+  all.insert(all.begin(), {"/bin/sh", "-c", R"(cd "$0" && exec "$@")", place("")});
+  Outcome outcome = run_process(all);
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(outcome.output, "picture.png\n");
+  EXPECT_EQ(files(), (Words{"l.safetensors", "picture.png", "r.json"}));
+  fs::remove(place("picture.png"));
+  all.insert(all.end(), {"--output", "none"});
+  outcome = run_process(all);
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(outcome.output, "");
+  EXPECT_EQ(files(), (Words{"l.safetensors", "r.json"}));
+}
+
 TEST_F(CommandLineTest, EveryFileIsCheckedBeforeAnyWork) {
   fs::create_directory(place("a"));
   fs::create_directory_symlink(place("a"), place("b"));
@@ -152,6 +169,8 @@ TEST_F(CommandLineTest, LatentsAndEmbeddingsNeedOnlyUnetAndScheduler) {
                                        "2",
                                        "--ranks",
                                        "2",
+                                       "--output",
+                                       "none",
                                        "--save-latents",
                                        place("out.safetensors"),
                                        "--save-steps"});

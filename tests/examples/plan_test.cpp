@@ -78,15 +78,15 @@ TEST_F(PlanTest, AMeasuredProfileServesPlanAndGenerate) {
   EXPECT_EQ(read("here.json").at("measured"), true);
   const Words same = {"--size", "64x128", "--profile", place("here.json")};
   EXPECT_EQ(plan(same).output, measured.output);
-  const Outcome drawn =
-      generate({"--ranks", "2", "--method", "auto", "--profile", place("here.json"),
-                "--save-latents", place("auto.safetensors"), "--report", place("report.json")});
+  const Outcome drawn = generate({"--ranks", "2", "--method", "auto", "--profile",
+                                  place("here.json"), "--save-latents", place("auto.safetensors"),
+                                  "--report", place("report.json"), "--output", "none"});
   ASSERT_EQ(drawn.status, 0) << drawn.errors;
   EXPECT_NE(drawn.errors.find("auto: --method "), std::string::npos) << drawn.errors;
   const std::string options = read("report.json").at("chosen").at("options");
   EXPECT_NE(drawn.errors.find(options), std::string::npos);
 
-  Words again = {"--save-latents", place("again.safetensors")};
+  Words again = {"--save-latents", place("again.safetensors"), "--output", "none"};
   std::istringstream words(options);
   for (std::string word; words >> word;) again.push_back(word);
   const Outcome repeated = generate(again);
