@@ -10,8 +10,6 @@
 namespace pcpp {
 namespace {
 
-constexpr std::string_view kWordEnd = "</w>";
-
 // The characters that stand for the bytes 0 to 255: printable Latin-1 characters for themselves,
 // the others take those from U+0100 on, in order (GPT-2's encoder.py, bytes_to_unicode).
 std::array<std::string, 256> byte_symbols() {

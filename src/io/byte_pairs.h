@@ -12,6 +12,9 @@
 
 namespace pcpp {
 
+// Ends a word's last symbol.
+inline constexpr std::string_view kWordEnd = "</w>";
+
 using Vocabulary = std::unordered_map<std::string, std::int64_t>;
 using Merges = std::vector<std::pair<std::string, std::string>>;
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
@@ -112,6 +114,30 @@ void split_at_literals(const std::u32string& text, const std::vector<Literal>& l
   visit_text(text.substr(begin));
 }
 
+// Lost merges would give other ids in silence.
+void check_merges(const ClipVocabulary& vocabulary) {
+  std::unordered_set<std::string> made;
+  for (const auto& [left, right] : vocabulary.merges) made.insert(left + right);
+  for (const AddedToken& token : vocabulary.added) made.insert(token.content);
+  const auto is_byte = [](std::string_view token) {
+    if (token.size() > kWordEnd.size() && token.ends_with(kWordEnd)) {
+      token.remove_suffix(kWordEnd.size());
+    }
+    const std::optional<std::u32string> symbols = decode_utf8(token);
+    return symbols && symbols->size() == 1;
+  };
+  std::map<std::int64_t, std::string_view> unmade;
+  for (const auto& [token, id] : vocabulary.tokens) {
+    if (!made.contains(token) && !is_byte(token)) unmade.emplace(id, token);
+  }
+  check<CheckpointError>(
+      unmade.empty(),
+      "{}: none of its {} merges makes '{}' and {} more tokens of the vocabulary: every token that "
+      "is neither a byte nor an added one must come out of a merge; fetch the file again",
+      vocabulary.merges_file, vocabulary.merges.size(),
+      unmade.empty() ? "" : unmade.begin()->second, unmade.size() - 1);
+}
+
 }  // namespace
 
 struct ClipTokenizer::Tables {
@@ -136,6 +162,7 @@ ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
              .end_id = vocabulary.find(vocabulary.end),
              .pad_id = vocabulary.find(vocabulary.pad),
              .vocabulary_size = 0});
+  check_merges(vocabulary);
   for (const AddedToken& token : vocabulary.added) {
     const std::optional<std::u32string> content = decode_utf8(token.content);
     check<CheckpointError>(content.has_value(), "{}: the added token {} is not UTF-8",

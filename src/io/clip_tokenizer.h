@@ -24,7 +24,8 @@ class ClipTokenizer {
   // Reads tokenizer.json where it exists (transformers 5 writes no other), else vocab.json and
   // merges.txt; tokenizer_config.json; special_tokens_map.json if it is there. Throws
   // CheckpointError naming the file, the entry and the rule where one is missing, the vocabulary
-  // cannot encode every text, or the config asks for something else than CLIP's own encoding.
+  // cannot encode every text, merges are missing for its tokens, or the config asks for something
+  // else than CLIP's own encoding.
   static ClipTokenizer load(const std::filesystem::path& folder);
 
   // Throws ConfigError where `text` is not UTF-8.

@@ -132,7 +132,8 @@ class FolderReader {
     if (!is_file(path)) {
       source_ = (folder_ / "vocab.json").string();
       result_.tokens = read_tokens(read_json_file(source_), source_);
-      result_.merges = read_merges_file(folder_ / "merges.txt");
+      result_.merges_file = (folder_ / "merges.txt").string();
+      result_.merges = read_merges_file(result_.merges_file);
       return;
     }
     source_ = path.string();
@@ -142,6 +143,7 @@ class FolderReader {
     model.require_equal("dropout", nullptr);
     model.require_equal("end_of_word_suffix", "</w>", nullptr);
     result_.tokens = read_tokens(model.value("vocab"), source_);
+    result_.merges_file = source_;
     result_.merges = read_merges_list(model.value("merges"), source_);
     const json added = file.value("added_tokens");
     for (const json& entry : added.is_array() ? added : json::array()) {

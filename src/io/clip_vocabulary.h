@@ -21,6 +21,7 @@ struct AddedToken {
 struct ClipVocabulary {
   Vocabulary tokens;
   Merges merges;
+  std::string merges_file;        // where they are from
   std::vector<AddedToken> added;  // no content twice
   std::string start;
   std::string end;

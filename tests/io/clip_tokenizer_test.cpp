@@ -247,6 +247,22 @@ TEST_F(ClipTokenizerTest, RefusesWrongMerges) {
   refuses("z q", {"'zq'", "merge 2"});
 }
 
+TEST_F(ClipTokenizerTest, RefusesAVocabularyThatLostItsMerges) {
+  const std::string file = (folder_.path() / "merges.txt").string();
+  make_folder("sd1");
+  const std::string whole = read_text(kData / "merges.txt");
+  folder_.write("merges.txt", "#version: 0.2\n");
+  expect_refused({file, "none of its 0 merges makes", "and 3999 more", "fetch the file again"});
+  folder_.write("merges.txt", "");
+  expect_refused({file, "and 3999 more"});
+  folder_.write("merges.txt", whole.substr(0, whole.rfind('\n', whole.size() - 2) + 1));
+  expect_refused({file, "none of its 3999 merges makes", "and 0 more"});
+  make_folder("sd1");
+  make_single_file();
+  change("tokenizer.json", [](json& value) { value["model"]["merges"].erase(0); });
+  expect_refused({"tokenizer.json", "none of its 3999 merges"});
+}
+
 TEST_F(ClipTokenizerTest, AcceptsMergesWithWindowsLineEnds) {
   make_folder("sd1");
   const std::vector<std::int64_t> expected = load().encode("the king").ids;
