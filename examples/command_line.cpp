@@ -27,7 +27,7 @@ void check_outputs(const std::vector<std::filesystem::path>& places) {
   std::set<std::filesystem::path> files;
   for (const std::filesystem::path& place : places) {
     check_writable(place);
-    if (!files.insert(std::filesystem::weakly_canonical(place)).second) {
+    if (!files.insert(weakly_canonical(absolute(place))).second) {
       throw ConfigError(
           fmt::format("{} is named for two outputs: give each its own file", place.string()));
     }
@@ -41,15 +41,7 @@ CLI::Option* as_list(CLI::Option* option) {
 
 namespace {
 
-const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
-                                         {"nccl", GpuTransport::nccl}};
 const Words<bool> kSwitch = {{"on", true}, {"off", false}};
-
-const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
-                                         {"flash", GpuAttention::flash},
-                                         {"efficient", GpuAttention::efficient},
-                                         {"cudnn", GpuAttention::cudnn},
-                                         {"math", GpuAttention::math}};
 
 void parse_device(const std::string& text, DeviceOptions& options) {
   constexpr std::string_view kPrefix = "cuda:";

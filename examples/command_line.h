@@ -47,6 +47,14 @@ std::string word_for(const Words<Value>& words, Value value) {
   return found == words.end() ? "" : found->first;
 }
 
+inline const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
+                                                {"nccl", GpuTransport::nccl}};
+inline const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
+                                                {"flash", GpuAttention::flash},
+                                                {"efficient", GpuAttention::efficient},
+                                                {"cudnn", GpuAttention::cudnn},
+                                                {"math", GpuAttention::math}};
+
 inline constexpr int kMostRanks = 1024;  // World's
 inline constexpr int kMostImages = 1024;
 

@@ -151,12 +151,12 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
     print_to(stderr, "warning: the last {} tokens of the longest prompt were left out\n",
              result.truncated_tokens);
   }
-  const GenerateOptions drawn = result.chosen ? options.as(*result.chosen) : options;
+  const GenerateOptions drawn = result.chosen ? options.as(*result.chosen, world) : options;
   if (result.chosen) {
     print_to(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
              drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
   }
-  const RunFacts facts{drawn, world, result, load_seconds, std::move(pictures)};
+  const RunFacts facts{drawn, world, loading, result, load_seconds, std::move(pictures)};
   write_outputs(facts);
 }
 

@@ -139,19 +139,22 @@ ParallelConfig GenerateOptions::parallel() const {
   return config;
 }
 
-GenerateOptions GenerateOptions::as(const PlannedRun& chosen) const {
+GenerateOptions GenerateOptions::as(const PlannedRun& chosen, const World& world) const {
   GenerateOptions options = *this;
   options.method = chosen.ranks == 1 ? Method::single : Method::pcpp;
   options.ranks = chosen.ranks;
+  if (!device.cuda) options.threads = world.threads_per_rank();
   options.guidance = chosen.parallel.guidance;
   options.bands = chosen.parallel.bands;
   return options;
 }
 
 std::string GenerateOptions::arrangement() const {
-  if (method == Method::single) return "--method single";
-  return fmt::format("--method {} --ranks {} --partial {} --guidance {} --bands {}",
-                     name_of(method), ranks, partial, name_of(guidance), fmt::join(bands, ","));
+  std::string words = fmt::format("--method {} --ranks {}", name_of(method), ranks);
+  if (!device.cuda) words += fmt::format(" --threads {}", threads);
+  if (method == Method::single) return words;
+  return words + fmt::format(" --partial {} --guidance {} --bands {}", partial, name_of(guidance),
+                             fmt::join(bands, ","));
 }
 
 std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {

@@ -58,8 +58,8 @@ struct GenerateOptions {
 
   bool draws_pictures() const { return output != kNone; }
   ParallelConfig parallel() const;
-  // The options that repeat what `auto` chose.
-  GenerateOptions as(const PlannedRun& chosen) const;
+  // The options that repeat what `auto` chose of `world`.
+  GenerateOptions as(const PlannedRun& chosen, const World& world) const;
   // How the work is shared, in the words of the command line.
   std::string arrangement() const;
 };

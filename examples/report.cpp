@@ -28,6 +28,7 @@ std::string name_in(const std::string& path) {
 
 Json settings(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
+  const bool cuda = options.device.cuda;
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   return {{"model", options.model.string()},
           {"prompt", options.prompts},
@@ -40,11 +41,16 @@ Json settings(const RunFacts& facts) {
           {"images", options.images},
           {"scheduler", facts.result.scheduler},
           {"device", facts.world.device()},
+          {"transport", cuda ? Json(word_for(kTransports, facts.world.gpu_transport())) : Json()},
+          {"cuda_graphs", cuda ? Json(facts.loading.cuda_graphs) : Json()},
+          {"attention", cuda ? Json(word_for(kAttentions, facts.loading.attention)) : Json()},
           {"dtype", name_of(options.dtype)},
           {"ranks", facts.result.ranks.size()},
           {"threads", facts.world.threads_per_rank()},
           {"extra_weight_mb", options.extra_weight_mb},
+          {"convolution_times", or_null(options.convolution_times)},
           {"method", name_of(options.method)},
+          {"profile", or_null(options.profile)},
           {"partial", options.partial},
           {"pool", options.pool},
           {"sync_steps", options.sync_steps},
@@ -141,7 +147,7 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     if (is_place || value.is_null() || value.is_array()) continue;
     words[key] = value.is_string() ? value.get<std::string>() : value.dump();
   }
-  for (const char* key : {"model", "latents", "prompt_embeds"}) {
+  for (const char* key : {"model", "latents", "prompt_embeds", "profile", "convolution_times"}) {
     if (words.contains(key)) words[key] = name_in(words[key]);
   }
   return words;

@@ -52,10 +52,10 @@ class CommandLineTest : public ::testing::Test {
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
-  const Outcome outcome =
-      generate({"--prompt", "a fox \xC3\xA9", "--negative-prompt", "rain", "--seed",
-                "18446744073709551615", "--ranks", "2", "--output", place("fox.png"), "--report",
-                place("fox.json"), "--trace", place("trace.json")});
+  const Outcome outcome = generate(
+      {"--prompt", "a fox \xC3\xA9", "--negative-prompt", "rain", "--seed", "18446744073709551615",
+       "--ranks", "2", "--output", place("fox.png"), "--report", place("fox.json"), "--trace",
+       place("trace.json"), "--convolution-times", place("times.json")});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   EXPECT_EQ(outcome.output, place("fox.png") + "\n");
   EXPECT_EQ(lines(outcome.errors), 6);
@@ -68,11 +68,17 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   EXPECT_EQ(text.at("seed"), "18446744073709551615");
   EXPECT_EQ(text.at("method"), "pcpp");
   EXPECT_EQ(text.at("model"), "sd15");
+  EXPECT_EQ(text.at("convolution_times"), "times.json");
+  EXPECT_FALSE(text.contains("cuda_graphs"));
 
   const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("fox.json")));
   EXPECT_EQ(report.at("settings").at("partial"), 0.3);
   EXPECT_EQ(report.at("settings").at("pool"), 0);
   EXPECT_EQ(report.at("settings").at("ranks"), 2);
+  EXPECT_EQ(report.at("settings").at("convolution_times"), place("times.json"));
+  for (const char* unused : {"profile", "transport", "cuda_graphs", "attention"}) {
+    EXPECT_TRUE(report.at("settings").at(unused).is_null()) << unused;
+  }
   ASSERT_EQ(report.at("ranks").size(), 2U);
   EXPECT_EQ(report.at("ranks")[0].at("rows"), (std::vector<int>{0, 8}));
   EXPECT_EQ(report.at("ranks")[1].at("rows"), (std::vector<int>{8, 16}));
@@ -130,6 +136,7 @@ TEST_F(CommandLineTest, EveryFileIsCheckedBeforeAnyWork) {
   const std::vector<std::pair<Words, std::string>> failing = {
       {{"--output", place("o.png"), "--report", place("o-1.png")}, "two outputs"},
       {{"--output", place("a/o.png"), "--trace", place("b/o-2.png")}, "two outputs"},
+      {{"--report", "none_written.json", "--trace", "./none_written.json"}, "two outputs"},
       {{"--output", place("q.png")}, "q-2.png: it exists and is not a regular file"},
   };
   for (const auto& [more, text] : failing) {

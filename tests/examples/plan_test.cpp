@@ -72,27 +72,40 @@ TEST_F(PlanTest, WritesATableAndJson) {
   }
 }
 
-TEST_F(PlanTest, AMeasuredProfileServesPlanAndGenerate) {
+TEST_F(PlanTest, AMeasuredProfileServesPlan) {
   const Outcome measured = plan({"--size", "64x128", "--measure", place("here.json")});
   ASSERT_EQ(measured.status, 0) << measured.errors;
   EXPECT_EQ(read("here.json").at("measured"), true);
   const Words same = {"--size", "64x128", "--profile", place("here.json")};
   EXPECT_EQ(plan(same).output, measured.output);
-  const Outcome drawn = generate({"--ranks", "2", "--method", "auto", "--profile",
-                                  place("here.json"), "--save-latents", place("auto.safetensors"),
-                                  "--report", place("report.json"), "--output", "none"});
-  ASSERT_EQ(drawn.status, 0) << drawn.errors;
-  EXPECT_NE(drawn.errors.find("auto: --method "), std::string::npos) << drawn.errors;
-  const std::string options = read("report.json").at("chosen").at("options");
-  EXPECT_NE(drawn.errors.find(options), std::string::npos);
+}
 
-  Words again = {"--save-latents", place("again.safetensors"), "--output", "none"};
-  std::istringstream words(options);
-  for (std::string word; words >> word;) again.push_back(word);
-  const Outcome repeated = generate(again);
-  ASSERT_EQ(repeated.status, 0) << repeated.errors;
-  EXPECT_EQ(load_tensors(place("again.safetensors")).at("latents").values,
-            load_tensors(place("auto.safetensors")).at("latents").values);
+// A link that is too slow for anything leaves one rank of those asked for, with its threads.
+TEST_F(PlanTest, WhatAutoPrintsRepeatsThePicture) {
+  ASSERT_EQ(plan({"--size", "64x128", "--measure", place("here.json")}).status, 0);
+  json slow = read("here.json");
+  slow["link"] = {
+      {"name", "slow"}, {"bytes_per_second", 1}, {"latency_seconds", 1}, {"shared", false}};
+  std::ofstream(place("slow.json")) << slow;
+  for (const std::string profile : {"here.json", "slow.json"}) {
+    const Outcome drawn =
+        generate({"--ranks", "2", "--threads", "3", "--method", "auto", "--profile", place(profile),
+                  "--output", place("auto.png"), "--report", place("report.json")});
+    ASSERT_EQ(drawn.status, 0) << drawn.errors;
+    const std::string options = read("report.json").at("chosen").at("options");
+    EXPECT_NE(drawn.errors.find("auto: " + options + " ("), std::string::npos) << drawn.errors;
+    EXPECT_EQ(read("report.json").at("settings").at("profile"), place(profile));
+    EXPECT_NE(options.find("--threads 3"), std::string::npos) << options;
+    const bool alone = options == "--method single --ranks 1 --threads 3";
+    EXPECT_TRUE(alone || profile == "here.json") << options;
+    Words again = {"--output", place("again.png"), "--report", place("report.json")};
+    std::istringstream words(options);
+    for (std::string word; words >> word;) again.push_back(word);
+    const Outcome repeated = generate(again);
+    ASSERT_EQ(repeated.status, 0) << repeated.errors;
+    EXPECT_EQ(read("report.json").at("settings").at("threads"), 3);
+    EXPECT_EQ(read_png(place("again.png")).rgb, read_png(place("auto.png")).rgb);
+  }
 }
 
 TEST_F(PlanTest, ATableThatIsNotPrintedIsAnError) {
