@@ -117,7 +117,9 @@ struct PCPP_EXPORT GenerationRequest {
 
   // Called on one of the library's threads after each step; must not throw.
   std::function<void(const StepProgress&)> on_step;
-  std::stop_token stop;  // a stop ends all ranks and throws Cancelled
+  // A stop ends all ranks, what an automatic request measures and the VAE (at its next block), and
+  // throws Cancelled.
+  std::stop_token stop;
   // The longest that a rank waits for its peers before it gives up with TransportError.
   std::chrono::milliseconds peer_timeout = std::chrono::minutes(10);
 };

@@ -194,23 +194,33 @@ VaeDecoder::~VaeDecoder() = default;
 VaeDecoder::VaeDecoder(VaeDecoder&&) noexcept = default;
 VaeDecoder& VaeDecoder::operator=(VaeDecoder&&) noexcept = default;
 
-at::Tensor VaeDecoder::decode(const at::Tensor& latents) const {
+at::Tensor VaeDecoder::decode(const at::Tensor& latents, const std::stop_token& stop) const {
   check<ConfigError>(latents.dim() == 4 && latents.size(1) == latent_channels(),
                      "the latents' channels must be the VAE's latent_channels, {}",
                      latent_channels());
+  const auto go_on = [&stop] { check<Cancelled>(!stop.stop_requested(), "cancelled"); };
   PatchContext context;
   at::Tensor image = latents.div(parts_->options.scaling_factor).add(parts_->options.shift_factor);
   image = image.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast);
   if (parts_->post_quant_conv) {
     image = as_image((*parts_->post_quant_conv)(as_tokens(image)), image.size(2));
   }
+  go_on();
   image = parts_->mid_first(parts_->conv_in(image, false, false), {}, context);
-  image = parts_->mid_second(parts_->mid_attention(image, context), {}, context);
+  go_on();
+  image = parts_->mid_attention(image, context);
+  go_on();
+  image = parts_->mid_second(image, {}, context);
   for (const DecoderBlock& block : parts_->blocks) {
-    for (const ResnetBlock& resnet : block.resnets) image = resnet(image, {}, context);
+    for (const ResnetBlock& resnet : block.resnets) {
+      go_on();
+      image = resnet(image, {}, context);
+    }
     if (!block.upsampler) continue;
+    go_on();
     image = (*block.upsampler)(image, 2 * image.size(2), 2 * image.size(3), context);
   }
+  go_on();
   return parts_->conv_out(parts_->norm_out(image, context), context);
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 
 #include "io/config_reader.h"
 #include "ops/site_registry.h"
@@ -25,8 +26,8 @@ class VaeDecoder {
 
   // Latents as the U-Net's loop leaves them, [n, latent_channels, h, w]; undoes the scaling (and
   // the shift, where the config has one) and returns [n, 3, scale() h, scale() w], nominally in
-  // [-1, 1].
-  at::Tensor decode(const at::Tensor& latents) const;
+  // [-1, 1]. Throws Cancelled at the next block once `stop` is requested.
+  at::Tensor decode(const at::Tensor& latents, const std::stop_token& stop = {}) const;
 
   std::int64_t latent_channels() const;
   // Pixels a latent row: 2^(blocks - 1).

@@ -187,7 +187,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
-    if (measured.curves.empty()) measured = ranks_.measure(shape);
+    if (measured.curves.empty()) measured = ranks_.measure(shape, request.stop);
     profile = &measured;
   }
   Plan plan;
@@ -250,9 +250,9 @@ void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor&
                              GenerationResult& result) {
   const Clock::time_point begin = Clock::now();
   for (std::int64_t image = 0; image < latents.size(0); ++image) {
-    check<Cancelled>(!request.stop.stop_requested(), "cancelled");
     result.images.push_back(on_device(ranks_.first_gpu(), [&](at::Device device) {
-      return to_image(vae_->decode(latents.narrow(0, image, 1).to(device)).select(0, 0));
+      const at::Tensor latent = latents.narrow(0, image, 1).to(device);
+      return to_image(vae_->decode(latent, request.stop).select(0, 0));
     }));
   }
   result.times.decode_seconds = seconds_since(begin);
@@ -283,6 +283,7 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   }
   use_all_threads();
   if (request.decode) decode(request, first.latents, result);
+  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
   result.ranks = reports(plan, ranks);
   if (!request.trace) return;
   result.trace = network_trace(unet());

@@ -78,14 +78,14 @@ void Ranks::run(int count, std::chrono::milliseconds timeout,
   run_on(*hub(count, timeout, courier ? &*courier : nullptr), body);
 }
 
-DeviceProfile Ranks::measure(const WorkShape& shape) const {
+DeviceProfile Ranks::measure(const WorkShape& shape, const std::stop_token& stop) const {
   // Without an emulated link: the profile names it.
   DeviceProfile profile =
       measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
                         [this](int count, const auto& body) {
                           run_on(*hub(count, kMeasurementTimeout, nullptr), body);
                         }},
-                       shape, dtype_);
+                       shape, dtype_, stop);
   profile.name = "measured";
   std::string ranks =
       fmt::format("this machine, {} x {} threads", world_.ranks(), world_.threads_per_rank());

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <type_traits>
 
 #include "gpu/gpu.h"
@@ -58,8 +59,8 @@ class Ranks {
     return task.get_future().get();
   }
 
-  // What they cost at this size, on the world's link.
-  DeviceProfile measure(const WorkShape& shape) const;
+  // What they cost at this size, on the world's link. Throws Cancelled once `stop` is requested.
+  DeviceProfile measure(const WorkShape& shape, const std::stop_token& stop = {}) const;
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;

@@ -80,11 +80,13 @@ class LinkSpeed {
 
 class Measurement {
  public:
-  Measurement(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype)
+  Measurement(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype,
+              const std::stop_token& stop)
       : ranks_(ranks),
         unet_(ranks.unet(0)),
         shape_(shape),
         dtype_(dtype),
+        stop_(stop),
         network_(unet_.config(), dtype, shape.columns) {}
 
   void add(const Arranged& arranged);
@@ -114,6 +116,7 @@ class Measurement {
   const UNet& unet_;  // of the first
   WorkShape shape_;
   DataType dtype_;
+  std::stop_token stop_;
   NetworkWork network_;
   LinkSpeed link_;
   double step_seconds_ = 0;  // of the first arrangement
@@ -142,7 +145,7 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
   Timeline& timeline = transport.timeline();
   if (!host_computes) timeline.keep_spans(kMostTransfers);
   const UNet& unet = ranks_.unet(transport.rank());
-  StaleCache cache(plan, transport, kMeasurementTimeout);
+  StaleCache cache(plan, transport, kMeasurementTimeout, stop_);
   NoiseGather gather(plan, transport, kMeasurementTimeout);
   PatchContext context(plan, cache, transport.rank(), unet.sites().text_slots());
   const Topology& topology = plan.topology();
@@ -281,8 +284,9 @@ std::int64_t extra_weight_bytes(const SiteRegistry& sites) {
 
 }  // namespace
 
-DeviceProfile measured_profile(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype) {
-  Measurement measurement(ranks, shape, dtype);
+DeviceProfile measured_profile(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype,
+                               const std::stop_token& stop) {
+  Measurement measurement(ranks, shape, dtype, stop);
   const std::vector<Arranged> all = arrangements_for(ranks.unet(0), shape, ranks.count);
   for (int round = 0; round < kRounds; ++round) {
     for (const Arranged& arranged : all) measurement.add(arranged);

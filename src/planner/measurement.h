@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <stop_token>
 
 #include "models/unet.h"
 #include "parallel/transport.h"
@@ -28,8 +29,10 @@ struct MeasuredRanks {
 // A profile of these ranks at this size, without name and source: one rank alone, then 2, 4, ...
 // and all at once, with the most and the least reading and, with two branches, split guidance.
 // Steps run as a request's do, with real caches between the ranks. Between GPUs the link is what
-// the fastest transfer made of it; between ranks on CPU cores it is memory.
-DeviceProfile measured_profile(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype);
+// the fastest transfer made of it; between ranks on CPU cores it is memory. Throws Cancelled, from
+// within a step, once `stop` is requested.
+DeviceProfile measured_profile(const MeasuredRanks& ranks, const WorkShape& shape, DataType dtype,
+                               const std::stop_token& stop = {});
 
 }  // namespace pcpp
 

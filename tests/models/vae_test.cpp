@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <span>
+#include <stop_token>
 
 #include "models/tiny_models.h"
+#include "ops/work.h"
 #include "support/tensors.h"
 
 namespace pcpp {
@@ -110,6 +112,44 @@ TEST(VaeDecoder, CanDoWithoutPostQuantConvolutionAndWithAShift) {
   files.config["use_post_quant_conv"] = false;
   files.config["shift_factor"] = 0.5;
   EXPECT_LE(relative_error(files.build().decode(latents), expected), 1e-5);
+}
+
+// Requests a stop at one of the operators' marks.
+class StoppingTimeline : public Timeline {
+ public:
+  explicit StoppingTimeline(int last) : last_(last) {}
+  Mark mark() override {
+    if (++marks_ == last_) source_.request_stop();
+    return marks_;
+  }
+  Clock::time_point time_of(Mark /*mark*/) const override { return {}; }
+  std::stop_token token() const { return source_.get_token(); }
+  int marks() const { return marks_; }
+
+ private:
+  int last_;
+  int marks_ = 0;
+  std::stop_source source_;
+};
+
+TEST(VaeDecoder, EndsAtTheNextBlockAfterAStop) {
+  const c10::InferenceMode inference;
+  const VaeDecoder vae = VaeFiles("sd15").build();
+  const at::Tensor latents = load_references("sd15_vae.safetensors").at("latents");
+  // Two norms of two parts and three convolutions, each with a begin and an end.
+  constexpr int kMostMarksOfABlock = 14;
+  StoppingTimeline whole(0);
+  {
+    const WorkLog log(whole);
+    vae.decode(latents, whole.token());
+  }
+  ASSERT_GT(whole.marks(), 10 * kMostMarksOfABlock);
+  for (int mark = 1; mark + kMostMarksOfABlock < whole.marks(); mark += 5) {
+    StoppingTimeline timeline(mark);
+    const WorkLog log(timeline);
+    EXPECT_THROW(vae.decode(latents, timeline.token()), Cancelled);
+    EXPECT_LE(timeline.marks(), mark + kMostMarksOfABlock);
+  }
 }
 
 TEST(VaeDecoder, RefusesLatentsOfAnotherModel) {

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <set>
+#include <stop_token>
 
 #include "ops/conv2d.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
+#include "pcpp/error.h"
 #include "planner/arrangements.h"
 #include "planner/configs.h"
 
@@ -72,6 +74,23 @@ TEST(MeasuredProfile, TellsWhatTransformedWeightsTakeMore) {
   const DeviceProfile profile =
       measured_profile(ranks_of(unet, 1), {8, 8, 1, 1}, DataType::float32);
   EXPECT_EQ(profile.extra_weight_bytes, 4 * (36 - 9) * 64 * 32);
+}
+
+TEST(MeasuredProfile, EndsInTheNextStepAfterAStop) {
+  const UNet unet(tiny_config(), WeightScope::constants(at::kFloat));
+  for (const int ranks : {1, 2}) {
+    std::stop_source source;
+    int runs = 0;
+    MeasuredRanks measured = ranks_of(unet, ranks);
+    measured.run = [&, run = measured.run](int count, const auto& body) {
+      ++runs;
+      if (count == ranks) source.request_stop();
+      run(count, body);
+    };
+    EXPECT_THROW(measured_profile(measured, {8, 8, 1, 2}, DataType::float32, source.get_token()),
+                 Cancelled);
+    EXPECT_EQ(runs, ranks);  // one rank is measured first, then two
+  }
 }
 
 }  // namespace
