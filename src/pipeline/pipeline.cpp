@@ -129,17 +129,20 @@ class Pipeline::Parts {
     return scheduler;
   }
 
-  // What the first step begins with.
-  struct Start {
-    at::Tensor latents;
-    BranchConditions conditions;
+  // A request as tensors.
+  struct Inputs {
+    std::unique_ptr<Scheduler> scheduler;        // after set_steps
+    at::Tensor latents;                          // of the first step
+    std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
   PlannedRun choose(const GenerationRequest& request, const RequestSizes& sizes);
   void load_for(const GenerationRequest& request, const RequestSizes& sizes);
-  BranchConditions conditions_for(const GenerationRequest& request, const RequestSizes& sizes);
-  Start prepare(const GenerationRequest& request, const RequestSizes& sizes, double noise_scale,
-                GenerationResult& result);
+  // Judges all that is left of a checked request, before anything is loaded or timed.
+  Inputs read_inputs(const GenerationRequest& request, const RequestSizes& sizes) const;
+  // Loads what is missing and returns what the U-Net is told.
+  BranchConditions prepare(const GenerationRequest& request, const RequestSizes& sizes,
+                           Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents);
   void decode(const GenerationRequest& request, const at::Tensor& latents,
@@ -220,17 +223,20 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
   }
 }
 
-BranchConditions Pipeline::Parts::conditions_for(const GenerationRequest& request,
-                                                 const RequestSizes& sizes) {
+Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
+                                                     const RequestSizes& sizes) const {
+  Inputs inputs{load_scheduler(request), {}, {}};
+  const at::Tensor noise =
+      request.latents ? to_tensor(*request.latents, "latents")
+                      : standard_normal(request.seed, {sizes.images, model_.latent_channels,
+                                                       sizes.rows, sizes.columns});
+  inputs.latents = noise * inputs.scheduler->init_noise_sigma();
+  if (!sizes.embedded) return inputs;
   const UNetConfig& config = unet().config();
-  if (!sizes.embedded) {
-    return on_device(ranks_.first_gpu(), [&](at::Device /*device*/) {
-      return encode_prompts(*text_, request, sizes.guided);
-    });
-  }
   std::int64_t pooled_width = 0;
   if (config.added) pooled_width = config.added->input_width - 6 * config.added->time_width;
-  return given_conditions(request, config.text_width, pooled_width, sizes.guided);
+  inputs.conditions = given_conditions(request, config.text_width, pooled_width, sizes.guided);
+  return inputs;
 }
 
 std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
@@ -290,31 +296,30 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   for (DenoiseResult& rank : ranks) result.trace->ranks.push_back(std::move(rank.trace));
 }
 
-Pipeline::Parts::Start Pipeline::Parts::prepare(const GenerationRequest& request,
-                                                const RequestSizes& sizes, double noise_scale,
-                                                GenerationResult& result) {
+BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
+                                          const RequestSizes& sizes, Inputs& inputs,
+                                          GenerationResult& result) {
   use_all_threads();
-  const at::Tensor noise =
-      request.latents ? to_tensor(*request.latents, "latents")
-                      : standard_normal(request.seed, {sizes.images, model_.latent_channels,
-                                                       sizes.rows, sizes.columns});
   load_for(request, sizes);
   check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+  if (inputs.conditions) return std::move(*inputs.conditions);
   const Clock::time_point text_begin = Clock::now();
-  Start start{noise * noise_scale, conditions_for(request, sizes)};
+  BranchConditions conditions = on_device(ranks_.first_gpu(), [&](at::Device /*device*/) {
+    return encode_prompts(*text_, request, sizes.guided);
+  });
   for (const std::string& prompt : request.prompts) {
     result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));
   }
   result.times.text_seconds = seconds_since(text_begin);
-  return start;
+  return conditions;
 }
 
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
-  const std::unique_ptr<Scheduler> scheduler =
-      on_own_thread([&] { return load_scheduler(request); });
+  Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
+  const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
@@ -324,15 +329,15 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
                            dtype_ == DataType::float16});
-  Start start = ranks_.outside(
-      [&] { return prepare(request, sizes, scheduler->init_noise_sigma(), result); });
+  BranchConditions conditions =
+      ranks_.outside([&] { return prepare(request, sizes, inputs, result); });
   result.width = sizes.width;
   result.height = sizes.height;
-  result.scheduler = scheduler->name();
-  const DenoiseTask task{.scheduler = *scheduler,
+  result.scheduler = scheduler.name();
+  const DenoiseTask task{.scheduler = scheduler,
                          .plan = plan,
                          .parallel = parallel,
-                         .conditions = std::move(start.conditions),
+                         .conditions = std::move(conditions),
                          .time_ids = is_xl(unet().config()) ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
                          .dtype = scalar_type_of(dtype_),
@@ -344,7 +349,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), request.steps, result.scheduler);
   const Clock::time_point denoise_begin = Clock::now();
-  std::vector<DenoiseResult> ranks = run(task, request, start.latents);
+  std::vector<DenoiseResult> ranks = run(task, request, inputs.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
   ranks_.outside([&] { collect(request, plan, ranks, result); });
   result.times.total_seconds = seconds_since(begin);

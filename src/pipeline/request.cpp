@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "io/unicode.h"
 
 namespace pcpp {
 
@@ -25,6 +26,13 @@ std::int64_t check_size(const char* name, int pixels, int scale) {
   return pixels / scale;
 }
 
+void check_encoding(const char* name, const std::vector<std::string>& prompts) {
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    check<ConfigError>(decode_utf8(prompts[i]).has_value(),
+                       "{} {} of {} is not valid UTF-8: encode it so", name, i + 1, prompts.size());
+  }
+}
+
 std::int64_t check_texts(const GenerationRequest& request) {
   if (!request.prompt_embeds.empty()) {
     check<ConfigError>(request.prompts.empty() && !request.negative_prompts,
@@ -41,6 +49,8 @@ std::int64_t check_texts(const GenerationRequest& request) {
   check<ConfigError>(negatives == 1 || negatives == prompts,
                      "{} negative prompts for {} prompts: give one, or one for each", negatives,
                      prompts);
+  check_encoding("prompt", request.prompts);
+  if (request.negative_prompts) check_encoding("negative prompt", *request.negative_prompts);
   return static_cast<std::int64_t>(prompts);
 }
 

@@ -21,7 +21,7 @@ struct RequestSizes {
 };
 
 // Throws ConfigError that names the value, the rule and the remedy. What only the plan, the
-// scheduler or the text encoders can judge is left to them.
+// scheduler or the U-Net's config can judge is left to them.
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model);
 
 }  // namespace pcpp

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "pipeline/references.h"
 
 namespace pcpp {
@@ -38,7 +40,9 @@ TEST(Automatic, TakesOneDeviceWhereTheLinkIsSlow) {
   EXPECT_EQ(result.ranks.size(), 1U);
   GenerationRequest explicitly = automatic_request();
   explicitly.automatic = false;
-  const GenerationResult single = cached_pipeline("patch", 1).generate(explicitly);
+  explicitly.parallel = result.chosen->parallel;
+  const GenerationResult single =
+      cached_pipeline("patch", result.chosen->ranks).generate(explicitly);
   EXPECT_FALSE(single.chosen);
   EXPECT_EQ(result.latents.values, single.latents.values);
 }
@@ -52,7 +56,8 @@ TEST(Automatic, TakesAllDevicesWhereTheLinkIsFastAndSaysHowToRepeatIt) {
   GenerationRequest explicitly = automatic_request();
   explicitly.automatic = false;
   explicitly.parallel = result.chosen->parallel;
-  const GenerationResult repeated = cached_pipeline("patch", 4).generate(explicitly);
+  const GenerationResult repeated =
+      cached_pipeline("patch", result.chosen->ranks).generate(explicitly);
   EXPECT_EQ(result.latents.values, repeated.latents.values);
   for (std::size_t rank = 0; rank < 4; ++rank) {
     EXPECT_EQ(result.ranks[rank].rows, repeated.ranks[rank].rows);
@@ -98,6 +103,12 @@ TEST(Automatic, RefusesBadSettingsBeforeItAsksWhatTheyCost) {
   request = automatic_request();
   request.steps = 100000;
   EXPECT_TRUE(refused(request, "100000"));
+  request = automatic_request();
+  request.latents->values[7] = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(refused(request, "latents holds"));
+  request = automatic_request();
+  request.prompt_embeds.erase("negative_prompt_embeds");
+  EXPECT_TRUE(refused(request, "lack negative_prompt_embeds"));
 }
 
 TEST(Automatic, RefusesBandsAndAProfileOfAnotherDtype) {

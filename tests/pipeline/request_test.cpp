@@ -71,6 +71,10 @@ INSTANTIATE_TEST_SUITE_P(
                 [](auto& r) {
                   r.negative_prompts = {"a", "b", "c"};
                 }},
+        Refusal{"encoding", "prompt 2 of 2 is not valid UTF-8",
+                [](auto& r) { r.prompts[1] = "caf\xe9"; }},
+        Refusal{"encoding_of_negatives", "negative prompt 1 of 1 is not valid UTF-8",
+                [](auto& r) { r.negative_prompts = {"\xff"}; }},
         Refusal{"both", "prompts and prompt embeddings",
                 [](auto& r) {
                   r.prompt_embeds["prompt_embeds"] = {{1, 1, 1}, {0}};
@@ -92,8 +96,10 @@ struct Rejected {
 
 class RejectedTest : public ::testing::TestWithParam<Rejected> {};
 
-TEST_P(RejectedTest, BeforeAnyStep) {
+// The folder lacks what the request would have to load.
+TEST_P(RejectedTest, BeforeAnythingIsLoaded) {
   GenerationRequest request = patch_request("inputs_32x12.safetensors");
+  request.decode = true;
   request.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
   GetParam().spoil(request);
   try {
