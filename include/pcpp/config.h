@@ -106,8 +106,10 @@ struct PCPP_EXPORT GenerationRequest {
   ParallelConfig parallel;
   // The pipeline plans, and takes the fastest of one device and `parallel`'s method over every
   // arrangement of its world: ranks used, guidance and bands, which `parallel` then leaves open
-  // (its bands must be empty, its guidance is not looked at). result.chosen says what it was:
-  // the picture depends on it, and a request with those settings repeats it.
+  // (its bands must be empty, its guidance is not looked at). result.chosen says what it was, and
+  // the picture depends on it. The same request with `automatic` false and `parallel` from
+  // result.chosen repeats it on a World of result.chosen->ranks ranks, each with as many threads as
+  // in the world that chose, or on the first so many of its GPUs.
   bool automatic = false;
   bool decode = true;       // false: no VAE is run, and result.images is empty
   bool keep_steps = false;  // result.step_latents holds the latents after each scheduler step

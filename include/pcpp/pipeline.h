@@ -123,9 +123,9 @@ class PCPP_EXPORT Pipeline {
   Pipeline(Pipeline&&) noexcept;
   Pipeline& operator=(Pipeline&&) noexcept;
 
-  // Throws ConfigError before any work for a request that cannot be met; CheckpointError for a
-  // component that it needs and cannot load; Cancelled, TransportError or DeviceError when it fails
-  // on the way. After any of them the next request starts clean.
+  // Throws ConfigError for a request that cannot be met, before it loads, times or draws anything;
+  // CheckpointError for a component that it needs and cannot load; Cancelled, TransportError or
+  // DeviceError when it fails on the way. After any of them the next request starts clean.
   GenerationResult generate(const GenerationRequest& request);
 
   const World& world() const;

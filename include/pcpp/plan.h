@@ -82,7 +82,7 @@ struct PlanRequest {
 // One arrangement of the work and what it is predicted to cost in a steady step.
 struct PlannedRun {
   int ranks = 1;
-  ParallelConfig parallel;   // guidance and bands as planned: repeats the arrangement
+  ParallelConfig parallel;   // guidance and bands as planned: with `ranks`, the arrangement
   bool balanced = false;     // the bands are balanced by cost; else they are as equal as can be
   double mean_flops = 0;     // of a device; twice the multiply-accumulates
   double slowest_flops = 0;  // of the device that takes longest
