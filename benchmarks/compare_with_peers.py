@@ -97,7 +97,8 @@ def our_command(
         "--dtype", case.dtype, "--steps", case.steps,
         "--width", case.size, "--height", case.size, "--guidance-scale", GUIDANCE,
         "--scheduler", "ddim", "--latents", files["latents"], "--prompt-embeds", files["embeds"],
-        "--report", files["result"], "--save-latents", files["save"], "--trace", files["trace"],
+        "--output", "none", "--report", files["result"], "--save-latents", files["save"],
+        "--trace", files["trace"],
     ]  # fmt: skip
 
 
