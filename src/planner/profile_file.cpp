@@ -82,6 +82,9 @@ RateCurve read_curve(ConfigReader config) {
     const bool good = std::isfinite(work[i]) && std::isfinite(seconds[i]) && work[i] >= 0 &&
                       (i == 0 || work[i] > work[i - 1]);
     if (!good) config.refuse("work", "its entries must be finite, at least 0 and ascending");
+    if (seconds[i] < 0) {
+      config.refuse("seconds", fmt::format("entry {} is {}; none may be below 0", i, seconds[i]));
+    }
     curve.points.push_back({work[i], seconds[i]});
   }
   return curve;

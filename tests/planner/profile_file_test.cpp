@@ -83,6 +83,16 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
        }},
       {"work", [](json& j) { j["curves"][0]["work"] = json::array(); }},
       {"work", [](json& j) { j["curves"][0]["seconds"] = {"fast"}; }},
+      {"entry 1 is -1; none may be below 0",
+       [](json& j) {
+         j["curves"][0]["work"] = {1, 2};
+         j["curves"][0]["seconds"] = {0, -1};
+       }},
+      {"a latency of -1 s is outside [0, 60]",
+       [](json& j) {
+         j["link"] = {
+             {"name", "w"}, {"bytes_per_second", 1}, {"latency_seconds", -1}, {"shared", false}};
+       }},
       {"0 bytes a second",
        [](json& j) {
          j["link"] = {
