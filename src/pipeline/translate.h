@@ -1,9 +1,10 @@
-// libtorch's exceptions become the library's, here and nowhere else.
+// Exceptions of libtorch and of other libraries become this library's, here and nowhere else.
 #ifndef PCPP_PIPELINE_TRANSLATE_H_
 #define PCPP_PIPELINE_TRANSLATE_H_
 
 #include <c10/util/Exception.h>
 
+#include <exception>
 #include <new>
 #include <string>
 #include <string_view>
@@ -16,8 +17,8 @@ namespace pcpp {
 // CUDA's errors come with a paragraph of advice for programmers.
 inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// Calls function() and returns what it returns; a failed computation becomes DeviceError, which
-// names `device`.
+// Calls function() and returns what it returns. A failed computation becomes DeviceError, which
+// names `device`, what else derives from std::exception becomes Error with its text.
 template <typename Function>
 auto translated(std::string_view device, Function&& function) {
   constexpr const char* kSmaller =
@@ -38,8 +39,17 @@ auto translated(std::string_view device, Function&& function) {
                                 : "the process may no longer be able to use it: start it again, "
                                   "and look at the system's log for the device's own report");
   } catch (const c10::Error& error) {
-    fail<DeviceError>("a computation on {} failed: {}", device,
-                      first_line(error.what_without_backtrace()));
+    const std::string text = first_line(error.what_without_backtrace());
+    // No kind of its own tells that memory of the CPU is spent.
+    if (text.find("DefaultCPUAllocator") != std::string::npos) {
+      fail<DeviceError>("out of memory on {}: {} ({})", device, kSmaller, text);
+    }
+    fail<DeviceError>("a computation on {} failed: {}", device, text);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail<Error>("an unexpected error on {}: {}: unless on_step threw it, please report it", device,
+                error.what());
   }
 }
 

@@ -1,9 +1,15 @@
 #include "pipeline/translate.h"
 
+#include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <new>
 #include <string>
+#include <vector>
+
+#include "io/files.h"
 
 namespace pcpp {
 namespace {
@@ -33,14 +39,36 @@ TEST(Translated, ErrorsOfLibtorchNameTheDeviceInOneLine) {
   EXPECT_NE(graphs.find("operation failed: this is a defect of the library: turn CUDA graphs off"),
             std::string::npos)
       << graphs;
+  const std::string of_cpu = text_of([] {
+    TORCH_CHECK(false,
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't "
+                "allocate memory: you tried to allocate 4096 bytes.\nat line 7");
+  });
+  EXPECT_TRUE(of_cpu.starts_with("out of memory on cuda:1: use a smaller picture")) << of_cpu;
+  EXPECT_NE(of_cpu.find("tried to allocate 4096 bytes"), std::string::npos) << of_cpu;
   const std::string other = text_of([] { TORCH_CHECK(false, "no such kernel\nat line 7"); });
   EXPECT_EQ(other, "a computation on cuda:1 failed: no such kernel");
   EXPECT_EQ(text_of([] { throw std::bad_alloc(); }).find("out of memory on cuda:1"), 0U);
 }
 
+TEST(Translated, MemoryThatTheCpuLacksIsNamedSo) {
+  const std::string text = text_of([] { at::empty({std::int64_t{1} << 60}, at::kByte); });
+  EXPECT_TRUE(text.starts_with("out of memory on cuda:1: use a smaller picture")) << text;
+}
+
+TEST(Translated, OtherExceptionsBecomeTheLibrarys) {
+  testing::expect_error<Error>(
+      [] { translated("cuda:1", [] { return std::filesystem::file_size("/nowhere"); }); },
+      {"cuda:1", "No such file", "/nowhere"});
+  testing::expect_error<Error>(
+      [] { translated("cuda:1", [] { return std::vector<int>().at(0); }); },
+      {"cuda:1", "vector", "please report it"});
+}
+
 TEST(Translated, TheLibrarysOwnErrorsAndResultsPass) {
   EXPECT_EQ(translated("cuda:1", [] { return 3; }), 3);
   EXPECT_THROW(translated("cuda:1", [] { throw ConfigError("no"); }), ConfigError);
+  EXPECT_THROW(translated("cuda:1", [] { throw Cancelled("no"); }), Cancelled);
 }
 
 }  // namespace
