@@ -41,9 +41,10 @@ struct PipelineOptions {
   std::int64_t extra_weight_bytes = 1'250'000'000;
   // The file with what those convolutions cost on this machine, by which it is decided which of
   // them are transformed; what it does not know yet is timed when a network is loaded, once, and
-  // added. So two runs with the same file draw the same picture. Absent: libpcpp/convolutions.json
-  // in the user's cache ($XDG_CACHE_HOME, else ~/.cache). Empty: nothing is timed, shapes alone
-  // decide.
+  // added. So two runs with the same file draw the same picture. Its folder must exist; a file that
+  // holds anything else is left as it is, and ConfigError thrown before anything is loaded. Absent:
+  // libpcpp/convolutions.json in the user's cache ($XDG_CACHE_HOME, else ~/.cache), which is made,
+  // and replaced where it is damaged. Empty: nothing is timed, shapes alone decide.
   std::optional<std::filesystem::path> convolution_times = std::nullopt;
   // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in a request,
   // and launched as those in the steady steps that follow. The picture is the same to the bit; the
@@ -116,7 +117,8 @@ struct GenerationResult {
 // calls of generate() on one object must not overlap.
 class PCPP_EXPORT Pipeline {
  public:
-  // Throws CheckpointError for a folder that cannot be read or is not supported.
+  // Throws CheckpointError for a folder that cannot be read or is not supported, ConfigError for
+  // options that cannot be met.
   Pipeline(const std::filesystem::path& folder, const World& world,
            const PipelineOptions& options = {});
   ~Pipeline();

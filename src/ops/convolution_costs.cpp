@@ -11,13 +11,15 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <system_error>
 
 #include "base/check.h"
 #include "base/deadline.h"
 #include "base/log.h"
-#include "io/atomic_file.h"
 #include "io/json_file.h"
+#include "io/user_cache.h"
 #include "ops/conv2d.h"
+#include "pcpp/output_file.h"
 
 namespace pcpp {
 
@@ -80,33 +82,68 @@ Times times_of(const ConvolutionShape& shape) {
 // By machine, then by shape.
 using TimesFile = std::map<std::string, std::map<std::string, Times>>;
 
-// What is wrong with the file is told at `level`.
-TimesFile read_times(const std::filesystem::path& path, spdlog::level::level_enum level) {
-  if (!std::filesystem::exists(path)) return {};
-  try {
-    const nlohmann::json content = read_json_file(path);
-    check<CheckpointError>(content.is_object() && content.value("format", "") == kFormat,
-                           "{} is not a file of convolutions' times", path.string());
-    auto times = content.at("machines").get<TimesFile>();
-    for (const auto& [name, shapes] : times) {
-      for (const auto& [shape, values] : shapes) {
-        check<CheckpointError>(std::ranges::all_of(values, [](double ms) { return ms > 0; }),
-                               "{}: the times of {} are not positive", path.string(), shape);
-      }
+bool is_missing_or_empty(const std::filesystem::path& path) {
+  std::error_code ignored;  // reading or writing it will tell
+  return std::filesystem::status(path, ignored).type() == std::filesystem::file_type::not_found ||
+         std::filesystem::file_size(path, ignored) == 0;
+}
+
+// Throws CheckpointError or one of nlohmann's.
+TimesFile parse_times(const std::filesystem::path& path) {
+  const nlohmann::json content = read_json_file(path);
+  check<CheckpointError>(content.is_object() && content.value("format", "") == kFormat,
+                         "its format is not '{}'", kFormat);
+  auto times = content.at("machines").get<TimesFile>();
+  for (const auto& [name, shapes] : times) {
+    for (const auto& [shape, values] : shapes) {
+      check<CheckpointError>(std::ranges::all_of(values, [](double ms) { return ms > 0; }),
+                             "the times of {} are not positive", shape);
     }
-    return times;
-  } catch (const std::exception& error) {  // nlohmann's, too
+  }
+  return times;
+}
+
+// That a default file is replaced is told at `level`.
+TimesFile read_times(const std::filesystem::path& path, spdlog::level::level_enum level) {
+  if (is_missing_or_empty(path)) return {};
+  try {
+    return parse_times(path);
+  } catch (const std::exception& error) {
+    check<ConfigError>(path == default_convolution_times(),
+                       "convolution times {}: {}; what was not written by this library is not "
+                       "replaced: name a new file, an empty one or one with such times",
+                       path.string(), error.what());
+    check_writable(path);
     log().log(level, "{} is replaced, convolutions are timed anew: {}", path.string(),
               error.what());
     return {};
   }
 }
 
-void write_times(const std::filesystem::path& path, const TimesFile& times) {
-  std::filesystem::create_directories(path.parent_path());
-  AtomicFile file(path);
-  file.write(nlohmann::json{{"format", kFormat}, {"machines", times}}.dump(1) + "\n");
-  file.commit();
+// What the file tells of this machine; what it does not tell of `shapes` is timed, and added.
+std::map<std::string, Times> known_times(const std::filesystem::path& file,
+                                         const std::vector<ConvolutionShape>& shapes) {
+  const std::string here = machine();
+  std::map<std::string, Times> known = read_times(file, spdlog::level::warn)[here];
+  std::map<std::string, const ConvolutionShape*> missing;
+  for (const ConvolutionShape& shape : shapes) {
+    if (const std::string text = text_of(shape); !known.contains(text)) missing[text] = &shape;
+  }
+  if (missing.empty()) return known;
+  if (file == default_convolution_times()) {
+    std::error_code ignored;  // check_writable() tells
+    std::filesystem::create_directories(file.parent_path(), ignored);
+  }
+  check_writable(file);
+  const Clock::time_point begin = Clock::now();
+  for (const auto& [text, shape] : missing) known[text] = times_of(*shape);
+  log().info("timed {} convolutions in {:.1f} s for {}", missing.size(),
+             milliseconds_since(begin) / 1000, file.string());
+  // Again: another process may have timed the same.
+  TimesFile all = read_times(file, spdlog::level::debug);
+  all[here].merge(known);
+  write_file(file, nlohmann::json{{"format", kFormat}, {"machines", all}}.dump(1) + "\n");
+  return all[here];
 }
 
 }  // namespace
@@ -135,30 +172,33 @@ double estimated_cost(const ConvolutionShape& shape, ConvolutionWay way) {
   return kTiles * weights * static_cast<double>((size + 2) * (size + 2) * tiles) + streamed;
 }
 
+std::filesystem::path default_convolution_times() {
+  const std::filesystem::path cache = user_cache();
+  return cache.empty() ? cache : cache / "convolutions.json";
+}
+
+void check_convolution_times(const std::filesystem::path& file) {
+  if (file.empty() || file == default_convolution_times()) return;
+  if (!is_missing_or_empty(file)) {
+    read_times(file, spdlog::level::warn);
+    return;
+  }
+  try {
+    check_writable(file);
+  } catch (const CheckpointError& error) {
+    fail<ConfigError>("convolution times {}: {}, in a folder that exists", file.string(),
+                      error.what());
+  }
+}
+
 ConvolutionCosts measured_costs(const std::filesystem::path& file,
                                 const std::vector<ConvolutionShape>& shapes) {
-  const std::string here = machine();
-  std::map<std::string, Times> known = read_times(file, spdlog::level::warn)[here];
-  std::map<std::string, Times> fresh;
-  const Clock::time_point begin = Clock::now();
-  for (const ConvolutionShape& shape : shapes) {
-    const std::string text = text_of(shape);
-    if (!known.contains(text) && !fresh.contains(text)) fresh[text] = times_of(shape);
-  }
-  if (!fresh.empty()) {
-    log().info("timed {} convolutions in {:.1f} s for {}", fresh.size(),
-               milliseconds_since(begin) / 1000, file.string());
-    try {
-      // Again: another process may have timed the same.
-      TimesFile all = read_times(file, spdlog::level::debug);
-      all[here].merge(fresh);
-      all[here].merge(known);
-      known = all[here];
-      write_times(file, all);
-    } catch (const std::exception& error) {
-      log().warn("convolutions are chosen without being timed: {}", error.what());
-      return estimated_cost;
-    }
+  std::map<std::string, Times> known;
+  try {
+    known = known_times(file, shapes);
+  } catch (const CheckpointError& error) {
+    log().warn("convolutions are chosen without being timed: {}", error.what());
+    return estimated_cost;
   }
   return [known = std::move(known)](const ConvolutionShape& shape, ConvolutionWay way) {
     const auto at = std::ranges::find(kConvolutionWays, way) - kConvolutionWays.begin();

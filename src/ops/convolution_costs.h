@@ -38,11 +38,20 @@ using ConvolutionCosts = std::function<double(const ConvolutionShape&, Convoluti
 // From arithmetic and bytes: the same on every machine.
 double estimated_cost(const ConvolutionShape& shape, ConvolutionWay way);
 
+// libpcpp/convolutions.json in the user's cache (see io/user_cache.h); empty where there is none.
+std::filesystem::path default_convolution_times();
+
+// Throws ConfigError where the caller of the library named a file that measured_costs() would
+// refuse, or a new one that cannot be written. The default one and an empty path pass.
+void check_convolution_times(const std::filesystem::path& file);
+
 // Milliseconds on this machine with libtorch's present number of threads. What `file` does not tell
 // of `shapes` is timed, and added to it. It keeps what it tells of other processors, vector levels,
-// numbers of threads and versions of the library; one that cannot be read as such a file is
-// replaced, with a warning. Where it cannot be written, the costs are the estimated ones, with a
-// warning: so that what is chosen by them is the same in the next run.
+// numbers of threads and versions of the library. The default file's folder is made, and where it
+// cannot be read as such a file it is replaced, with a warning; any other file that is neither new
+// nor empty nor such a file is left as it is, and ConfigError thrown. Where the file cannot be
+// written, nothing is timed and the costs are the estimated ones, with a warning: so that what is
+// chosen by them is the same in the next run.
 ConvolutionCosts measured_costs(const std::filesystem::path& file,
                                 const std::vector<ConvolutionShape>& shapes);
 

@@ -1,13 +1,15 @@
 #include "pipeline/model_info.h"
 
 #include "base/check.h"
-#include "io/user_cache.h"
+#include "pipeline/translate.h"
 
 namespace pcpp {
 
 namespace {
 
 constexpr std::int64_t kDefaultSide = 64;  // latent rows, where the config has no sample_size
+constexpr std::int64_t kMaximumSide = 16384;
+constexpr std::size_t kMaximumLevels = 16;  // of a VAE
 
 }  // namespace
 
@@ -21,9 +23,16 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   info.row_unit = 1 << (unet.levels.size() - 1);
   if (checkpoint.has("vae")) {
     ConfigReader vae = checkpoint.component("vae").config();
-    info.scale = 1 << (vae.integers("block_out_channels").size() - 1);
+    const std::size_t levels = vae.integers("block_out_channels").size();
+    if (levels == 0 || levels > kMaximumLevels) {
+      vae.refuse("block_out_channels", "it must have between 1 and 16 entries");
+    }
+    info.scale = 1 << (levels - 1);
   }
   const auto side = [&](std::int64_t latent) {
+    check<CheckpointError>(latent <= kMaximumSide,
+                           "{}: the U-Net's sample_size is {}; at most {} is supported",
+                           checkpoint.folder().string(), latent, kMaximumSide);
     return static_cast<int>(latent > 0 ? latent : kDefaultSide) * info.scale;
   };
   info.default_width = side(unet.sample_columns);
@@ -35,11 +44,6 @@ ImageShape usual_images(const ModelInfo& model) {
   return {2, model.default_height / model.scale, model.default_width / model.scale};
 }
 
-std::filesystem::path default_convolution_times() {
-  const std::filesystem::path cache = user_cache();
-  return cache.empty() ? cache : cache / "convolutions.json";
-}
-
 int ModelInfo::max_patches(int height) const {
   if (height <= 0 || height % scale != 0) return 0;
   const int rows = height / scale;
@@ -47,8 +51,10 @@ int ModelInfo::max_patches(int height) const {
 }
 
 ModelInfo read_model_info(const std::filesystem::path& folder) {
-  const Checkpoint checkpoint = Checkpoint::open(folder);
-  return model_info(checkpoint, read_unet_config(checkpoint.component("unet").config()));
+  return translated("the cpu", [&] {
+    const Checkpoint checkpoint = Checkpoint::open(folder);
+    return model_info(checkpoint, read_unet_config(checkpoint.component("unet").config()));
+  });
 }
 
 }  // namespace pcpp

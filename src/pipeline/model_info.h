@@ -17,9 +17,6 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet);
 // and weights are laid out once.
 ImageShape usual_images(const ModelInfo& model);
 
-// PipelineOptions::convolution_times where it is absent.
-std::filesystem::path default_convolution_times();
-
 }  // namespace pcpp
 
 #endif  // PCPP_PIPELINE_MODEL_INFO_H_

@@ -23,6 +23,7 @@
 #include "models/unet.h"
 #include "models/vae.h"
 #include "ops/convolution_choice.h"
+#include "ops/convolution_costs.h"
 #include "ops/gpu_attention.h"
 #include "pipeline/conditions.h"
 #include "pipeline/denoise.h"
@@ -72,6 +73,7 @@ DataType checked_dtype(const PipelineOptions& options, const World& world) {
   check<ConfigError>(options.extra_weight_bytes >= 0,
                      "{} bytes of extra weights were allowed: allow 0 or more",
                      options.extra_weight_bytes);
+  check_convolution_times(options.convolution_times.value_or(""));
   if (!options.profile) return options.dtype;
   const auto bytes = [](DataType dtype) { return c10::elementSize(scalar_type_of(dtype)); };
   const DataType planned = options.profile->dtype;

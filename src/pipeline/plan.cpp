@@ -8,6 +8,7 @@
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "ops/convolution_choice.h"
+#include "ops/convolution_costs.h"
 #include "pipeline/model_info.h"
 #include "pipeline/own_thread.h"
 #include "pipeline/ranks.h"

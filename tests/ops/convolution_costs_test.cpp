@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "io/files.h"
 #include "io/json_file.h"
+#include "pcpp/error.h"
 
 namespace pcpp {
 namespace {
@@ -18,17 +23,44 @@ const ConvolutionShape kShape{.batch = 1, .in = 32, .out = 48, .rows = 6, .colum
 
 class MeasuredCosts : public ::testing::Test {
  protected:
-  std::filesystem::path file() const { return folder_.path() / "new" / "times.json"; }
+  std::filesystem::path file() const { return folder_.path() / "times.json"; }
   double cost(ConvolutionWay way) const { return measured_costs(file(), {kShape})(kShape, way); }
-  void write(const std::string& text) const { folder_.write("new/times.json", text); }
-  // The times of kShape in the file, for this machine.
-  Json times() const {
-    const Json machines = read_json_file(file()).at("machines");
+  void write(const std::string& text) const { folder_.write("times.json", text); }
+  // The times of kShape in a file, for this machine.
+  static Json times(const std::filesystem::path& file) {
+    const Json machines = read_json_file(file).at("machines");
     EXPECT_EQ(machines.size(), 1U);
     return machines.front().at("1 x 32 > 48 at 6x5");
   }
+  Json times() const { return times(file()); }
 
   testing::TemporaryFolder folder_;
+};
+
+// Has the user's cache in the folder.
+class DefaultCosts : public MeasuredCosts {
+ protected:
+  DefaultCosts() {
+    const char* before = std::getenv("XDG_CACHE_HOME");
+    if (before != nullptr) before_ = before;
+    setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
+  }
+  ~DefaultCosts() override {
+    before_ ? setenv("XDG_CACHE_HOME", before_->c_str(), 1) : unsetenv("XDG_CACHE_HOME");
+  }
+
+  std::optional<std::string> before_;
+};
+
+// No files of times, and damaged ones.
+const std::vector<std::string> kForeign = {
+    "{",
+    "[]",
+    "\x89PNG",
+    "{\"format\": \"another\"}",
+    "{\"format\": \"pcpp convolution times 1\"}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2]}}}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2, -3]}}}",
 };
 
 TEST_F(MeasuredCosts, AreTimedOnceAndKept) {
@@ -59,23 +91,70 @@ TEST_F(MeasuredCosts, AddToWhatTheFileTells) {
   }
 }
 
-TEST_F(MeasuredCosts, ReplaceWhatIsNoSuchFile) {
-  for (const char* text :
-       {"", "{", "[]", "{\"format\": \"another\"}", "{\"format\": \"pcpp convolution times 1\"}",
-        "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2]}}}",
-        "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2, "
-        "-3]}}}"}) {
+TEST_F(MeasuredCosts, LeaveWhatIsNoSuchFileAsItIs) {
+  for (const std::string& text : kForeign) {
     write(text);
-    EXPECT_GT(cost(std::nullopt), 0) << text;
-    EXPECT_EQ(times().size(), 3U) << text;
+    for (const auto& call : {std::function<void()>([&] { cost(std::nullopt); }),
+                             std::function<void()>([&] { check_convolution_times(file()); })}) {
+      testing::expect_error<ConfigError>(
+          call, {"convolution times " + file().string(), "is not replaced", "name a new file"});
+    }
+    EXPECT_EQ(testing::read_text(file()), text);
+  }
+  EXPECT_EQ(folder_.entry_count(), 1U);
+}
+
+TEST_F(MeasuredCosts, FillAnEmptyFile) {
+  write("");
+  check_convolution_times(file());
+  EXPECT_GT(cost(std::nullopt), 0);
+  EXPECT_EQ(times().size(), 3U);
+}
+
+TEST_F(MeasuredCosts, MakeNoFolderForANamedFile) {
+  const std::filesystem::path lost = folder_.path() / "new" / "times.json";
+  testing::expect_error<ConfigError>([&] { check_convolution_times(lost); },
+                                     {lost.string(), "No such file", "a folder that exists"});
+  const ConvolutionCosts costs = measured_costs(lost, {kShape});
+  EXPECT_EQ(costs(kShape, std::nullopt), estimated_cost(kShape, std::nullopt));
+  EXPECT_FALSE(std::filesystem::exists(lost.parent_path()));
+}
+
+TEST_F(MeasuredCosts, AreKeptInAFileOfTheFolderThatOneIsIn) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_.path());
+  check_convolution_times("times.json");
+  const ConvolutionCosts costs = measured_costs("times.json", {kShape});
+  std::filesystem::current_path(before);
+  EXPECT_EQ(costs(kShape, std::nullopt), times().at(0));
+}
+
+TEST_F(DefaultCosts, ReplaceADamagedFile) {
+  for (const std::string& text : kForeign) {
+    folder_.write("libpcpp/convolutions.json", text);
+    check_convolution_times(default_convolution_times());
+    measured_costs(default_convolution_times(), {kShape});
+    EXPECT_EQ(times(folder_.path() / "libpcpp" / "convolutions.json").size(), 3U) << text;
   }
 }
 
-TEST_F(MeasuredCosts, AreEstimatesWhereTheyCannotBeKept) {
-  std::filesystem::create_directories(file() / "a folder");
-  for (const ConvolutionWay way : kConvolutionWays) {
-    EXPECT_EQ(cost(way), estimated_cost(kShape, way));
-  }
+TEST_F(DefaultCosts, MakeTheFolder) {
+  measured_costs(default_convolution_times(), {kShape});
+  EXPECT_EQ(times(folder_.path() / "libpcpp" / "convolutions.json").size(), 3U);
+}
+
+// Of ways to be unreachable these two stop root as well.
+TEST_F(DefaultCosts, AreEstimatesWhereTheCacheCannotBeReached) {
+  const auto expect_estimates = [](const std::string& cache) {
+    setenv("XDG_CACHE_HOME", cache.c_str(), 1);
+    const ConvolutionCosts costs = measured_costs(default_convolution_times(), {kShape});
+    for (const ConvolutionWay way : kConvolutionWays) {
+      EXPECT_EQ(costs(kShape, way), estimated_cost(kShape, way));
+    }
+  };
+  expect_estimates((folder_.path() / std::string(300, 'c')).string());
+  std::filesystem::create_directories(folder_.path() / "libpcpp" / "convolutions.json");
+  expect_estimates(folder_.path().string());
 }
 
 }  // namespace
