@@ -148,7 +148,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const double load_seconds = seconds_since(begin);
   const GenerationResult result = pipeline.generate(request);
   if (result.truncated_tokens > 0) {
-    print_to(stderr, "warning: the last {} tokens of the longest prompt were left out\n",
+    print_to(stderr, "warning: the last {} tokens of the longest text were left out\n",
              result.truncated_tokens);
   }
   const GenerateOptions drawn = result.chosen ? options.as(*result.chosen, world) : options;

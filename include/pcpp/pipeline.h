@@ -102,8 +102,10 @@ struct GenerationResult {
   std::vector<FloatTensor> step_latents;  // after each scheduler step; empty unless keep_steps
   int width = 0;
   int height = 0;
-  std::string scheduler;     // "ddim" or "euler"
-  int truncated_tokens = 0;  // of the longest prompt, beyond what the text encoder takes
+  std::string scheduler;  // "ddim" or "euler"
+  // Of the longest text, beyond what the text encoder takes. Negative prompts count where guidance
+  // reads them.
+  int truncated_tokens = 0;
   std::vector<RankReport> ranks;
   std::optional<PlannedRun> chosen;  // of an automatic request
   ConvolutionWays convolutions;      // of the U-Net

@@ -309,8 +309,12 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
   BranchConditions conditions = on_device(ranks_.first_gpu(), [&](at::Device /*device*/) {
     return encode_prompts(*text_, request, sizes.guided);
   });
-  for (const std::string& prompt : request.prompts) {
-    result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(prompt));
+  std::vector<std::string> texts = request.prompts;
+  if (sizes.guided && request.negative_prompts) {
+    texts.insert(texts.end(), request.negative_prompts->begin(), request.negative_prompts->end());
+  }
+  for (const std::string& text : texts) {
+    result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(text));
   }
   result.times.text_seconds = seconds_since(text_begin);
   return conditions;

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/deadline.h"
+#include "io/files.h"
 #include "pipeline/references.h"
 
 namespace pcpp {
@@ -222,6 +223,42 @@ TEST(Pipeline, RefusesATokenizerOfAnotherModel) {
   std::filesystem::remove_all(folder);
 }
 
+// It is refused before the folder is looked at.
+TEST(Pipeline, LeavesAForeignFileOfConvolutionTimesAsItIs) {
+  const testing::TemporaryFolder folder;
+  PipelineOptions options;
+  options.convolution_times = folder.write("config.json", "{\"sample_size\": 64}");
+  testing::expect_error<ConfigError>([&] { Pipeline(test_data("nowhere"), World(1, 1), options); },
+                                     {"config.json", "is not replaced", "name a new file"});
+  EXPECT_EQ(testing::read_text(*options.convolution_times), "{\"sample_size\": 64}");
+}
+
+TEST(Pipeline, CountsWhatDoesNotFitOfNegativePromptsToo) {
+  GenerationRequest worded;
+  worded.prompts = {"a"};
+  worded.width = worded.height = 64;
+  worded.steps = 1;
+  worded.decode = false;
+  Pipeline& pipeline = cached_pipeline("models/sd15", 1);
+  EXPECT_EQ(pipeline.generate(worded).truncated_tokens, 0);
+  const std::string separate = "1 2 3 4 5 6 7 8 9 0 ";
+  std::string text;
+  for (int i = 0; i < 8; ++i) text += separate;  // 80 tokens, and 75 fit
+  worded.negative_prompts = {text};
+  EXPECT_EQ(pipeline.generate(worded).truncated_tokens, 5);
+  worded.prompts = {text + "1"};
+  EXPECT_EQ(pipeline.generate(worded).truncated_tokens, 6);
+  worded.prompts = {"a"};
+  worded.guidance_scale = 1;
+  EXPECT_EQ(pipeline.generate(worded).truncated_tokens, 0);
+}
+
+TEST(Pipeline, WaitsAsLongAsATimeoutCanSay) {
+  GenerationRequest patient = request();
+  patient.peer_timeout = std::chrono::milliseconds::max();
+  EXPECT_NO_THROW(pipeline().generate(patient));
+}
+
 TEST(Pipeline, LatentsThatOverflowAreAnError) {
   GenerationRequest huge = request();
   std::fill(huge.latents->values.begin(), huge.latents->values.end(),
@@ -271,6 +308,26 @@ TEST(ModelInfo, ComesFromTheConfigsAlone) {
   EXPECT_EQ(info.max_patches(264), 9);
   EXPECT_EQ(info.max_patches(7), 0);
   EXPECT_THROW(read_model_info(test_data("nowhere")), CheckpointError);
+}
+
+TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {
+  const testing::TemporaryFolder folder;
+  for (const char* file : {"unet/config.json", "vae/config.json"}) {
+    folder.write(file, testing::read_text(test_data("models/sd15") / file));
+  }
+  nlohmann::json unet = read_json_file(folder.path() / "unet/config.json");
+  unet["sample_size"] = 2147483647;
+  folder.write("unet/config.json", unet.dump());
+  testing::expect_error<CheckpointError>([&] { read_model_info(folder.path()); },
+                                         {"sample_size is 2147483647", "at most 16384"});
+  unet["sample_size"] = 8;
+  folder.write("unet/config.json", unet.dump());
+  EXPECT_GT(read_model_info(folder.path()).default_width, 8);
+  nlohmann::json vae = read_json_file(folder.path() / "vae/config.json");
+  vae["block_out_channels"] = nlohmann::json::array();
+  folder.write("vae/config.json", vae.dump());
+  testing::expect_error<CheckpointError>([&] { read_model_info(folder.path()); },
+                                         {"block_out_channels", "between 1 and 16"});
 }
 
 TEST(World, SharesTheCores) {
