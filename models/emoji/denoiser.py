@@ -1,5 +1,7 @@
 """Trains the U-Net and the text encoder together, on latents of the trained autoencoder."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
 EMA = 0.999
 CHUNK = 24               # steps on latents of one size, made at once
-PASSES = 3               # how often each of them is taken, with new noise
+PASSES = 4               # how often each of them is taken, with new noise
 ENCODED_AT_ONCE = 64 * 256 * 256
 
 
@@ -98,8 +100,8 @@ class Chunks:
     def __call__(self, start: int):
         """(latents, tokens, masks) of each step from `start` on."""
         device, first = self.pictures.sprites.pixels.device, start // CHUNK * CHUNK
-        for scenes in from_workers(self._scenes, first, self.workers, CHUNK):
-            latents, masks = self._encode(scenes), box_masks(scenes, PATCH).to(device)
+        for scenes, latents in self._encoded(first):
+            masks = box_masks(scenes, PATCH).to(device)
             tokens, count = scenes.tokens.to(device), self.batch(scenes.size)
             order = torch.Generator().manual_seed(self.seed * 10**6 + first)
             shuffled = torch.cat([torch.randperm(len(tokens), generator=order) for _ in range(PASSES)]).to(device)
@@ -107,6 +109,20 @@ class Chunks:
                 rows = shuffled[(step - first) * count:(step - first + 1) * count]
                 yield latents[rows], tokens[rows], masks[rows]
             first += CHUNK
+
+    def _encoded(self, first: int):
+        """Scenes with their latents; on a CPU a thread draws and encodes the next ones meanwhile."""
+        made = from_workers(self._scenes, first, self.workers, CHUNK)
+        if self.pictures.sprites.pixels.device.type != "cpu":
+            yield from ((scenes, self._encode(scenes)) for scenes in made)
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            def begin():
+                return ahead.submit(lambda: (scenes := next(made), self._encode(scenes)))
+            coming = begin()
+            while True:
+                ready, coming = coming.result(), begin()
+                yield ready
 
 
 class DenoiserStage:

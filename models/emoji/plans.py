@@ -42,9 +42,10 @@ FULL = Plan(
 # Networks and data are the same. Most of the way goes through small pictures, which cost a sixteenth.
 ON_CPU = replace(
     FULL, small=((128, 128), (128, 128), (128, 192), (192, 128)),
-    large=((256, 256), (256, 256), (256, 256), (256, 384), (384, 256), (512, 512)),
+    large=((256, 256), (256, 256), (256, 384), (384, 256), (512, 512), (512, 512), (512, 512), (512, 768),
+           (768, 512)),
     cut=128, autoencoder_steps=800, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
-    denoiser_steps=12000, student_steps=1000, pixels=32 * 128 * 128)
+    denoiser_steps=12000, student_steps=1000, pixels=64 * 128 * 128)
 
 TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
