@@ -131,8 +131,9 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   }
   check_outputs(places);
   const steady_clock::time_point begin = steady_clock::now();
-  const World world =
-      options.device.world(choose_ranks(options, read_model_info(options.model)), options.threads);
+  const ModelInfo model = read_model_info(options.model);
+  model.check(request);
+  const World world = options.device.world(choose_ranks(options, model), options.threads);
   PipelineOptions loading;
   loading.dtype = options.dtype;
   loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);

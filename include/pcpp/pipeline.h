@@ -65,6 +65,9 @@ struct PCPP_EXPORT ModelInfo {
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
   int max_patches(int height) const;
+  // Throws ConfigError where Pipeline::generate() would, for all of a request that can be judged
+  // before a model is loaded: sizes, counts and texts.
+  void check(const GenerationRequest& request) const;
 };
 
 // From the configs alone, without loading weights. Throws CheckpointError for a folder that cannot

@@ -1,6 +1,7 @@
 #include "pipeline/model_info.h"
 
 #include "base/check.h"
+#include "pipeline/request.h"
 #include "pipeline/translate.h"
 
 namespace pcpp {
@@ -49,6 +50,8 @@ int ModelInfo::max_patches(int height) const {
   const int rows = height / scale;
   return (rows + row_unit - 1) / row_unit;
 }
+
+void ModelInfo::check(const GenerationRequest& request) const { check_request(request, *this); }
 
 ModelInfo read_model_info(const std::filesystem::path& folder) {
   return translated("the cpu", [&] {

@@ -51,6 +51,15 @@ class CommandLineTest : public ::testing::Test {
 
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
+TEST_F(CommandLineTest, RefusesABadRequestBeforeTheModelIsLoaded) {
+  const Outcome outcome = generate({"--prompt", "a fox", "--width", "257", "--convolution-times",
+                                    place("times.json"), "--output", place("fox.png")});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.errors.find("width 257 is not a multiple of 8"), std::string::npos)
+      << outcome.errors;
+  EXPECT_EQ(files(), std::vector<std::string>());  // loading would have timed convolutions
+}
+
 TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   const Outcome outcome = generate(
       {"--prompt", "a fox \xC3\xA9", "--negative-prompt", "rain", "--seed", "18446744073709551615",

@@ -310,6 +310,15 @@ TEST(ModelInfo, ComesFromTheConfigsAlone) {
   EXPECT_THROW(read_model_info(test_data("nowhere")), CheckpointError);
 }
 
+TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
+  GenerationRequest asked;
+  asked.prompts = {"a fox"};
+  const ModelInfo info = read_model_info("models/emoji-scenes");
+  EXPECT_NO_THROW(info.check(asked));
+  asked.width = 257;
+  EXPECT_THROW(info.check(asked), ConfigError);
+}
+
 TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {
   const testing::TemporaryFolder folder;
   for (const char* file : {"unet/config.json", "vae/config.json"}) {
