@@ -33,9 +33,9 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   add_number(app, "--width", options.width, 1, kMostPixels,
-             "pixels, a multiple of 8 (default: the model's)");
+             "pixels, a multiple of 8, or of the VAE's scale (default: the model's)");
   add_number(app, "--height", options.height, 1, kMostPixels,
-             "pixels, a multiple of 8 (default: the model's)");
+             "pixels, a multiple of 8, or of the VAE's scale (default: the model's)");
   add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
   add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
              "how closely to follow the prompt; 1 or below: no guidance");
@@ -123,6 +123,20 @@ std::string contradiction(const GenerateOptions& options) {
   return contradiction(options.device, options.dtype, options.threads);
 }
 
+// Options that only some methods read. Empty where none was given in vain.
+std::string unread(const CLI::App& app, Method method) {
+  const bool automatic = method == Method::automatic;
+  for (const char* name : {"--partial", "--pool"}) {
+    if (app.count(name) > 0 && method != Method::pcpp && !automatic) {
+      return fmt::format("{} is for --method pcpp, not {}: leave it out", name, name_of(method));
+    }
+  }
+  if (app.count("--profile") > 0 && !automatic) {
+    return "--profile is for --method auto: add that, or leave it out";
+  }
+  return {};
+}
+
 }  // namespace
 
 ParallelConfig GenerateOptions::parallel() const {
@@ -166,7 +180,8 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   add_parallel_options(app, options);
   add_file_options(app, options);
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;
-  const std::string problem = contradiction(options);
+  std::string problem = contradiction(options);
+  if (problem.empty()) problem = unread(app, options.method);
   if (!problem.empty()) return usage_error(app, problem);
   return options;
 }

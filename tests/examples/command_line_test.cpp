@@ -222,6 +222,9 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--prompt-embeds", "b"},
       {"--prompt", "a", "--save-steps"},
       {"--prompt", "a", "--method", "single", "--ranks", "2"},
+      {"--prompt", "a", "--method", "distrifusion", "--partial", "0.3"},
+      {"--prompt", "a", "--method", "single", "--pool", "16"},
+      {"--prompt", "a", "--profile", "profile.json"},
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {
