@@ -1,4 +1,4 @@
-"""Trains the AutoencoderKL: pictures to 8x8 times fewer latents and back."""
+"""Trains the AutoencoderKL whose latents are principal components of patches: its decoder, and its encoder beside it."""
 
 import torch
 import torch.nn.functional as F
@@ -12,48 +12,42 @@ from optimiser import Optimisers, schedule
 from plans import Plan
 from stages import from_workers, half
 
+EVENING = 0.6         # a coefficient is divided by its standard deviation to this power
 EDGES = 1.0           # how much differences between neighbours count beside the pixels themselves
-APART = 0.35          # the share of the steps in which encoder and decoder learn apart, of principal components
-SHRUNK = 4            # a part of the batch, one in so many, is also decoded from latents at half the size
+ENCODED = 4           # the encoder, which drawing does not need, learns in one of so many steps
 
 
 class Autoencoder(nn.Module):
-    """Its latents have mean 0 and deviation 1, channel by channel."""
+    """Latents are the first coefficients of each patch, with mean 0 and together deviation 1. They cost one product
+    of matrices, so pictures are never kept; the AutoencoderKL learns to invert them, and to make them."""
 
     def __init__(self, plan: Plan):
         super().__init__()
         self.vae = make_autoencoder(plan)
-        self.evened = nn.BatchNorm2d(plan.latent_channels, affine=False, momentum=0.02)
+        self.register_buffer("weight", torch.zeros(plan.latent_channels, 3, PATCH, PATCH))
+        self.register_buffer("bias", torch.zeros(plan.latent_channels))
+
+    @torch.no_grad()
+    def fit(self, pictures: list[torch.Tensor]) -> None:
+        """Principal components of these pictures' patches."""
+        patches = torch.cat([F.unfold(p, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1) for p in pictures])
+        values, vectors = torch.linalg.eigh(torch.cov(patches.T).double())
+        deviation = values.flip(0)[:len(self.bias)].clamp_min(1e-6).sqrt()
+        basis = vectors.flip(1)[:, :len(self.bias)] / deviation**EVENING
+        basis = (basis / (deviation ** (1 - EVENING)).square().mean().sqrt()).T.float()
+        self.weight.copy_(basis.reshape(self.weight.shape))
+        self.bias.copy_(-(basis @ patches.mean(0)))
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(pixels.float(), self.weight, self.bias, stride=PATCH)
+
+    def encode_by_network(self, pixels: torch.Tensor) -> torch.Tensor:
         moments = self.vae.quant_conv(self.vae.encoder(pixels.contiguous(memory_format=torch.channels_last)))
-        return self.evened(moments[:, :moments.shape[1] // 2].float())
+        return moments[:, :len(self.bias)].float()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         latents = latents.contiguous(memory_format=torch.channels_last)
         return self.vae.decoder(self.vae.post_quant_conv(latents)).float()
-
-    @torch.no_grad()
-    def exported(self) -> nn.Module:
-        """The AutoencoderKL with the evening out inside its quant_conv."""
-        convolution, means = self.vae.quant_conv, self.evened.num_features
-        spread = (self.evened.running_var + self.evened.eps).sqrt()
-        convolution.weight[:means] /= spread[:, None, None, None]
-        convolution.bias[:means] = (convolution.bias[:means] - self.evened.running_mean) / spread
-        return self.vae.eval()
-
-
-class PatchLatents:
-    """Principal components of 8x8 patches with deviation 1: what the two halves first learn to agree on."""
-
-    def __init__(self, pixels: torch.Tensor, channels: int):
-        patches = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
-        values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-        weight = (vectors / values.clamp_min(1e-6).sqrt()).flip(1)[:, :channels].T
-        self.weight, self.bias = weight.reshape(channels, 3, PATCH, PATCH), -(weight @ patches.mean(0))
-
-    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(pixels, self.weight, self.bias, stride=PATCH)
 
 
 def _unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -72,41 +66,35 @@ class AutoencoderStage:
         speed_up(self.model.vae, device)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.optimisers = Optimisers(named, muon_rate=rate, adam_rate=rate / 2)
-        scenes = self.maker((10,), 2 * plan.autoencoder_batch, (2 * plan.cut,) * 2)
-        self.patches = PatchLatents(pictures(scenes), plan.latent_channels)
 
     def _scenes(self, step: int):
-        """Whole pictures, and cut from pictures twice as large."""
-        side, large = self.plan.cut, step % 2
-        count = self.plan.autoencoder_batch
-        return self.maker((11, step), count, (side * (1 + large),) * 2)
+        """Cut from pictures two and four times as large."""
+        side = self.plan.cut * (2 + 2 * (step % 2))
+        return self.maker((11, step), self.plan.autoencoder_batch, (side, side))
 
     def batches(self, start: int):
+        if start == 0:
+            sizes = (self.plan.small[0], self.plan.large[0])
+            self.model.fit([self.pictures(self.maker((10, i), 4 * self.plan.autoencoder_batch // (1 + 3 * i), size))
+                            for i, size in enumerate(sizes)])
         return from_workers(self._scenes, start, self.workers)
 
     def _cut(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Of each picture a square, mostly of the lower two thirds, where the objects are."""
         side, room = self.plan.cut, pixels.shape[2] - self.plan.cut
-        if room == 0:
-            return pixels
-        # The lower two thirds, where the objects are.
-        y, x = (int(torch.randint(low, room // PATCH + 1, (), generator=generator)) * PATCH
-                for low in (room // PATCH // 3, 0))
-        return pixels[..., y:y + side, x:x + side]
+        rows = torch.randint(room // 4, room + 1, (len(pixels),), generator=generator).tolist()
+        columns = torch.randint(0, room + 1, (len(pixels),), generator=generator).tolist()
+        return torch.stack([p[:, y:y + side, x:x + side] for p, y, x in zip(pixels, rows, columns)])
 
     def step(self, step: int, batch) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(step)
-        pixels = self._cut(self.pictures(batch), generator)
+        pixels = self._cut(self.pictures(batch), torch.Generator().manual_seed(step))
         noise = torch.Generator(self.device).manual_seed(step)
+        latents = self.model.encode(pixels)
+        noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=noise)
         with half(self.device):
-            encoded = self.model.encode(pixels)
-            apart = step < APART * self.steps
-            latents = self.patches(pixels).float() if apart else encoded
-            loss = F.mse_loss(encoded, latents)
-            latents = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=noise)
-            loss = loss + _unlike(self.model.decode(latents), pixels)
-            few = max(1, len(pixels) // SHRUNK)    # so that small latents of a picture are those of a small picture
-            loss = loss + _unlike(self.model.decode(F.avg_pool2d(latents[:few], 2)), F.avg_pool2d(pixels[:few], 2)) / 4
-        loss.backward()
+            loss = _unlike(self.model.decode(noisy), pixels)
+            encoded = F.mse_loss(self.model.encode_by_network(pixels), latents) if step % ENCODED == 0 else 0
+        (loss + encoded).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimisers.step(schedule(step, self.steps))
         return loss.detach()
@@ -119,11 +107,12 @@ class AutoencoderStage:
 
     @torch.no_grad()
     def finished(self) -> str:
-        """On held-out scenes at twice the training's size."""
-        batch = SceneMaker(self.plan.variants, held_out=True)((77,), 16, (2 * self.plan.cut,) * 2)
+        """On held-out scenes."""
+        batch = SceneMaker(self.plan.variants, held_out=True)((77,), 16, self.plan.large[0])
         pixels = self.pictures(batch)
-        self.model.eval()
-        made = torch.cat([self.model.decode(self.model.encode(p)) for p in pixels.split(4)]).clamp(-1, 1)
-        self.model.train()
+        exact = self.model.encode(pixels)
+        made = torch.cat([self.model.decode(part) for part in exact.split(4)]).clamp(-1, 1)
+        encoded = torch.cat([self.model.encode_by_network(part) for part in pixels.split(4)])
         each = 10 * torch.log10(4 / (made - pixels).square().mean((1, 2, 3)))
-        return f"decoded latents {each.mean():.2f} dB on unseen scenes ({each.min():.2f} to {each.max():.2f})"
+        return (f"decoded latents {each.mean():.2f} dB on unseen scenes ({each.min():.2f} to {each.max():.2f}), "
+                f"encoded ones {(encoded - exact).norm() / exact.norm():.3f} off")

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from render import Renderer, scene_rows
-from scenes import MOST_OBJECTS, Scene, sample_scene
+from scenes import FEW, MOST_OBJECTS, Scene, sample_scene
 from sprites import Sprites, aspects
 from tokenizer import quick_tokens
 from vocabulary import COLOURS, OBJECTS
 
 SMALL_PICTURE = 320      # below this many pixels scenes hold few objects
-FEW = 3
 
 
 @dataclass
@@ -60,6 +59,30 @@ def box_masks(batch: SceneBatch, cell: int) -> torch.Tensor:
     boxes = touched(y, height, high)[..., :, None] & touched(x, width, wide)[..., None, :]
     there = (batch.objects >= 0).to(boxes.device)[..., None, None]
     return (boxes & there).any(1, keepdim=True).float()
+
+
+@dataclass
+class Cells:
+    """What covers each cell of a grid over a batch's pictures."""
+    objects: torch.Tensor    # int64 [n, h, w]: 0 where there is none, else the object's number plus 1
+    parts: torch.Tensor      # float32 [n, 2, h, w]: across and down the object, as shares of its drawing
+
+
+def covered(batch: SceneBatch, high: int, wide: int) -> Cells:
+    """By the middles of cells of a grid of this many rows and columns; of several objects, the nearest."""
+    shorter = min(batch.size)
+    x, y, width, height, mirrored = batch.items[..., :5].unbind(-1)
+    across = ((torch.arange(wide) + 0.5) / wide - x[..., None]) * batch.size[1] / (width[..., None] * shorter) + 0.5
+    down = ((torch.arange(high) + 0.5) / high - y[..., None]) * batch.size[0] / (height[..., None] * shorter) + 0.5
+    inside = ((down >= 0) & (down <= 1))[..., :, None] & ((across >= 0) & (across <= 1))[..., None, :]
+    across = torch.where(mirrored[..., None] > 0.5, 1 - across, across)
+    cells = Cells(torch.zeros(len(x), high, wide, dtype=torch.long), torch.zeros(len(x), 2, high, wide))
+    for slot in range(x.shape[1]):
+        here = inside[:, slot] & (batch.objects[:, slot] >= 0)[:, None, None]
+        cells.objects = torch.where(here, batch.objects[:, slot, None, None] + 1, cells.objects)
+        part = torch.stack([across[:, slot, None, :].expand(here.shape), down[:, slot, :, None].expand(here.shape)], 1)
+        cells.parts = torch.where(here[:, None], part, cells.parts)
+    return cells
 
 
 class Pictures:

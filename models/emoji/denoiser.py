@@ -8,13 +8,14 @@ from torch import nn
 
 from autoencoder import Autoencoder
 from checkpoints import load_networks, trained
-from data import Pictures, SceneBatch, SceneMaker, box_masks
+from data import Cells, Pictures, SceneBatch, SceneMaker, box_masks, covered
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_scheduler, make_text_encoder, make_unet
 from optimiser import Optimisers, schedule
 from plans import Plan, Size
 from stages import from_workers, half
 from tokenizer import quick_tokens
+from vocabulary import OBJECTS
 
 DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
@@ -22,18 +23,41 @@ EMA = 0.999
 CHUNK = 24               # steps on latents of one size, made at once
 PASSES = 4               # how often each of them is taken, with new noise
 ENCODED_AT_ONCE = 64 * 256 * 256
+TOLD = 0.1               # how much it counts that the U-Net's middle can tell which part of which object is where
 
 
 class Denoiser(nn.Module):
-    """Tokens, noise and time to what the scheduler asks for."""
+    """Tokens, noise and time to what the scheduler asks for.
+
+    For training, `told` says of each cell after the first block of the way up which object it shows and what part of
+    it: what its features should be about, learnt much sooner from labels than from pixels (the idea of arXiv
+    2410.06940, with the scene's own labels in place of another network's features). It is not exported.
+    """
 
     def __init__(self, plan: Plan):
         super().__init__()
         self.unet, self.text = make_unet(plan), make_text_encoder(plan)
+        self.told = nn.Linear(plan.unet_channels[-1], 1 + len(OBJECTS) + 2)
+        self.unet.up_blocks[0].register_forward_hook(self._keep)
+        self.features: torch.Tensor | None = None
+
+    def _keep(self, block, arguments, made) -> None:
+        self.features = made
 
     def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         states = self.text(tokens).last_hidden_state
-        return self.unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, states).sample.float()
+        noisy = noisy.to(self.unet.dtype, memory_format=torch.channels_last)
+        return self.unet(noisy, timesteps, states).sample.float()
+
+    def error_in_telling(self, cells: Cells, object_weight: float) -> torch.Tensor:
+        """Of the last forward's features."""
+        told = self.told(self.features.permute(0, 2, 3, 1)).float()
+        kinds, parts = told[..., :-2], told[..., -2:].permute(0, 3, 1, 2)
+        shown = (cells.objects > 0).float()
+        weight = 1 + object_weight * shown
+        of_kinds = nn.functional.cross_entropy(kinds.permute(0, 3, 1, 2), cells.objects, reduction="none")
+        of_parts = (parts - cells.parts).square().sum(1) * shown
+        return ((of_kinds + 4 * of_parts) * weight).sum() / weight.sum()
 
 
 def noise_shift(size: Size) -> float:
@@ -93,21 +117,23 @@ class Chunks:
             cut = slice(first, first + at_once)
             pixels = self.pictures(SceneBatch(scenes.size, scenes.chosen[cut], scenes.items[cut], scenes.objects[cut],
                                               scenes.backgrounds[cut], scenes.tokens[cut]))
-            with half(pixels.device):
-                parts.append(self.autoencoder.encode(pixels))
+            parts.append(self.autoencoder.encode(pixels))
         return torch.cat(parts)
 
     def __call__(self, start: int):
-        """(latents, tokens, masks) of each step from `start` on."""
+        """(latents, tokens, masks, cells) of each step from `start` on."""
         device, first = self.pictures.sprites.pixels.device, start // CHUNK * CHUNK
+        coarse = PATCH * 2 ** max(0, len(self.plan.unet_channels) - 2)
         for scenes, latents in self._encoded(first):
             masks = box_masks(scenes, PATCH).to(device)
+            cells = covered(scenes, scenes.size[0] // coarse, scenes.size[1] // coarse)
+            objects, parts = cells.objects.to(device), cells.parts.to(device)
             tokens, count = scenes.tokens.to(device), self.batch(scenes.size)
             order = torch.Generator().manual_seed(self.seed * 10**6 + first)
             shuffled = torch.cat([torch.randperm(len(tokens), generator=order) for _ in range(PASSES)]).to(device)
             for step in range(max(start, first), first + CHUNK):
                 rows = shuffled[(step - first) * count:(step - first + 1) * count]
-                yield latents[rows], tokens[rows], masks[rows]
+                yield latents[rows], tokens[rows], masks[rows], Cells(objects[rows], parts[rows])
             first += CHUNK
 
     def _encoded(self, first: int):
@@ -136,37 +162,52 @@ class DenoiserStage:
         speed_up(autoencoder.vae, device)
         self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=21)
         self.noising = Noising(device)
-        self.model, self.average = (Denoiser(plan).to(device) for _ in range(2))
-        for m in (self.model, self.average):
+        self.model, self.average, self.worker = (Denoiser(plan).to(device) for _ in range(3))
+        for m in (self.model, self.average, self.worker):
             speed_up(m.unet.to(memory_format=torch.channels_last), device)
+            m.text.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+        self.worker.to(torch.bfloat16)
+        self._hand_out()
         text = [p for p in self.model.text.parameters() if p.requires_grad]
-        self.optimisers = Optimisers(list(self.model.unet.named_parameters()), text, muon_rate, adam_rate)
+        others = [*self.model.unet.named_parameters(), *(("told", p) for p in self.model.told.parameters())]
+        self.optimisers = Optimisers(others, text, muon_rate, adam_rate)
         self.nothing, self.samples = quick_tokens("").to(device), 0
 
     def batches(self, start: int):
         return self.chunks(start)
 
+    @torch.no_grad()
+    def _hand_out(self) -> None:
+        """The weights to the copy in bfloat16 that meets the pictures."""
+        torch._foreach_copy_(list(self.worker.parameters()), list(self.model.parameters()))
+
+    def _collect(self) -> None:
+        for p, working in zip(self.model.parameters(), self.worker.parameters()):
+            p.grad, working.grad = None if working.grad is None else working.grad.float(), None
+
     def error(self, model: Denoiser, batch, generator, drop: float, object_weight: float) -> torch.Tensor:
-        latents, tokens, masks = batch
+        latents, tokens, masks, *_ = batch
         size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
         timesteps = stratified_timesteps(len(latents), noise_shift(size), generator)
         latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator, device=self.device)
         noisy, target = self.noising(latents, timesteps, generator)
         dropped = torch.rand(len(tokens), 1, generator=generator, device=self.device) < drop
-        with half(self.device):
-            made = model(noisy, timesteps, torch.where(dropped, self.nothing, tokens))
+        made = model(noisy, timesteps, torch.where(dropped, self.nothing, tokens))
         weight = 1 + object_weight * masks
         return ((made - target).square().mean(1, keepdim=True) * weight).sum() / weight.sum()
 
     def step(self, step: int, batch) -> torch.Tensor:
         generator = torch.Generator(self.device).manual_seed(10**7 + step)
-        loss = self.error(self.model, batch, generator, DROP_CAPTION, OBJECT_WEIGHT)
-        loss.backward()
+        loss = self.error(self.worker, batch, generator, DROP_CAPTION, OBJECT_WEIGHT)
+        told = self.worker.error_in_telling(batch[3], OBJECT_WEIGHT)
+        (loss + TOLD * told).backward()
+        self._collect()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimisers.step(schedule(step, self.steps, decay_from=0.65))
+        self._hand_out()
         self._follow(step)
         self.samples += len(batch[0])
-        return loss.detach()
+        return torch.stack([loss, told]).detach()
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
@@ -179,10 +220,15 @@ class DenoiserStage:
 
     def load_state_dict(self, state: dict) -> None:
         load_networks(state, {"model": self.model, "average": self.average}, self.optimisers)
+        self._hand_out()
         self.samples = state["samples"]
 
     @torch.no_grad()
     def finished(self) -> str:
+        with half(self.device):
+            return self._swapped()
+
+    def _swapped(self) -> str:
         """Is the error inside the objects' boxes lower with the right caption? Never seen combinations."""
         size = self.plan.small[0]
         scenes = SceneMaker(self.plan.variants, held_out=True)((901,), 8 * 16, size)

@@ -26,7 +26,7 @@ def trained_pipeline(plan: Plan, work: str, stage: str) -> StableDiffusionPipeli
     denoiser.load_state_dict(trained(work, stage))
     write_tokenizer(os.path.join(work, "tokenizer"))
     return StableDiffusionPipeline(
-        vae=autoencoder.exported(), text_encoder=denoiser.text.eval(), unet=denoiser.unet.eval(),
+        vae=autoencoder.vae.eval(), text_encoder=denoiser.text.eval(), unet=denoiser.unet.eval(),
         tokenizer=CLIPTokenizer.from_pretrained(os.path.join(work, "tokenizer")), scheduler=make_scheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 

@@ -3,30 +3,20 @@
 import torch
 
 
-ROUNDS = 4
+ROUNDS = 5
 
 
-def orthogonalised(matrices: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The nearest matrices with equal singular values, roughly, by Newton and Schulz's iteration.
+def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
+    """The nearest matrices with equal singular values, roughly, by Newton and Schulz's iteration in bfloat16.
 
-    All have the same number of rows, and no fewer columns. The iteration runs on the small Gram matrices:
-    X <- P X with P = a + b G + c G G and G = X X', so the long sides are multiplied only twice.
+    [n, rows, columns], no fewer columns than rows.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    # In bfloat16 a small eigenvalue can come out negative, and the iteration explodes.
-    matrices = [x / x.norm().clamp_min(1e-18) for x in matrices]     # else squares of small gradients vanish
-    gram = torch.stack([x @ x.T for x in matrices])
-    sizes = gram.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, 1, 1)      # at least the largest eigenvalue
-    gram = gram / sizes
-    eye = torch.eye(gram.shape[1], device=gram.device)
-    product = None
-    for i in range(ROUNDS):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c).add_(eye, alpha=a)
-        rounded = polynomial.bfloat16()
-        product = rounded if product is None else rounded @ product
-        if i + 1 < ROUNDS:
-            gram = polynomial @ (polynomial @ gram)
-    return [(p @ (x / size).bfloat16()).float() for p, x, size in zip(product, matrices, sizes.sqrt().flatten(1))]
+    x = (matrices / matrices.flatten(1).norm(dim=1).clamp_min(1e-18).view(-1, 1, 1)).bfloat16()
+    for _ in range(ROUNDS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.float()
 
 
 class Muon(torch.optim.Optimizer):
@@ -35,29 +25,29 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def _momentum(self, p: torch.Tensor, momentum: float) -> torch.Tensor:
-        """Nesterov's, as a matrix with no more rows than columns."""
-        state = self.state[p]
-        if "average" not in state:
-            state["average"] = torch.zeros_like(p)
-        average = state["average"].lerp_(p.grad, 1 - momentum)
-        matrix = torch.lerp(p.grad, average, momentum).flatten(1)
-        return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    def _momentum(self, parameters: list[torch.Tensor], momentum: float) -> list[torch.Tensor]:
+        """Nesterov's, as matrices with no more rows than columns."""
+        for p in parameters:
+            if "average" not in self.state[p]:
+                self.state[p]["average"] = torch.zeros_like(p)
+        averages, gradients = [self.state[p]["average"] for p in parameters], [p.grad for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        matrices = [m.flatten(1) for m in torch._foreach_lerp(gradients, averages, momentum)]
+        return [m.T if m.shape[0] > m.shape[1] else m for m in matrices]
 
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            by_rows: dict[int, list] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    matrix = self._momentum(p, group["momentum"])
-                    by_rows.setdefault(matrix.shape[0], []).append((p, matrix))
-            for pairs in by_rows.values():
-                for (p, matrix), update in zip(pairs, orthogonalised([m for _, m in pairs])):
-                    size = 0.2 * max(update.shape) ** 0.5
-                    update = update.T if matrix.shape[0] != p.flatten(1).shape[0] else update
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.reshape(p.shape), alpha=-group["lr"] * size)
+            parameters = [p for p in group["params"] if p.grad is not None]
+            alike: dict[torch.Size, list] = {}
+            for p, matrix in zip(parameters, self._momentum(parameters, group["momentum"])):
+                alike.setdefault(matrix.shape, []).append((p, matrix))
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            for shape, pairs in alike.items():
+                updates = orthogonalised(torch.stack([m for _, m in pairs])).mul_(0.2 * max(shape) ** 0.5)
+                turned = [u.T if shape[0] != p.flatten(1).shape[0] else u for (p, _), u in zip(pairs, updates)]
+                torch._foreach_add_([p for p, _ in pairs], [u.reshape(p.shape) for (p, _), u in zip(pairs, turned)],
+                                    alpha=-group["lr"])
 
 
 class Optimisers:
@@ -70,7 +60,7 @@ class Optimisers:
         rest = [p for _, p in named if id(p) not in chosen]
         self.all = [Muon(matrices, muon_rate),
                     torch.optim.AdamW([{"params": rest, "lr": adam_rate}, {"params": list(slow), "lr": adam_rate / 10}],
-                                      betas=(0.9, 0.98), weight_decay=0.01)]
+                                      betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
         self.rates = [[group["lr"] for group in o.param_groups] for o in self.all]
 
     def step(self, factor: float) -> None:

@@ -32,23 +32,20 @@ class Plan:
 
 
 FULL = Plan(
-    latent_channels=8, vae_channels=(32, 64, 96, 96), unet_channels=(64, 128, 192),
-    text_width=192, text_layers=3, text_inner=512, classifier_channels=(48, 96, 160, 256),
+    latent_channels=32, vae_channels=(32, 48, 64, 64, 96), unet_channels=(64, 128, 192),
+    text_width=192, text_layers=2, text_inner=512, classifier_channels=(48, 96, 160, 256),
     small=((256, 256), (256, 256), (256, 384), (384, 256)),
     large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
     cut=256, picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
     classifier_batch=128, denoiser_steps=7000, student_steps=600, pixels=512 * 256 * 256)
 
-# Networks and data are the same. Most of the way goes through small pictures, which cost a sixteenth.
+# Networks and pictures are the same.
 ON_CPU = replace(
-    FULL, small=((128, 128), (128, 128), (128, 192), (192, 128)),
-    large=((256, 256), (256, 256), (256, 384), (384, 256), (512, 512), (512, 512), (512, 512), (512, 768),
-           (768, 512)),
-    cut=128, autoencoder_steps=800, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
-    denoiser_steps=12000, student_steps=1000, pixels=64 * 128 * 128)
+    FULL, cut=128, autoencoder_steps=1200, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
+    denoiser_steps=7000, student_steps=1000, pixels=64 * 256 * 256)
 
 TOY = Plan(
-    latent_channels=8, vae_channels=(16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
-    text_inner=128, classifier_channels=(16, 24, 32, 48), small=((64, 64), (64, 96)), large=((128, 128),),
+    latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
+    text_inner=128, classifier_channels=(16, 24, 32, 48), small=((128, 128), (128, 192)), large=((256, 256),),
     cut=64, picture=64, variants=1, autoencoder_steps=12, autoencoder_batch=4, classifier_steps=8, classifier_batch=4,
-    denoiser_steps=20, student_steps=4, pixels=8 * 64 * 64)
+    denoiser_steps=20, student_steps=4, pixels=8 * 128 * 128)

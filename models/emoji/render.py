@@ -70,7 +70,7 @@ class Renderer:
     def __init__(self, sprites: Sprites, height: int, width: int, variants: int, seed: int = 0, workers: int = 1):
         self.sprites, self.height, self.width, self.variants = sprites, height, width, variants
         self.device = sprites.pixels.device
-        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.dtype, self.product = (torch.float16,) * 2 if self.device.type == "cuda" else (torch.float32, torch.bfloat16)
         self.shapes = sprites.shapes.to(self.device)
         self.pool = paint_pool(seed, variants, height, width, workers).to(self.device)
 
@@ -96,8 +96,9 @@ class Renderer:
             under = self._shadow(under, x, y + height / 2 - 0.03 * width, width, SHADOW * stands)
             down = _resampling(y, height, shape[:, 0], torch.zeros_like(mirrored, dtype=torch.bool), self.height)
             across = _resampling(x, width, shape[:, 1], mirrored > 0.5, self.width)
-            sprite = self.sprites.pixels[number].to(self.dtype)
-            drawn = down.to(self.dtype)[:, None] @ sprite @ across.to(self.dtype).mT[:, None]
+            sprite = self.sprites.pixels[number].to(self.product)
+            drawn = down.to(self.product)[:, None] @ sprite @ across.to(self.product).mT[:, None]
+            drawn = drawn.to(self.dtype)
             tint = items[here, slot, 6:].to(self.dtype)[:, :, None, None]
             picture[here] = (drawn[:, :3] * tint + under * (1 - drawn[:, 3:])).clamp(0, 1)
         return picture.float() * 2 - 1

@@ -51,8 +51,11 @@ LONGEST_CAPTION = 34    # words and commas: what fits between the start and the 
 MOST_OBJECTS = 5
 WIDE_AWAY = 0.92        # share of the width that a row fills at most
 
-# Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side.
+# Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side. In pictures
+# that hold few they are larger, as many pixels as in pictures twice as large.
 ROW_SIZES = {1: (0.40, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
+CLOSE_SIZES = {1: (0.58, 0.86), 2: (0.36, 0.46), 3: (0.26, 0.32)}
+FEW = 3
 SMALLEST = 0.13
 
 
@@ -107,14 +110,14 @@ def _caption(rng: np.random.Generator, text: str, where: str) -> str:
 class _Layout:
     """Puts rows of objects into a picture of the given width over height."""
 
-    def __init__(self, rng: np.random.Generator, shape: float, aspects: list[float]):
-        self.rng, self.aspects = rng, aspects
+    def __init__(self, rng: np.random.Generator, shape: float, aspects: list[float], most: int):
+        self.rng, self.aspects, self.row_sizes = rng, aspects, CLOSE_SIZES if most <= FEW else ROW_SIZES
         self.wide, self.high = max(shape, 1.0), max(1 / shape, 1.0)    # in shorter sides
 
     def _sizes(self, groups: list[Group], tallest: float) -> list[list[float]]:
         """Widths and heights of each object of a row, that fit."""
         number = sum(g.count for g in groups)
-        low, high = ROW_SIZES[number]
+        low, high = self.row_sizes[number]
         stretch = min(self.wide, 1.25)
         sizes = []
         for group in groups:
@@ -173,7 +176,7 @@ class _Layout:
 # --- scenes ---
 
 def _pick_groups(rng: np.random.Generator, most: int, held_out: bool) -> tuple[list[Group], int]:
-    number = int(rng.choice([1, 2, 3], p=[0.34, 0.42, 0.24] if most > 2 else [0.5, 0.5, 0.0]))
+    number = int(rng.choice([1, 2, 3], p=[0.34, 0.42, 0.24] if most > FEW else [0.55, 0.37, 0.08]))
     while True:
         objects = [int(o) for o in rng.choice(len(OBJECTS), number, replace=False)]
         background = int(rng.integers(len(BACKGROUNDS)))
@@ -232,7 +235,7 @@ def _stacked(rng, layout: _Layout, groups: list[Group], level: str):
 def _any_scene(rng: np.random.Generator, shape: float, aspects: list[float], most: int, held_out: bool) -> Scene:
     groups, number = _pick_groups(rng, most, held_out)
     background = BACKGROUNDS[number]
-    layout = _Layout(rng, shape, aspects)
+    layout = _Layout(rng, shape, aspects, most)
     level = "floating" if background.floats else "own"
     if len(groups) == 1:
         placed, text, places = _alone(rng, layout, groups, level)

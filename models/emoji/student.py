@@ -77,7 +77,7 @@ class StudentStage:
         return torch.where(arrived, nearer, self.path.jump(nearer, v, small, end))
 
     def step(self, step: int, batch) -> torch.Tensor:
-        latents, tokens, _ = batch
+        latents, tokens, *_ = batch
         generator = torch.Generator(self.device).manual_seed(2 * 10**7 + step)
         width, count = self.path.steps // PHASES, len(latents)
         phase = torch.randint(PHASES, (count,), generator=generator, device=self.device)

@@ -14,7 +14,7 @@ from classifier import ClassifierStage
 from data import Pictures
 from denoiser import DenoiserStage
 from plans import FULL, ON_CPU, TOY
-from stages import Clock, pick_device, run_stage
+from stages import Clock, keep_memory, pick_device, run_stage
 from student import StudentStage
 
 
@@ -26,6 +26,7 @@ def _setting(text: str) -> tuple[str, int]:
 
 
 def main(arguments) -> None:
+    keep_memory()
     os.makedirs(arguments.work, exist_ok=True)
     device, clock = pick_device(), Clock(arguments.minutes, arguments.stop_at)
     plan = TOY if arguments.toy else FULL if device.type == "cuda" else ON_CPU

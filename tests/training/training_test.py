@@ -25,7 +25,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from checkpoints import load_checkpoint
-from data import Pictures, SceneMaker, box_masks
+from data import Pictures, SceneMaker, box_masks, covered
 from scenes import all_words, words_of
 from tokenizer import TOKENS, quick_tokens, write_tokenizer
 from vocabulary import BACKGROUNDS, HELD_OUT_PAIRS, HELD_OUT_PLACES, OBJECTS, is_held_out
@@ -90,6 +90,21 @@ class Rendering(unittest.TestCase):
         inside = torch.nn.functional.max_pool2d(inside, 5, 1, 2) > 0      # an outline's blur reaches two pixels out
         self.assertEqual(int((changed & ~inside).sum()), 0)
         self.assertGreater(float((changed & inside).sum() / inside.sum()), 0.3)
+
+
+    def test_cells_name_the_nearest_object_and_which_part_of_it_they_show(self):
+        batch = SceneMaker(1)((6,), 100, TALL)
+        cells, boxes = covered(batch, 48, 32), box_masks(batch, 4)[:, 0] > 0
+        self.assertFalse(bool((cells.objects > 0)[~boxes].any()))
+        self.assertTrue(bool(((cells.parts >= 0) & (cells.parts <= 1)).all()))
+        for objects, items, kinds, parts in zip(batch.objects, batch.items, cells.objects, cells.parts):
+            front = int((objects >= 0).sum()) - 1
+            x, y, _, _, mirrored = items[front, :5].tolist()
+            row, column = int(y * 48), int(x * 32)
+            self.assertEqual(int(kinds[row, column]), int(objects[front]) + 1)
+            self.assertLess(float((parts[:, row, column] - 0.5).abs().max()), 0.2)
+            step = float(parts[0, row, column + 1] - parts[0, row, column])
+            self.assertGreater(-step if mirrored else step, 0)
 
 
 class Training(unittest.TestCase):
