@@ -1,5 +1,6 @@
 """Trains the U-Net and the text encoder together, on latents of the trained autoencoder."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,6 +20,7 @@ from vocabulary import OBJECTS
 
 DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
+NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.8, 0.8, 0.3     # of the timesteps' logits; a share
 EMA = 0.999
 CHUNK = 24               # steps on latents of one size, made at once
 PASSES = 4               # how often each of them is taken, with new noise
@@ -60,16 +62,16 @@ class Denoiser(nn.Module):
         return ((of_kinds + 4 * of_parts) * weight).sum() / weight.sum()
 
 
-def noise_shift(size: Size) -> float:
-    """Timesteps lean towards noise, the more the larger the picture."""
-    return 1.6 * (size[0] * size[1] / 256**2) ** 0.25
-
-
-def stratified_timesteps(count: int, shift: float, generator: torch.Generator) -> torch.Tensor:
-    u = (torch.randperm(count, generator=generator, device=generator.device) +
-         torch.rand(count, generator=generator, device=generator.device)) / count
-    u = shift * u / (1 + (shift - 1) * u)
-    return (u * 1000).long().clamp_max(999)
+def stratified_timesteps(count: int, size: Size, generator: torch.Generator) -> torch.Tensor:
+    """Most where shapes come out of the noise (logit-normal, as in arXiv 2403.03206, section 3.1), the later the
+    larger the picture; the rest evenly."""
+    device = generator.device
+    u = (torch.randperm(count, generator=generator, device=device) +
+         torch.rand(count, generator=generator, device=device)) / count
+    middle = NOISE_MIDDLE + 0.25 * math.log(size[0] * size[1] / 256**2)
+    most = torch.sigmoid(middle + NOISE_SPREAD * torch.special.ndtri(u))
+    evenly = torch.rand(count, generator=generator, device=device) < NOISE_EVENLY
+    return (torch.where(evenly, u, most) * 1000).long().clamp_max(999)
 
 
 class Noising:
@@ -188,7 +190,7 @@ class DenoiserStage:
     def error(self, model: Denoiser, batch, generator, drop: float, object_weight: float) -> torch.Tensor:
         latents, tokens, masks, *_ = batch
         size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
-        timesteps = stratified_timesteps(len(latents), noise_shift(size), generator)
+        timesteps = stratified_timesteps(len(latents), size, generator)
         latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator, device=self.device)
         noisy, target = self.noising(latents, timesteps, generator)
         dropped = torch.rand(len(tokens), 1, generator=generator, device=self.device) < drop
