@@ -89,7 +89,7 @@ struct PCPP_EXPORT GenerationRequest {
   // One serves all prompts, else one for each. Absent is diffusers' None: the empty text, or zeros
   // where the model's folder says force_zeros_for_empty_prompt.
   std::optional<std::vector<std::string>> negative_prompts;
-  int width = 0;   // pixels, a multiple of 8 (the VAE's scale); 0: the model's own size
+  int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: the model's own size
   int height = 0;  // likewise
   int steps = 25;
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
@@ -97,7 +97,8 @@ struct PCPP_EXPORT GenerationRequest {
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler;  // absent: the model's own; DDIM where that is PNDM
 
-  // Standard normal, [images, c, height / 8, width / 8]; replaces the draw from `seed`.
+  // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; replaces the
+  // draw from `seed`.
   std::optional<FloatTensor> latents;
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
