@@ -161,7 +161,6 @@ class DenoiserStage:
         self.plan, self.device, self.steps = plan, device, plan.denoiser_steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder"))
-        speed_up(autoencoder.vae, device)
         self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=21)
         self.noising = Noising(device)
         self.model, self.average, self.worker = (Denoiser(plan).to(device) for _ in range(3))

@@ -48,7 +48,6 @@ class StudentStage:
         self.plan, self.device, self.steps = plan, device, plan.student_steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder"))
-        speed_up(autoencoder.vae, device)
         self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=41, sizes_from=0.6)
         self.path, weights = Path(device), trained(work, "denoiser")
         self.teacher, self.model, self.average = (Denoiser(plan).to(device) for _ in range(3))

@@ -91,7 +91,6 @@ class Rendering(unittest.TestCase):
         self.assertEqual(int((changed & ~inside).sum()), 0)
         self.assertGreater(float((changed & inside).sum() / inside.sum()), 0.3)
 
-
     def test_cells_name_the_nearest_object_and_which_part_of_it_they_show(self):
         batch = SceneMaker(1)((6,), 100, TALL)
         cells, boxes = covered(batch, 48, 32), box_masks(batch, 4)[:, 0] > 0
