@@ -19,7 +19,7 @@ class SceneBatch:
     """Scenes of one size, not yet drawn: what a worker process sends."""
     size: tuple[int, int]    # height, width
     chosen: torch.Tensor     # int64 [n, 7]: see render.scene_rows
-    items: torch.Tensor      # float32 [n, 5, 9]
+    items: torch.Tensor      # float32 [n, 5, 8]
     objects: torch.Tensor    # int64 [n, 5]: numbers of the objects, -1 where there are fewer
     backgrounds: torch.Tensor   # int64 [n]
     tokens: torch.Tensor     # int64 [n, TOKENS]
@@ -37,7 +37,7 @@ class SceneMaker:
     def __call__(self, seed: tuple[int, ...], count: int, size: tuple[int, int], keep: bool = False) -> SceneBatch:
         rng = np.random.default_rng(list(seed))
         most = FEW if min(size) < SMALL_PICTURE else MOST_OBJECTS
-        scenes = [sample_scene(rng, size[1] / size[0], self.aspects, most, self.held_out) for _ in range(count)]
+        scenes = [sample_scene(rng, size, self.aspects, most, self.held_out) for _ in range(count)]
         rows = [scene_rows(s, rng, self.sprites, self.variants, MOST_OBJECTS) for s in scenes]
         objects = [[i.object for i in s.placed] + [-1] * (MOST_OBJECTS - len(s.placed)) for s in scenes]
         return SceneBatch(size, torch.from_numpy(np.stack([r[0] for r in rows])),
@@ -71,11 +71,10 @@ class Cells:
 def covered(batch: SceneBatch, high: int, wide: int) -> Cells:
     """By the middles of cells of a grid of this many rows and columns; of several objects, the nearest."""
     shorter = min(batch.size)
-    x, y, width, height, mirrored = batch.items[..., :5].unbind(-1)
+    x, y, width, height = batch.items[..., :4].unbind(-1)
     across = ((torch.arange(wide) + 0.5) / wide - x[..., None]) * batch.size[1] / (width[..., None] * shorter) + 0.5
     down = ((torch.arange(high) + 0.5) / high - y[..., None]) * batch.size[0] / (height[..., None] * shorter) + 0.5
     inside = ((down >= 0) & (down <= 1))[..., :, None] & ((across >= 0) & (across <= 1))[..., None, :]
-    across = torch.where(mirrored[..., None] > 0.5, 1 - across, across)
     cells = Cells(torch.zeros(len(x), high, wide, dtype=torch.long), torch.zeros(len(x), 2, high, wide))
     for slot in range(x.shape[1]):
         here = inside[:, slot] & (batch.objects[:, slot] >= 0)[:, None, None]

@@ -32,7 +32,7 @@ class Plan:
 
 
 FULL = Plan(
-    latent_channels=32, vae_channels=(32, 48, 64, 64, 96), unet_channels=(64, 128, 192),
+    latent_channels=32, vae_channels=(32, 48, 64, 64, 96), unet_channels=(160, 192),
     text_width=192, text_layers=2, text_inner=512, classifier_channels=(48, 96, 160, 256),
     small=((256, 256), (256, 256), (256, 384), (384, 256)),
     large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
@@ -48,4 +48,4 @@ TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
     text_inner=128, classifier_channels=(16, 24, 32, 48), small=((128, 128), (128, 192)), large=((256, 256),),
     cut=64, picture=64, variants=1, autoencoder_steps=12, autoencoder_batch=4, classifier_steps=8, classifier_batch=4,
-    denoiser_steps=20, student_steps=4, pixels=8 * 128 * 128)
+    denoiser_steps=40, student_steps=4, pixels=8 * 128 * 128)

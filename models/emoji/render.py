@@ -17,15 +17,15 @@ AT_ONCE = 64 * 256 * 256      # pixels that are composed at once, to bound memor
 
 
 def scene_rows(scene: Scene, rng: np.random.Generator, sprites: dict, variants: int, most: int):
-    """What the renderer needs: int [2 + most] backdrop, flip, sprites (-1: none); float [most, 9] of each item."""
+    """What the renderer needs: int [2 + most] backdrop, flip, sprites (-1: none); float [most, 8] of each item."""
     setting = SETTINGS.index((scene.background, scene.time))
     chosen = np.full(2 + most, -1, np.int64)
     chosen[:2] = setting * variants + rng.integers(variants), rng.integers(2)
-    items = np.zeros((most, 9), np.float32)
+    items = np.zeros((most, 8), np.float32)
     tint = OBJECT_TINTS["day" if BACKGROUNDS[scene.background].name == "room" else scene.time]
     for slot, item in enumerate(scene.placed):
         chosen[2 + slot] = sprites[item.object, item.colour]
-        items[slot] = (item.x, item.y, item.width, item.height, item.mirrored, item.stands, *tint)
+        items[slot] = (item.x, item.y, item.width, item.height, item.stands, *tint)
     return chosen, items
 
 
@@ -53,12 +53,11 @@ def _cubic(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, torch.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))
 
 
-def _resampling(centre, size, source, mirrored, pixels: int) -> torch.Tensor:
+def _resampling(centre, size, source, pixels: int) -> torch.Tensor:
     """[n, pixels, SIDE]: output pixels from a sprite's rows; centre and size in output pixels, source in rows."""
     out = torch.arange(pixels, device=centre.device) + 0.5
     per = source / size
-    at = (out - (centre - size / 2)[:, None]) * per[:, None]
-    at = torch.where(mirrored[:, None], source[:, None] - at, at) - 0.5
+    at = (out - (centre - size / 2)[:, None]) * per[:, None] - 0.5
     reach = per.clamp_min(1.0)[:, None, None]
     rows = torch.arange(SIDE, device=centre.device)
     return _cubic((at[:, :, None] - rows) / reach) / reach
@@ -90,16 +89,16 @@ class Renderer:
             here = (chosen[:, 2 + slot] >= 0).nonzero()[:, 0]
             if not len(here):
                 continue
-            number, (x, y, width, height, mirrored, stands, *_) = chosen[here, 2 + slot], items[here, slot].T
+            number, (x, y, width, height, stands, *_) = chosen[here, 2 + slot], items[here, slot].T
             shape, under = self.shapes[number], picture[here]
             x, y, width, height = x * self.width, y * self.height, width * shorter, height * shorter
             under = self._shadow(under, x, y + height / 2 - 0.03 * width, width, SHADOW * stands)
-            down = _resampling(y, height, shape[:, 0], torch.zeros_like(mirrored, dtype=torch.bool), self.height)
-            across = _resampling(x, width, shape[:, 1], mirrored > 0.5, self.width)
+            down = _resampling(y, height, shape[:, 0], self.height)
+            across = _resampling(x, width, shape[:, 1], self.width)
             sprite = self.sprites.pixels[number].to(self.product)
             drawn = down.to(self.product)[:, None] @ sprite @ across.to(self.product).mT[:, None]
             drawn = drawn.to(self.dtype)
-            tint = items[here, slot, 6:].to(self.dtype)[:, :, None, None]
+            tint = items[here, slot, 5:].to(self.dtype)[:, :, None, None]
             picture[here] = (drawn[:, :3] * tint + under * (1 - drawn[:, 3:])).clamp(0, 1)
         return picture.float() * 2 - 1
 

@@ -1,5 +1,6 @@
 """Scenes and their captions: which objects stand where, how large and in what colour, on what, at what time."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,6 @@ class Placed:
     y: float       # centre, as a share of the height
     width: float   # as a share of the shorter side of the picture
     height: float
-    mirrored: bool
     stands: bool   # on the ground, with a shadow
 
 
@@ -56,7 +56,21 @@ WIDE_AWAY = 0.92        # share of the width that a row fills at most
 ROW_SIZES = {1: (0.40, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
 CLOSE_SIZES = {1: (0.58, 0.86), 2: (0.36, 0.46), 3: (0.26, 0.32)}
 FEW = 3
-SMALLEST = 0.13
+# In pixels. An object is one of a few sizes, and its foot and its middle lie on the corners of the latent's cells: so
+# a network of few weights meets each drawing again as the same latents, and learns it sharp.
+SIDES = (32, 48, 64, 96, 128, 192, 256)
+SMALLEST = 64
+GRID = 16
+
+
+def _side(pixels: float) -> int:
+    return min(SIDES, key=lambda side: abs(math.log(side / pixels)))
+
+
+def _on_grid(share: float, pixels: int, low: float = 0.0, high: float = 1.0) -> float:
+    """The nearest line of the grid; between the given shares, if one is there."""
+    line = min(max(round(share * pixels / GRID), math.ceil(low * pixels / GRID)), math.floor(high * pixels / GRID))
+    return line * GRID / pixels
 
 
 def _one_of(rng: np.random.Generator, choices):
@@ -108,28 +122,34 @@ def _caption(rng: np.random.Generator, text: str, where: str) -> str:
 # --- where things stand ---
 
 class _Layout:
-    """Puts rows of objects into a picture of the given width over height."""
+    """Puts rows of objects into a picture of the given height and width in pixels."""
 
-    def __init__(self, rng: np.random.Generator, shape: float, aspects: list[float], most: int):
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int], aspects: list[float], most: int):
         self.rng, self.aspects, self.row_sizes = rng, aspects, CLOSE_SIZES if most <= FEW else ROW_SIZES
-        self.wide, self.high = max(shape, 1.0), max(1 / shape, 1.0)    # in shorter sides
+        self.size, self.shorter = size, min(size)
+        self.high, self.wide = (side / self.shorter for side in size)
 
     def _sizes(self, groups: list[Group], tallest: float) -> list[list[float]]:
         """Widths and heights of each object of a row, that fit."""
         number = sum(g.count for g in groups)
         low, high = self.row_sizes[number]
         stretch = min(self.wide, 1.25)
-        sizes = []
+        sides = []
         for group in groups:
             longer = self.rng.uniform(low, high) * stretch * OBJECTS[group.object].scale
             longer *= SIZES[group.size] if group.size else 1
-            for _ in range(group.count):
-                each = max(longer * self.rng.uniform(0.93, 1.07), SMALLEST)
-                aspect = self.aspects[group.object]
-                sizes.append([each * min(aspect, 1), each * min(1 / aspect, 1)])
-        across = sum(w for w, _ in sizes) + 0.05 * (len(sizes) - 1)
-        fit = min(1.0, WIDE_AWAY * self.wide / across, *(tallest * self.high / h for _, h in sizes))
-        return [[w * fit, h * fit] for w, h in sizes]
+            sides.append(_side(max(longer * self.shorter, SMALLEST)))
+        while True:
+            each = [self._extent(g.object, side) for g, side in zip(groups, sides) for _ in range(g.count)]
+            across = sum(w for w, _ in each) + 0.05 * (len(each) - 1)
+            tall = max(h for _, h in each)
+            if max(sides) == SIDES[0] or (across <= WIDE_AWAY * self.wide and tall <= tallest * self.high):
+                return each
+            sides = [SIDES[SIDES.index(s) - 1] if s == max(sides) else s for s in sides]
+
+    def _extent(self, number: int, side: int) -> list[float]:
+        aspect = self.aspects[number]
+        return [side / self.shorter * min(aspect, 1), side / self.shorter * min(1 / aspect, 1)]
 
     def _across(self, widths: list[float], side: str | None) -> list[float]:
         """Centres from left to right, as shares of the width; what room is left is shared out at random."""
@@ -166,9 +186,9 @@ class _Layout:
                     y = max(middle + self.rng.uniform(-0.03, 0.03), half + 0.03)
                 else:
                     y = min(baseline + self.rng.uniform(-0.015, 0.015), 0.96) - half
-                y = min(max(y, half + 0.02), 0.98 - half)
-                placed.append(Placed(group.object, group.colour, x, y, width, height,
-                                     not obj.fixed and bool(self.rng.random() < 0.5),
+                x = _on_grid(x, self.size[1])
+                foot = _on_grid(y + half, self.size[0], 2 * half + 0.01, 0.98)
+                placed.append(Placed(group.object, group.colour, x, foot - half, width, height,
                                      level != "floating" and not in_sky))
         return placed
 
@@ -232,10 +252,10 @@ def _stacked(rng, layout: _Layout, groups: list[Group], level: str):
     return above + below, text, [Place("above", high.object, g.object) for g in low]
 
 
-def _any_scene(rng: np.random.Generator, shape: float, aspects: list[float], most: int, held_out: bool) -> Scene:
+def _any_scene(rng: np.random.Generator, size: tuple[int, int], aspects: list[float], most: int, held_out: bool) -> Scene:
     groups, number = _pick_groups(rng, most, held_out)
     background = BACKGROUNDS[number]
-    layout = _Layout(rng, shape, aspects, most)
+    layout = _Layout(rng, size, aspects, most)
     level = "floating" if background.floats else "own"
     if len(groups) == 1:
         placed, text, places = _alone(rng, layout, groups, level)
@@ -248,11 +268,11 @@ def _any_scene(rng: np.random.Generator, shape: float, aspects: list[float], mos
     return Scene(tuple(placed), number, time, _caption(rng, text, _where(rng, background, time)), tuple(places))
 
 
-def sample_scene(rng: np.random.Generator, shape: float, aspects: list[float], most: int = MOST_OBJECTS,
+def sample_scene(rng: np.random.Generator, size: tuple[int, int], aspects: list[float], most: int = MOST_OBJECTS,
                  held_out: bool = False) -> Scene:
-    """A random scene for a picture of this width over height, with at most this many objects."""
+    """A random scene for a picture of this height and width in pixels, with at most this many objects."""
     while True:
-        scene = _any_scene(rng, shape, aspects, most, held_out)
+        scene = _any_scene(rng, size, aspects, most, held_out)
         if len(words_of(scene.caption)) <= LONGEST_CAPTION:
             return scene
 

@@ -13,7 +13,6 @@ class Object:
     scale: float = 1.0        # its longer side, relative to that of other objects
     in_sky: bool = False      # hangs in the upper part of a scene
     colours: bool = False     # can be asked for in a colour
-    fixed: bool = False       # never mirrored
 
     @property
     def mirrored_half(self) -> bool:
@@ -27,7 +26,7 @@ def _object(line: str) -> Object:
     words = rest[0].split() if rest else []
     scale = next((float(w) for w in words if w[0].isdigit()), 1.0)
     return Object(glyph, tuple(n.strip() for n in names.split(",")), scale,
-                  "sky" in words, "colours" in words, "fixed" in words)
+                  "sky" in words, "colours" in words)
 
 
 OBJECTS = tuple(_object(line) for line in """
@@ -141,11 +140,11 @@ OBJECTS = tuple(_object(line) for line in """
 2615 | cup of coffee, coffee cup | 0.85
 1f95a | egg | 0.7
 1f697 | car | 1.1 colours
-1f695 | taxi, cab | 1.1 fixed
+1f695 | taxi, cab | 1.1
 1f68c | bus/buses | 1.2 colours
 1f692 | fire engine, fire truck | 1.2
-1f691 | ambulance | 1.2 fixed
-1f693 | police car | 1.1 fixed
+1f691 | ambulance | 1.2
+1f693 | police car | 1.1
 1f69a | truck, lorry | 1.2
 1f69c | tractor | 1.2 colours
 1f6b2 | bicycle, bike | 1.1 colours
@@ -200,11 +199,11 @@ OBJECTS = tuple(_object(line) for line in """
 1f3ee | lantern
 1f56f | candle | 0.85
 1f4a1 | light bulb | 0.8
-23f0 | alarm clock, clock | 0.85 fixed
+23f0 | alarm clock, clock | 0.85
 1fa91 | chair | 1.1
 1f52d | telescope
 1f4f7 | camera | 0.85
-1f4fa | television, tv | fixed
+1f4fa | television, tv
 260e | telephone, phone | 0.85 colours
 1f3a9 | top hat, hat | 0.85
 1f97e | boot, hiking boot | 0.85
@@ -214,7 +213,7 @@ OBJECTS = tuple(_object(line) for line in """
 1f48e | diamond, gem | 0.8 colours
 2693 | anchor
 1f514 | bell
-1f4eb | mailbox/mailboxes | fixed
+1f4eb | mailbox/mailboxes
 1f41a | seashell, shell | 0.8
 """.strip().splitlines())
 
