@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from plans import Size
 from vocabulary import (BACKGROUNDS, COLOURS, NUMBERS, OBJECTS, OPENINGS, SIZE_WORDS, SIZES, TIMES, Background,
                         is_held_out, plural, singular)
 
@@ -124,7 +125,7 @@ def _caption(rng: np.random.Generator, text: str, where: str) -> str:
 class _Layout:
     """Puts rows of objects into a picture of the given height and width in pixels."""
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int], aspects: list[float], most: int):
+    def __init__(self, rng: np.random.Generator, size: Size, aspects: list[float], most: int):
         self.rng, self.aspects, self.row_sizes = rng, aspects, CLOSE_SIZES if most <= FEW else ROW_SIZES
         self.size, self.shorter = size, min(size)
         self.high, self.wide = (side / self.shorter for side in size)
@@ -252,7 +253,7 @@ def _stacked(rng, layout: _Layout, groups: list[Group], level: str):
     return above + below, text, [Place("above", high.object, g.object) for g in low]
 
 
-def _any_scene(rng: np.random.Generator, size: tuple[int, int], aspects: list[float], most: int, held_out: bool) -> Scene:
+def _any_scene(rng: np.random.Generator, size: Size, aspects: list[float], most: int, held_out: bool) -> Scene:
     groups, number = _pick_groups(rng, most, held_out)
     background = BACKGROUNDS[number]
     layout = _Layout(rng, size, aspects, most)
@@ -268,7 +269,7 @@ def _any_scene(rng: np.random.Generator, size: tuple[int, int], aspects: list[fl
     return Scene(tuple(placed), number, time, _caption(rng, text, _where(rng, background, time)), tuple(places))
 
 
-def sample_scene(rng: np.random.Generator, size: tuple[int, int], aspects: list[float], most: int = MOST_OBJECTS,
+def sample_scene(rng: np.random.Generator, size: Size, aspects: list[float], most: int = MOST_OBJECTS,
                  held_out: bool = False) -> Scene:
     """A random scene for a picture of this height and width in pixels, with at most this many objects."""
     while True:
