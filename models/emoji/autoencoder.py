@@ -50,10 +50,24 @@ class Autoencoder(nn.Module):
         return self.vae.decoder(self.vae.post_quant_conv(latents)).float()
 
 
-def _unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+def unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     across, down = (lambda p: p[..., 1:] - p[..., :-1]), (lambda p: p[..., 1:, :] - p[..., :-1, :])
     return F.mse_loss(made, pixels) + F.l1_loss(made, pixels) + EDGES * (F.l1_loss(across(made), across(pixels)) +
                                               F.l1_loss(down(made), down(pixels)))
+
+
+def cut_out(pixels: torch.Tensor, latents: torch.Tensor, side: int, generator: torch.Generator):
+    """Of each picture a square of so many pixels, mostly of the lower two thirds, where the objects are; and of its
+    latents."""
+    def places(pixels_there: int, from_share: float) -> list[int]:
+        room = (pixels_there - side) // PATCH
+        return torch.randint(int(from_share * room), room + 1, (len(pixels),), generator=generator).tolist()
+
+    cells = side // PATCH
+    rows, columns = places(pixels.shape[2], 0.25), places(pixels.shape[3], 0)
+    return (torch.stack([p[:, PATCH * y:PATCH * y + side, PATCH * x:PATCH * x + side]
+                         for p, y, x in zip(pixels, rows, columns)]),
+            torch.stack([p[:, y:y + cells, x:x + cells] for p, y, x in zip(latents, rows, columns)]))
 
 
 class AutoencoderStage:
@@ -79,20 +93,13 @@ class AutoencoderStage:
                             for i, size in enumerate(sizes)])
         return from_workers(self._scenes, start, self.workers)
 
-    def _cut(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Of each picture a square, mostly of the lower two thirds, where the objects are."""
-        side, room = self.plan.cut, pixels.shape[2] - self.plan.cut
-        rows = torch.randint(room // 4, room + 1, (len(pixels),), generator=generator).tolist()
-        columns = torch.randint(0, room + 1, (len(pixels),), generator=generator).tolist()
-        return torch.stack([p[:, y:y + side, x:x + side] for p, y, x in zip(pixels, rows, columns)])
-
     def step(self, step: int, batch) -> torch.Tensor:
-        pixels = self._cut(self.pictures(batch), torch.Generator().manual_seed(step))
+        pixels = self.pictures(batch)
+        pixels, latents = cut_out(pixels, self.model.encode(pixels), self.plan.cut, torch.Generator().manual_seed(step))
         noise = torch.Generator(self.device).manual_seed(step)
-        latents = self.model.encode(pixels)
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=noise)
         with half(self.device):
-            loss = _unlike(self.model.decode(noisy), pixels)
+            loss = unlike(self.model.decode(noisy), pixels)
             encoded = F.mse_loss(self.model.encode_by_network(pixels), latents) if step % ENCODED == 0 else 0
         (loss + encoded).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -9,7 +9,8 @@ import os
 
 import torch
 
-WEIGHTS = {"autoencoder": "model", "classifier": "model", "denoiser": "average", "student": "average"}
+WEIGHTS = {"autoencoder": "model", "classifier": "model", "denoiser": "average", "decoder": "model",
+           "student": "average"}
 
 
 def save_checkpoint(path: str, step: int, state: dict) -> None:

@@ -11,7 +11,11 @@ from sprites import Sprites, aspects
 from tokenizer import quick_tokens
 from vocabulary import COLOURS, OBJECTS
 
-SMALL_PICTURE = 320      # below this many pixels scenes hold few objects
+
+def most_objects(size: tuple[int, int]) -> int:
+    """In a picture of this height and width in pixels."""
+    shorter = min(size)
+    return 1 if shorter < 160 else 2 if shorter < 224 else FEW if shorter < 320 else MOST_OBJECTS
 
 
 @dataclass
@@ -36,8 +40,7 @@ class SceneMaker:
 
     def __call__(self, seed: tuple[int, ...], count: int, size: tuple[int, int], keep: bool = False) -> SceneBatch:
         rng = np.random.default_rng(list(seed))
-        most = FEW if min(size) < SMALL_PICTURE else MOST_OBJECTS
-        scenes = [sample_scene(rng, size, self.aspects, most, self.held_out) for _ in range(count)]
+        scenes = [sample_scene(rng, size, self.aspects, most_objects(size), self.held_out) for _ in range(count)]
         rows = [scene_rows(s, rng, self.sprites, self.variants, MOST_OBJECTS) for s in scenes]
         objects = [[i.object for i in s.placed] + [-1] * (MOST_OBJECTS - len(s.placed)) for s in scenes]
         return SceneBatch(size, torch.from_numpy(np.stack([r[0] for r in rows])),

@@ -20,7 +20,7 @@ from vocabulary import OBJECTS
 
 DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
-NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.8, 0.8, 0.3     # of the timesteps' logits; a share
+NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.4, 0.8, 0.3     # of the timesteps' logits; a share
 EMA = 0.999
 CHUNK = 24               # steps on latents of one size, made at once
 PASSES = 4               # how often each of them is taken, with new noise
@@ -87,6 +87,10 @@ class Noising:
         a, s = (t[timesteps].view(-1, 1, 1, 1) for t in (self.image, self.noise))
         return a * clean + s * noise, a * noise - s * clean
 
+    def clean(self, noisy, predicted, timesteps) -> torch.Tensor:
+        a, s = (t[timesteps].view(-1, 1, 1, 1) for t in (self.image, self.noise))
+        return a * noisy - s * predicted
+
 
 class Chunks:
     """Latents of one size for CHUNK steps, from scenes that worker processes make ahead."""
@@ -100,11 +104,13 @@ class Chunks:
         return max(1, self.plan.pixels // (size[0] * size[1]))
 
     def size(self, step: int) -> Size:
-        """Small pictures at first, large ones at the end; or from the given share of that way on."""
+        """Tiny pictures at first, large ones at the end; or from the given share of that way on."""
         rng = np.random.default_rng([5, self.seed, step // CHUNK])
         progress = self.sizes_from + (1 - self.sizes_from) * step / self.steps
-        large = np.interp(progress, (0.0, 0.3, 0.5, 0.7, 1.0), (0.05, 0.1, 0.5, 0.85, 1.0))
-        sizes = self.plan.large if rng.random() < large else self.plan.small
+        tiny = np.interp(progress, (0.0, 0.5, 0.8), (0.7, 0.5, 0.0))
+        large = np.interp(progress, (0.0, 0.5, 0.8, 1.0), (0.04, 0.1, 0.5, 0.9))
+        drawn = rng.random()
+        sizes = self.plan.tiny if drawn < tiny else self.plan.large if drawn < tiny + large else self.plan.small
         return sizes[int(rng.integers(len(sizes)))]
 
     def _scenes(self, first_step: int) -> SceneBatch:
@@ -157,7 +163,7 @@ class DenoiserStage:
     name = "denoiser"
 
     def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int,
-                 muon_rate: float = 2e-3, adam_rate: float = 1e-3):
+                 muon_rate: float = 4e-3, adam_rate: float = 1e-3):
         self.plan, self.device, self.steps = plan, device, plan.denoiser_steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder"))

@@ -22,7 +22,8 @@ LARGEST_BYTES = 30_000_000
 def trained_pipeline(plan: Plan, work: str, stage: str) -> StableDiffusionPipeline:
     """The averaged weights of a stage's last checkpoint, in float32."""
     autoencoder, denoiser = Autoencoder(plan), Denoiser(plan)
-    autoencoder.load_state_dict(trained(work, "autoencoder"))
+    sharper = os.path.exists(os.path.join(work, "decoder.pt"))
+    autoencoder.load_state_dict(trained(work, "decoder" if sharper else "autoencoder"))
     denoiser.load_state_dict(trained(work, stage))
     write_tokenizer(os.path.join(work, "tokenizer"))
     return StableDiffusionPipeline(

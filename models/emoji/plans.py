@@ -16,8 +16,9 @@ class Plan:
     text_inner: int
     classifier_channels: tuple[int, int, int, int]
     # what they see
-    small: tuple[Size, ...]     # most of the U-Net's training
-    large: tuple[Size, ...]     # its end
+    tiny: tuple[Size, ...]      # the U-Net first of all: mostly filled by their objects, so each is met often
+    small: tuple[Size, ...]     # then
+    large: tuple[Size, ...]     # at last
     cut: int                    # side of the squares that the autoencoder is trained on
     picture: int                # of those that the classifier is trained on
     variants: int               # of each background at each time of day
@@ -27,6 +28,7 @@ class Plan:
     classifier_steps: int
     classifier_batch: int
     denoiser_steps: int
+    decoder_steps: int
     student_steps: int
     pixels: int                 # of a batch of the U-Net's
 
@@ -34,18 +36,18 @@ class Plan:
 FULL = Plan(
     latent_channels=32, vae_channels=(32, 48, 64, 64, 96), unet_channels=(160, 192),
     text_width=192, text_layers=2, text_inner=512, classifier_channels=(48, 96, 160, 256),
-    small=((256, 256), (256, 256), (256, 384), (384, 256)),
+    tiny=((128, 128), (128, 128), (192, 192)), small=((256, 256), (256, 256), (256, 384), (384, 256)),
     large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
     cut=256, picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
-    classifier_batch=128, denoiser_steps=7000, student_steps=600, pixels=512 * 256 * 256)
+    classifier_batch=128, denoiser_steps=7000, decoder_steps=600, student_steps=600, pixels=512 * 256 * 256)
 
 # Networks and pictures are the same.
 ON_CPU = replace(
     FULL, cut=128, autoencoder_steps=1200, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
-    denoiser_steps=7000, student_steps=1000, pixels=64 * 256 * 256)
+    denoiser_steps=7000, decoder_steps=600, student_steps=1000, pixels=64 * 256 * 256)
 
 TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
-    text_inner=128, classifier_channels=(16, 24, 32, 48), small=((128, 128), (128, 192)), large=((256, 256),),
-    cut=64, picture=64, variants=1, autoencoder_steps=12, autoencoder_batch=4, classifier_steps=8, classifier_batch=4,
-    denoiser_steps=40, student_steps=4, pixels=8 * 128 * 128)
+    text_inner=128, classifier_channels=(16, 24, 32, 48), tiny=((64, 64),), small=((128, 128), (128, 192)),
+    large=((256, 256),), cut=64, picture=64, variants=1, autoencoder_steps=12, autoencoder_batch=4, classifier_steps=8,
+    classifier_batch=4, denoiser_steps=40, decoder_steps=4, student_steps=4, pixels=8 * 128 * 128)

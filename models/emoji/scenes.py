@@ -52,19 +52,16 @@ LONGEST_CAPTION = 34    # words and commas: what fits between the start and the 
 MOST_OBJECTS = 5
 WIDE_AWAY = 0.92        # share of the width that a row fills at most
 
-# Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side. In pictures
-# that hold few they are larger, as many pixels as in pictures twice as large.
-ROW_SIZES = {1: (0.40, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
-CLOSE_SIZES = {1: (0.58, 0.86), 2: (0.36, 0.46), 3: (0.26, 0.32)}
+# Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side.
+ROW_SIZES = {1: (0.28, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
 FEW = 3
 # In pixels. An object is one of a few sizes, and its foot and its middle lie on the corners of the latent's cells: so
 # a network of few weights meets each drawing again as the same latents, and learns it sharp.
-SIDES = (32, 48, 64, 96, 128, 192, 256)
-SMALLEST = 64
+SIDES = (64, 128, 256)
 GRID = 16
 
 
-def _side(pixels: float) -> int:
+def _nearest_side(pixels: float) -> int:
     return min(SIDES, key=lambda side: abs(math.log(side / pixels)))
 
 
@@ -126,27 +123,33 @@ class _Layout:
     """Puts rows of objects into a picture of the given height and width in pixels."""
 
     def __init__(self, rng: np.random.Generator, size: Size, aspects: list[float], most: int):
-        self.rng, self.aspects, self.row_sizes = rng, aspects, CLOSE_SIZES if most <= FEW else ROW_SIZES
+        self.rng, self.aspects, self.close = rng, aspects, most <= FEW
         self.size, self.shorter = size, min(size)
         self.high, self.wide = (side / self.shorter for side in size)
+
+    def _side(self, group: Group, number: int) -> int:
+        """Of one of so many objects side by side, in pixels. Close up it is as large as in larger pictures."""
+        if self.close:
+            within = [side for side in SIDES if side <= self.shorter]
+            return {"small": within[0], "big": within[-1], None: _one_of(self.rng, within)}[group.size]
+        share = self.rng.uniform(*ROW_SIZES[number]) * min(self.wide, 1.25) * OBJECTS[group.object].scale
+        return _nearest_side(max(share * self.shorter, SIDES[1]) * (SIZES[group.size] if group.size else 1))
 
     def _sizes(self, groups: list[Group], tallest: float) -> list[list[float]]:
         """Widths and heights of each object of a row, that fit."""
         number = sum(g.count for g in groups)
-        low, high = self.row_sizes[number]
-        stretch = min(self.wide, 1.25)
-        sides = []
-        for group in groups:
-            longer = self.rng.uniform(low, high) * stretch * OBJECTS[group.object].scale
-            longer *= SIZES[group.size] if group.size else 1
-            sides.append(_side(max(longer * self.shorter, SMALLEST)))
+        if self.close and number == 1:
+            tallest = 1.0
+        sides = [self._side(group, number) for group in groups]
         while True:
             each = [self._extent(g.object, side) for g, side in zip(groups, sides) for _ in range(g.count)]
             across = sum(w for w, _ in each) + 0.05 * (len(each) - 1)
             tall = max(h for _, h in each)
-            if max(sides) == SIDES[0] or (across <= WIDE_AWAY * self.wide and tall <= tallest * self.high):
+            fits = (len(each) == 1 or across <= WIDE_AWAY * self.wide) and tall <= tallest * self.high
+            if fits or max(sides) == SIDES[0]:
                 return each
-            sides = [SIDES[SIDES.index(s) - 1] if s == max(sides) else s for s in sides]
+            shrunk = _one_of(self.rng, [i for i, side in enumerate(sides) if side == max(sides)])
+            sides[shrunk] = SIDES[SIDES.index(sides[shrunk]) - 1]
 
     def _extent(self, number: int, side: int) -> list[float]:
         aspect = self.aspects[number]
@@ -188,7 +191,7 @@ class _Layout:
                 else:
                     y = min(baseline + self.rng.uniform(-0.015, 0.015), 0.96) - half
                 x = _on_grid(x, self.size[1])
-                foot = _on_grid(y + half, self.size[0], 2 * half + 0.01, 0.98)
+                foot = _on_grid(y + half, self.size[0], 2 * half + 0.01, max(2 * half, 0.98))
                 placed.append(Placed(group.object, group.colour, x, foot - half, width, height,
                                      level != "floating" and not in_sky))
         return placed
@@ -198,6 +201,7 @@ class _Layout:
 
 def _pick_groups(rng: np.random.Generator, most: int, held_out: bool) -> tuple[list[Group], int]:
     number = int(rng.choice([1, 2, 3], p=[0.34, 0.42, 0.24] if most > FEW else [0.55, 0.37, 0.08]))
+    number = min(number, most)
     while True:
         objects = [int(o) for o in rng.choice(len(OBJECTS), number, replace=False)]
         background = int(rng.integers(len(BACKGROUNDS)))

@@ -12,6 +12,7 @@ import torch
 from autoencoder import AutoencoderStage
 from classifier import ClassifierStage
 from data import Pictures
+from decoder import DecoderStage
 from denoiser import DenoiserStage
 from plans import FULL, ON_CPU, TOY
 from stages import Clock, keep_memory, pick_device, run_stage
@@ -38,9 +39,10 @@ def main(arguments) -> None:
         "autoencoder": lambda: AutoencoderStage(plan, pictures, device, min(workers, 4)),
         "classifier": lambda: ClassifierStage(plan, pictures, device, min(workers, 4)),
         "denoiser": lambda: DenoiserStage(plan, arguments.work, pictures, device, min(workers, 8)),
+        "decoder": lambda: DecoderStage(plan, arguments.work, pictures, device, min(workers, 4)),
         "student": lambda: StudentStage(plan, arguments.work, pictures, device, min(workers, 8)),
     }
-    for name in arguments.stages or ("autoencoder", "classifier", "denoiser"):
+    for name in arguments.stages or ("autoencoder", "classifier", "denoiser", "decoder"):
         if not run_stage(makers[name](), arguments.work, clock, arguments.report):
             break
 
@@ -48,7 +50,7 @@ def main(arguments) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True, help="folder for checkpoints")
-    parser.add_argument("--stages", nargs="+", choices=("autoencoder", "classifier", "denoiser", "student"),
+    parser.add_argument("--stages", nargs="+", choices=("autoencoder", "classifier", "denoiser", "decoder", "student"),
                         help="only these, in this order; student must be asked for")
     parser.add_argument("--minutes", type=float, help="stop after so long, with a checkpoint")
     parser.add_argument("--stop-at", type=int, help="stop before this step of a stage, with a checkpoint")

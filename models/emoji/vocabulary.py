@@ -241,7 +241,7 @@ COLOURS = {    # OKLCH lightness, chroma and hue in degrees that an object's own
     "blue": (0.60, 0.16, 250), "purple": (0.55, 0.19, 305), "pink": (0.76, 0.14, 355),
 }
 
-SIZES = {"small": 0.62, "big": 1.4}
+SIZES = {"small": 0.5, "big": 2.0}
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
 NUMBERS = ("", "one", "two", "three", "four")
 

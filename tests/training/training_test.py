@@ -26,6 +26,7 @@ from transformers import CLIPTokenizer
 
 from checkpoints import load_checkpoint
 from data import Pictures, SceneMaker, box_masks, covered
+from denoiser import Noising
 from scenes import all_words, words_of
 from tokenizer import TOKENS, quick_tokens, write_tokenizer
 from vocabulary import BACKGROUNDS, HELD_OUT_PAIRS, HELD_OUT_PLACES, OBJECTS, is_held_out
@@ -107,6 +108,12 @@ class Rendering(unittest.TestCase):
 
 
 class Training(unittest.TestCase):
+    def test_what_is_predicted_of_noisy_latents_tells_the_clean_ones(self):
+        noising, generator = Noising(torch.device("cpu")), torch.Generator().manual_seed(1)
+        clean, at = torch.randn(3, 4, 5, 6, generator=generator), torch.tensor([0, 400, 999])
+        noisy, target = noising(clean, at, generator)
+        self.assertTrue(torch.allclose(noising.clean(noisy, target, at), clean, atol=1e-5))
+
     def train(self, work: str, *options: str) -> str:
         command = [sys.executable, SCRIPTS / "train.py", "--toy", "--work", work, "--workers", "0", "--report", "1"]
         return subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
@@ -130,7 +137,7 @@ class Training(unittest.TestCase):
             packed = f"{folder}/packed"
             subprocess.run([sys.executable, SCRIPTS / "checkpoints.py", "--work", work, "--out", packed], check=True)
             self.train(packed, "--stages", "denoiser", "--set", "denoiser_steps=22")
-            self.train(packed, "--stages", "student")
+            self.train(packed, "--stages", "decoder", "student")
             subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", packed, "--stage", "student",
                             "--out", model], check=True, capture_output=True)
             subprocess.run([GENERATE, "--model", model, "--prompt", "two red cars on snow", "--steps", "3",
