@@ -55,17 +55,20 @@ WIDE_AWAY = 0.92        # share of the width that a row fills at most
 # Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side.
 ROW_SIZES = {1: (0.28, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
 FEW = 3
-# In pixels. An object is one of a few sizes, and its foot and its middle lie on the corners of the latent's cells: so
-# a network of few weights meets each drawing again as the same latents, and learns it sharp.
+# In pixels. An object is one of a few sizes, and stands where the caption and the objects' number put it, with its foot
+# and its middle on a coarse grid: a network of few weights meets each drawing again as the same latents, and need not
+# choose between many places while all is noise still.
 SIDES = (64, 128, 256)
-GRID = 16
+GRID = 32
+GROUND, SKY, AFLOAT = 0.88, 0.26, 0.50     # of feet, and of middles: shares of the height
+ALONE = (0.5, 0.5, 0.5, 0.25, 0.75)        # how much of the room is left of an object that is alone
 
 
 def _nearest_side(pixels: float) -> int:
     return min(SIDES, key=lambda side: abs(math.log(side / pixels)))
 
 
-def _on_grid(share: float, pixels: int, low: float = 0.0, high: float = 1.0) -> float:
+def _on_grid(share: float, pixels: int, low: float, high: float) -> float:
     """The nearest line of the grid; between the given shares, if one is there."""
     line = min(max(round(share * pixels / GRID), math.ceil(low * pixels / GRID)), math.floor(high * pixels / GRID))
     return line * GRID / pixels
@@ -156,16 +159,19 @@ class _Layout:
         return [side / self.shorter * min(aspect, 1), side / self.shorter * min(1 / aspect, 1)]
 
     def _across(self, widths: list[float], side: str | None) -> list[float]:
-        """Centres from left to right, as shares of the width; what room is left is shared out at random."""
+        """Centres from left to right, as shares of the width."""
         edge = 0.02 * self.wide
         room = max(self.wide - 2 * edge - sum(widths) - 0.04 * (len(widths) - 1), 0.0)
-        shares = self.rng.dirichlet([2.0] + [1.0] * (len(widths) - 1) + [2.0]) * room
         if side:
-            near = min(self.rng.uniform(0.03, 0.10) * self.wide, room / 2)
-            shares = np.array([near, *shares[1:-1] * 0, room - near])
-            shares = shares if side == "left" else shares[::-1]
+            near = min(0.06 * self.wide, room / 2)
+            gaps = [near, *[0.0] * (len(widths) - 1)] if side == "left" else [room - near, *[0.0] * (len(widths) - 1)]
+        elif len(widths) == 1:
+            gaps = [_one_of(self.rng, ALONE) * room]
+        else:
+            gap = room / (len(widths) + 3)
+            gaps = [2 * gap, *[gap] * (len(widths) - 1)]
         centres, at = [], edge
-        for width, gap in zip(widths, shares):
+        for width, gap in zip(widths, gaps):
             at += gap
             centres.append((at + width / 2) / self.wide)
             at += width + 0.04
@@ -180,18 +186,18 @@ class _Layout:
         for group in groups:
             obj = OBJECTS[group.object]
             in_sky = level == "high" or (level == "own" and obj.in_sky)
-            middle, baseline = self.rng.uniform(0.2, 0.32), self.rng.uniform(0.82, 0.94)
             for _ in range(group.count):
                 x, (width, height) = next(centres)
                 half = height / 2 / self.high
                 if level == "floating":
-                    y = self.rng.uniform(0.36, 0.64)
+                    y = AFLOAT
                 elif in_sky:
-                    y = max(middle + self.rng.uniform(-0.03, 0.03), half + 0.03)
+                    y = max(SKY, half + 0.03)
                 else:
-                    y = min(baseline + self.rng.uniform(-0.015, 0.015), 0.96) - half
-                x = _on_grid(x, self.size[1])
-                foot = _on_grid(y + half, self.size[0], 2 * half + 0.01, max(2 * half, 0.98))
+                    y = GROUND - half
+                reach = width / 2 / self.wide
+                x = _on_grid(x, self.size[1], reach, 1 - reach)
+                foot = _on_grid(y + half, self.size[0], 2 * half, 1.0)
                 placed.append(Placed(group.object, group.colour, x, foot - half, width, height,
                                      level != "floating" and not in_sky))
         return placed
