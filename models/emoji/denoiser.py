@@ -21,8 +21,8 @@ from vocabulary import OBJECTS
 DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
 NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.6, 0.8, 0.3     # of the timesteps' logits; a share
-EMA = 0.999
-CHUNK = 24               # steps on latents of one size, made at once
+EMA = 0.997
+CHUNK = 12               # steps on latents of one size, made at once
 PASSES = 4               # how often each of them is taken, with new noise
 ENCODED_AT_ONCE = 64 * 256 * 256
 TOLD = 0.1               # how much it counts that the U-Net's middle can tell which part of which object is where
