@@ -4,13 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from checkpoints import load_networks
 from data import Pictures, SceneMaker
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_autoencoder
 from optimiser import Optimisers, schedule
-from plans import Plan
-from stages import from_workers, half
+from plans import Plan, Size
+from stages import OneNetwork, from_workers, half
 
 EVENING = 0.6         # a coefficient is divided by its standard deviation to this power
 EDGES = 1.0           # how much differences between neighbours count beside the pixels themselves
@@ -56,21 +55,23 @@ def unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
                                               F.l1_loss(down(made), down(pixels)))
 
 
-def cut_out(pixels: torch.Tensor, latents: torch.Tensor, side: int, generator: torch.Generator):
-    """Of each picture a square of so many pixels, mostly of the lower two thirds, where the objects are; and of its
-    latents."""
-    def places(pixels_there: int, from_share: float) -> list[int]:
-        room = (pixels_there - side) // PATCH
-        return torch.randint(int(from_share * room), room + 1, (len(pixels),), generator=generator).tolist()
+def places_to_cut(count: int, size: Size, side: int, generator: torch.Generator) -> list[tuple[int, int]]:
+    """Rows and columns, in latents, where squares of so many pixels begin, one for each picture: mostly of the lower
+    two thirds, where the objects are."""
+    def along(pixels: int, from_share: float) -> list[int]:
+        room = (pixels - side) // PATCH
+        return torch.randint(int(from_share * room), room + 1, (count,), generator=generator).tolist()
 
-    cells = side // PATCH
-    rows, columns = places(pixels.shape[2], 0.25), places(pixels.shape[3], 0)
-    return (torch.stack([p[:, PATCH * y:PATCH * y + side, PATCH * x:PATCH * x + side]
-                         for p, y, x in zip(pixels, rows, columns)]),
-            torch.stack([p[:, y:y + cells, x:x + cells] for p, y, x in zip(latents, rows, columns)]))
+    return list(zip(along(size[0], 0.25), along(size[1], 0)))
 
 
-class AutoencoderStage:
+def cut_out(maps: torch.Tensor, places: list[tuple[int, int]], side: int, cell: int) -> torch.Tensor:
+    """Squares of pictures, where a latent is `cell` = PATCH wide, or of latents, where it is 1."""
+    side = side // PATCH * cell
+    return torch.stack([m[:, cell * y:cell * y + side, cell * x:cell * x + side] for m, (y, x) in zip(maps, places)])
+
+
+class AutoencoderStage(OneNetwork):
     name = "autoencoder"
 
     def __init__(self, plan: Plan, pictures: Pictures, device: torch.device, workers: int, rate: float = 5e-3):
@@ -94,8 +95,9 @@ class AutoencoderStage:
         return from_workers(self._scenes, start, self.workers)
 
     def step(self, step: int, batch) -> torch.Tensor:
-        pixels = self.pictures(batch)
-        pixels, latents = cut_out(pixels, self.model.encode(pixels), self.plan.cut, torch.Generator().manual_seed(step))
+        places = places_to_cut(len(batch.tokens), batch.size, self.plan.cut, torch.Generator().manual_seed(step))
+        pixels = cut_out(self.pictures(batch), places, self.plan.cut, PATCH)
+        latents = self.model.encode(pixels)
         noise = torch.Generator(self.device).manual_seed(step)
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=noise)
         with half(self.device):
@@ -105,12 +107,6 @@ class AutoencoderStage:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimisers.step(schedule(step, self.steps))
         return loss.detach()
-
-    def state_dict(self) -> dict:
-        return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
-
-    def load_state_dict(self, state: dict) -> None:
-        load_networks(state, {"model": self.model}, self.optimisers)
 
     @torch.no_grad()
     def finished(self) -> str:

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from checkpoints import load_networks
 from data import Pictures, SceneBatch, SceneMaker
 from optimiser import Optimisers, schedule
 from plans import Plan
-from stages import from_workers, half
+from stages import OneNetwork, from_workers, half
 from vocabulary import BACKGROUNDS, OBJECTS
 
 CELL = 8             # pixels of a picture under one cell of the heat map
@@ -148,7 +147,7 @@ def disturbed(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return pixels + 0.15 * per() * torch.randn(pixels.shape, generator=generator, device=device)
 
 
-class ClassifierStage:
+class ClassifierStage(OneNetwork):
     name = "classifier"
 
     def __init__(self, plan: Plan, pictures: Pictures, device: torch.device, workers: int):
@@ -182,12 +181,6 @@ class ClassifierStage:
         loss.backward()
         self.optimisers.step(schedule(step, self.steps))
         return loss.detach()
-
-    def state_dict(self) -> dict:
-        return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
-
-    def load_state_dict(self, state: dict) -> None:
-        load_networks(state, {"model": self.model}, self.optimisers)
 
     def finished(self) -> str:
         return str(accuracy(self.model, self.pictures, self.plan.picture))

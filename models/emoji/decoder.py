@@ -7,15 +7,15 @@ that they were made from, and learns to draw them sharp.
 import torch
 from torch import nn
 
-from autoencoder import Autoencoder, cut_out, unlike
-from checkpoints import load_networks, trained
+from autoencoder import Autoencoder, cut_out, places_to_cut, unlike
+from checkpoints import trained
 from data import Pictures, SceneMaker
 from denoiser import Denoiser, Noising
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH
 from optimiser import Optimisers, schedule
 from plans import Plan
-from stages import from_workers, half
+from stages import OneNetwork, from_workers, half
 from tokenizer import quick_tokens
 
 GUESSED_FROM = (40, 440)     # timesteps whose guesses it learns from
@@ -23,7 +23,7 @@ GUIDANCE = 2.0
 EXACT = 4                    # one picture in so many is decoded from its own latents
 
 
-class DecoderStage:
+class DecoderStage(OneNetwork):
     name = "decoder"
 
     def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int):
@@ -34,8 +34,7 @@ class DecoderStage:
         speed_up(self.model.vae, device)
         self.denoiser = Denoiser(plan).to(device).eval()
         self.denoiser.load_state_dict(trained(work, "denoiser"))
-        speed_up(self.denoiser.unet.to(memory_format=torch.channels_last), device)
-        self.denoiser.text.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+        self.denoiser.speed_up(device)
         self.denoiser.to(torch.bfloat16)
         self.noising, self.nothing = Noising(device), quick_tokens("").to(device)
         named = [(n, p) for n, p in self.model.named_parameters() if n.startswith(("vae.decoder", "vae.post_quant"))]
@@ -53,9 +52,7 @@ class DecoderStage:
         low, high = GUESSED_FROM
         at = torch.randint(low, high, (len(latents),), generator=generator, device=self.device)
         noisy, _ = self.noising(latents, at, generator)
-        told, untold = self.denoiser(torch.cat([noisy, noisy]), torch.cat([at, at]),
-                                     torch.cat([tokens, self.nothing.expand_as(tokens)])).chunk(2)
-        return self.noising.clean(noisy, untold + GUIDANCE * (told - untold), at)
+        return self.noising.clean(noisy, self.denoiser.guided(noisy, at, tokens, self.nothing, GUIDANCE), at)
 
     def step(self, step: int, batch) -> torch.Tensor:
         pixels, generator = self.pictures(batch), torch.Generator(self.device).manual_seed(3 * 10**7 + step)
@@ -63,20 +60,15 @@ class DecoderStage:
         guessed = self.guess(latents, batch.tokens.to(self.device), generator)
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=generator)
         exact = torch.arange(len(latents), device=self.device)[:, None, None, None] % EXACT == 0
-        pixels, met = cut_out(pixels, torch.where(exact, noisy, guessed), self.plan.cut,
-                              torch.Generator().manual_seed(step))
+        places = places_to_cut(len(latents), batch.size, self.plan.cut, torch.Generator().manual_seed(step))
+        pixels = cut_out(pixels, places, self.plan.cut, PATCH)
+        met = cut_out(torch.where(exact, noisy, guessed), places, self.plan.cut, 1)
         with half(self.device):
             loss = unlike(self.model.decode(met), pixels)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimisers.step(schedule(step, self.steps))
         return loss.detach()
-
-    def state_dict(self) -> dict:
-        return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
-
-    def load_state_dict(self, state: dict) -> None:
-        load_networks(state, {"model": self.model}, self.optimisers)
 
     @torch.no_grad()
     def finished(self) -> str:
@@ -87,4 +79,4 @@ class DecoderStage:
         guessed = self.guess(exact, batch.tokens.to(self.device), torch.Generator(self.device).manual_seed(1))
         of_exact, of_guessed = (10 * torch.log10(4 / (self.model.decode(x).clamp(-1, 1) - pixels).square().mean())
                                 for x in (exact, guessed))
-        return f"on unseen scenes {of_guessed:.2f} dB from the U-Net's guesses, {of_exact:.2f} dB from their own latents"
+        return f"on unseen scenes {of_guessed:.2f} dB from the U-Net's guesses, {of_exact:.2f} dB from exact latents"

@@ -51,6 +51,16 @@ class Denoiser(nn.Module):
         noisy = noisy.to(self.unet.dtype, memory_format=torch.channels_last)
         return self.unet(noisy, timesteps, states).sample.float()
 
+    def speed_up(self, device: torch.device) -> None:
+        speed_up(self.unet.to(memory_format=torch.channels_last), device)
+        self.text.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+
+    def guided(self, noisy, timesteps, tokens, nothing, scale) -> torch.Tensor:
+        """Classifier-free guidance, at one scale or one for each sample; `nothing`: an empty caption's tokens."""
+        told, untold = self(torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]),
+                            torch.cat([tokens, nothing.expand_as(tokens)])).chunk(2)
+        return untold + scale * (told - untold)
+
     def error_in_telling(self, cells: Cells, object_weight: float) -> torch.Tensor:
         """Of the last forward's features."""
         told = self.told(self.features.permute(0, 2, 3, 1)).float()
@@ -171,8 +181,7 @@ class DenoiserStage:
         self.noising = Noising(device)
         self.model, self.average, self.worker = (Denoiser(plan).to(device) for _ in range(3))
         for m in (self.model, self.average, self.worker):
-            speed_up(m.unet.to(memory_format=torch.channels_last), device)
-            m.text.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+            m.speed_up(device)
         self.worker.to(torch.bfloat16)
         self._hand_out()
         text = [p for p in self.model.text.parameters() if p.requires_grad]

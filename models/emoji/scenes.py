@@ -164,7 +164,7 @@ class _Layout:
         room = max(self.wide - 2 * edge - sum(widths) - 0.04 * (len(widths) - 1), 0.0)
         if side:
             near = min(0.06 * self.wide, room / 2)
-            gaps = [near, *[0.0] * (len(widths) - 1)] if side == "left" else [room - near, *[0.0] * (len(widths) - 1)]
+            gaps = [near if side == "left" else room - near] + [0.0] * (len(widths) - 1)
         elif len(widths) == 1:
             gaps = [_one_of(self.rng, ALONE) * room]
         else:

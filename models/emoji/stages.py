@@ -9,7 +9,7 @@ from typing import Iterator, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from checkpoints import load_checkpoint, save_checkpoint
+from checkpoints import load_checkpoint, load_networks, save_checkpoint
 
 SAVE_SECONDS = 120
 
@@ -40,6 +40,16 @@ class Stage(Protocol):
     def state_dict(self) -> dict: ...
     def load_state_dict(self, state: dict) -> None: ...
     def finished(self) -> str: ...                                        # how good it is
+
+
+class OneNetwork:
+    """What a stage saves that trains `model` with `optimisers`."""
+
+    def state_dict(self) -> dict:
+        return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        load_networks(state, {"model": self.model}, self.optimisers)
 
 
 class _Numbered(Dataset):

@@ -11,7 +11,6 @@ from autoencoder import Autoencoder
 from checkpoints import load_networks, trained
 from data import Pictures
 from denoiser import Chunks, Denoiser
-from fast_layers import speed_up
 from networks import make_scheduler
 from optimiser import Optimisers, schedule
 from plans import Plan
@@ -53,7 +52,7 @@ class StudentStage:
         self.teacher, self.model, self.average = (Denoiser(plan).to(device) for _ in range(3))
         for m in (self.teacher, self.model, self.average):
             m.load_state_dict(weights)
-            speed_up(m.unet.to(memory_format=torch.channels_last), device)
+            m.speed_up(device)
         self.optimisers = Optimisers(list(self.model.unet.named_parameters()), muon_rate=3e-4, adam_rate=2e-4)
         self.nothing = quick_tokens("").to(device)
 
@@ -66,10 +65,8 @@ class StudentStage:
         low, high = GUIDANCE
         scale = low + (high - low) * torch.rand(len(at), 1, 1, 1, generator=generator, device=self.device)
         with half(self.device):
-            both = self.teacher(torch.cat([sample, sample]), torch.cat([at, at]),
-                                torch.cat([tokens, self.nothing.expand_as(tokens)]))
-        told, untold = both.chunk(2)
-        nearer = self.path.jump(sample, untold + scale * (told - untold), at, small)
+            guided = self.teacher.guided(sample, at, tokens, self.nothing, scale)
+        nearer = self.path.jump(sample, guided, at, small)
         with half(self.device):
             v = self.average(nearer, small.clamp_min(0), tokens)
         arrived = (small == end).view(-1, 1, 1, 1)
