@@ -173,7 +173,7 @@ class DenoiserStage:
     name = "denoiser"
 
     def __init__(self, plan: Plan, work: str, pictures: Pictures, device: torch.device, workers: int,
-                 muon_rate: float = 4e-3, adam_rate: float = 1e-3):
+                 muon_rate: float = 2.5e-3, adam_rate: float = 1e-3):
         self.plan, self.device, self.steps = plan, device, plan.denoiser_steps
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder"))

@@ -41,10 +41,10 @@ FULL = Plan(
     cut=256, picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
     classifier_batch=128, denoiser_steps=7000, decoder_steps=600, student_steps=600, pixels=512 * 256 * 256)
 
-# Networks and pictures are the same.
+# Networks and pictures are the same; small batches, for many steps in the hours that there are.
 ON_CPU = replace(
-    FULL, cut=128, autoencoder_steps=1200, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
-    denoiser_steps=7000, decoder_steps=600, student_steps=1000, pixels=64 * 256 * 256)
+    FULL, cut=128, variants=8, autoencoder_steps=1200, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
+    denoiser_steps=20000, decoder_steps=600, student_steps=1000, pixels=16 * 256 * 256)
 
 TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,

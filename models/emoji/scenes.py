@@ -53,15 +53,14 @@ MOST_OBJECTS = 5
 WIDE_AWAY = 0.92        # share of the width that a row fills at most
 
 # Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side.
-ROW_SIZES = {1: (0.28, 0.62), 2: (0.30, 0.42), 3: (0.25, 0.33), 4: (0.21, 0.27), 5: (0.18, 0.22)}
+ROW_SIZES = {1: 0.45, 2: 0.36, 3: 0.29, 4: 0.24, 5: 0.20}
 FEW = 3
-# In pixels. An object is one of a few sizes, and stands where the caption and the objects' number put it, with its foot
-# and its middle on a coarse grid: a network of few weights meets each drawing again as the same latents, and need not
-# choose between many places while all is noise still.
+# In pixels. Caption and picture size alone say how large an object is, one of a few sizes, and where it stands,
+# with its foot and its middle on a coarse grid: a network of few weights meets each drawing again as the same latents,
+# and need not choose between sizes and places while all is noise still.
 SIDES = (64, 128, 256)
 GRID = 32
 GROUND, SKY, AFLOAT = 0.88, 0.26, 0.50     # of feet, and of middles: shares of the height
-ALONE = (0.5, 0.5, 0.5, 0.25, 0.75)        # how much of the room is left of an object that is alone
 
 
 def _nearest_side(pixels: float) -> int:
@@ -125,8 +124,8 @@ def _caption(rng: np.random.Generator, text: str, where: str) -> str:
 class _Layout:
     """Puts rows of objects into a picture of the given height and width in pixels."""
 
-    def __init__(self, rng: np.random.Generator, size: Size, aspects: list[float], most: int):
-        self.rng, self.aspects, self.close = rng, aspects, most <= FEW
+    def __init__(self, size: Size, aspects: list[float], most: int):
+        self.aspects, self.close = aspects, most <= FEW
         self.size, self.shorter = size, min(size)
         self.high, self.wide = (side / self.shorter for side in size)
 
@@ -134,8 +133,8 @@ class _Layout:
         """Of one of so many objects side by side, in pixels. Close up it is as large as in larger pictures."""
         if self.close:
             within = [side for side in SIDES if side <= self.shorter]
-            return {"small": within[0], "big": within[-1], None: _one_of(self.rng, within)}[group.size]
-        share = self.rng.uniform(*ROW_SIZES[number]) * min(self.wide, 1.25) * OBJECTS[group.object].scale
+            return {"small": within[0], "big": within[-1], None: within[min(1, len(within) - 1)]}[group.size]
+        share = ROW_SIZES[number] * min(self.wide, 1.25) * OBJECTS[group.object].scale
         return _nearest_side(max(share * self.shorter, SIDES[1]) * (SIZES[group.size] if group.size else 1))
 
     def _sizes(self, groups: list[Group], tallest: float) -> list[list[float]]:
@@ -151,8 +150,8 @@ class _Layout:
             fits = (len(each) == 1 or across <= WIDE_AWAY * self.wide) and tall <= tallest * self.high
             if fits or max(sides) == SIDES[0]:
                 return each
-            shrunk = _one_of(self.rng, [i for i, side in enumerate(sides) if side == max(sides)])
-            sides[shrunk] = SIDES[SIDES.index(sides[shrunk]) - 1]
+            largest = max(sides)
+            sides = [SIDES[SIDES.index(side) - 1] if side == largest else side for side in sides]
 
     def _extent(self, number: int, side: int) -> list[float]:
         aspect = self.aspects[number]
@@ -166,7 +165,7 @@ class _Layout:
             near = min(0.06 * self.wide, room / 2)
             gaps = [near if side == "left" else room - near] + [0.0] * (len(widths) - 1)
         elif len(widths) == 1:
-            gaps = [_one_of(self.rng, ALONE) * room]
+            gaps = [room / 2]
         else:
             gap = room / (len(widths) + 3)
             gaps = [2 * gap, *[gap] * (len(widths) - 1)]
@@ -266,7 +265,7 @@ def _stacked(rng, layout: _Layout, groups: list[Group], level: str):
 def _any_scene(rng: np.random.Generator, size: Size, aspects: list[float], most: int, held_out: bool) -> Scene:
     groups, number = _pick_groups(rng, most, held_out)
     background = BACKGROUNDS[number]
-    layout = _Layout(rng, size, aspects, most)
+    layout = _Layout(size, aspects, most)
     level = "floating" if background.floats else "own"
     if len(groups) == 1:
         placed, text, places = _alone(rng, layout, groups, level)
