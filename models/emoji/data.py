@@ -64,26 +64,37 @@ def box_masks(batch: SceneBatch, cell: int) -> torch.Tensor:
     return (boxes & there).any(1, keepdim=True).float()
 
 
+PART = 32                                                       # pixels: side of an object's parts
+FIRST_PARTS = {64: 0, 128: 4, 256: 20}                          # by the object's side: the number of its first part
+PARTS = 84
+
+
 @dataclass
 class Cells:
     """What covers each cell of a grid over a batch's pictures."""
     objects: torch.Tensor    # int64 [n, h, w]: 0 where there is none, else the object's number plus 1
-    parts: torch.Tensor      # float32 [n, 2, h, w]: across and down the object, as shares of its drawing
+    parts: torch.Tensor      # int64 [n, h, w]: which PART of the object, and in what size
 
 
 def covered(batch: SceneBatch, high: int, wide: int) -> Cells:
     """By the middles of cells of a grid of this many rows and columns; of several objects, the nearest."""
     shorter = min(batch.size)
     x, y, width, height = batch.items[..., :4].unbind(-1)
-    across = ((torch.arange(wide) + 0.5) / wide - x[..., None]) * batch.size[1] / (width[..., None] * shorter) + 0.5
-    down = ((torch.arange(high) + 0.5) / high - y[..., None]) * batch.size[0] / (height[..., None] * shorter) + 0.5
-    inside = ((down >= 0) & (down <= 1))[..., :, None] & ((across >= 0) & (across <= 1))[..., None, :]
-    cells = Cells(torch.zeros(len(x), high, wide, dtype=torch.long), torch.zeros(len(x), 2, high, wide))
+    width, height = width * shorter, height * shorter
+    side = torch.maximum(width, height)
+    across = (torch.arange(wide) + 0.5) * batch.size[1] / wide - (x * batch.size[1])[..., None]
+    up = (y * batch.size[0] + height / 2)[..., None] - (torch.arange(high) + 0.5) * batch.size[0] / high
+    inside = ((up >= 0) & (up <= height[..., None]))[..., :, None] & (across.abs() <= width[..., None] / 2)[..., None, :]
+    along = (side / PART).round().long()
+    column = ((across + side[..., None] / 2) / PART).long()[..., None, :]
+    row = (up / PART).long()[..., :, None]
+    first = sum(torch.where(along == pixels // PART, number, 0) for pixels, number in FIRST_PARTS.items())
+    parts = first[..., None, None] + row * along[..., None, None] + column
+    cells = Cells(*(torch.zeros(len(x), high, wide, dtype=torch.long) for _ in range(2)))
     for slot in range(x.shape[1]):
         here = inside[:, slot] & (batch.objects[:, slot] >= 0)[:, None, None]
         cells.objects = torch.where(here, batch.objects[:, slot, None, None] + 1, cells.objects)
-        part = torch.stack([across[:, slot, None, :].expand(here.shape), down[:, slot, :, None].expand(here.shape)], 1)
-        cells.parts = torch.where(here[:, None], part, cells.parts)
+        cells.parts = torch.where(here, parts[:, slot], cells.parts)
     return cells
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from autoencoder import Autoencoder
 from checkpoints import load_networks, trained
-from data import Cells, Pictures, SceneBatch, SceneMaker, box_masks, covered
+from data import PARTS, Cells, Pictures, SceneBatch, SceneMaker, box_masks, covered
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_scheduler, make_text_encoder, make_unet
 from optimiser import Optimisers, schedule
@@ -20,10 +20,10 @@ from vocabulary import OBJECTS
 
 DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
-NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.6, 0.8, 0.3     # of the timesteps' logits; a share
+NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.8, 0.9, 0.3     # of the timesteps' logits; a share
 EMA = 0.997
 CHUNK = 12               # steps on latents of one size, made at once
-PASSES = 4               # how often each of them is taken, with new noise
+PASSES = 6               # how often each of them is taken, with new noise
 ENCODED_AT_ONCE = 64 * 256 * 256
 TOLD = 0.1               # how much it counts that the U-Net's middle can tell which part of which object is where
 
@@ -39,7 +39,7 @@ class Denoiser(nn.Module):
     def __init__(self, plan: Plan):
         super().__init__()
         self.unet, self.text = make_unet(plan), make_text_encoder(plan)
-        self.told = nn.Linear(plan.unet_channels[-1], 1 + len(OBJECTS) + 2)
+        self.told = nn.Linear(plan.unet_channels[-1], 1 + len(OBJECTS) + PARTS)
         self.unet.up_blocks[0].register_forward_hook(self._keep)
         self.features: torch.Tensor | None = None
 
@@ -64,12 +64,11 @@ class Denoiser(nn.Module):
     def error_in_telling(self, cells: Cells, object_weight: float) -> torch.Tensor:
         """Of the last forward's features."""
         told = self.told(self.features.permute(0, 2, 3, 1)).float()
-        kinds, parts = told[..., :-2], told[..., -2:].permute(0, 3, 1, 2)
         shown = (cells.objects > 0).float()
         weight = 1 + object_weight * shown
-        of_kinds = nn.functional.cross_entropy(kinds.permute(0, 3, 1, 2), cells.objects, reduction="none")
-        of_parts = (parts - cells.parts).square().sum(1) * shown
-        return ((of_kinds + 4 * of_parts) * weight).sum() / weight.sum()
+        of_kinds, of_parts = (nn.functional.cross_entropy(logits.permute(0, 3, 1, 2), right, reduction="none")
+                              for logits, right in ((told[..., :-PARTS], cells.objects), (told[..., -PARTS:], cells.parts)))
+        return ((of_kinds + of_parts * shown) * weight).sum() / weight.sum()
 
 
 def stratified_timesteps(count: int, size: Size, generator: torch.Generator) -> torch.Tensor:
@@ -117,8 +116,8 @@ class Chunks:
         """Tiny pictures at first, large ones at the end; or from the given share of that way on."""
         rng = np.random.default_rng([5, self.seed, step // CHUNK])
         progress = self.sizes_from + (1 - self.sizes_from) * step / self.steps
-        tiny = np.interp(progress, (0.0, 0.5, 0.8), (0.7, 0.5, 0.0))
-        large = np.interp(progress, (0.0, 0.5, 0.8, 1.0), (0.04, 0.1, 0.5, 0.9))
+        tiny = np.interp(progress, (0.0, 0.5, 0.8), (0.7, 0.3, 0.1))
+        large = np.interp(progress, (0.0, 0.5, 0.8, 1.0), (0.02, 0.1, 0.4, 0.7))
         drawn = rng.random()
         sizes = self.plan.tiny if drawn < tiny else self.plan.large if drawn < tiny + large else self.plan.small
         return sizes[int(rng.integers(len(sizes)))]

@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimisers:
-    """Both, with one rate schedule. `slow` parameters learn by AdamW at a tenth of its rate."""
+    """Both, with one rate schedule. `slow` parameters learn by AdamW at a third of its rate."""
 
     def __init__(self, named: list[tuple[str, torch.nn.Parameter]], slow: list[torch.nn.Parameter] = (),
                  muon_rate: float = 2e-3, adam_rate: float = 1e-3):
@@ -59,7 +59,7 @@ class Optimisers:
         chosen = {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in chosen]
         self.all = [Muon(matrices, muon_rate),
-                    torch.optim.AdamW([{"params": rest, "lr": adam_rate}, {"params": list(slow), "lr": adam_rate / 10}],
+                    torch.optim.AdamW([{"params": rest, "lr": adam_rate}, {"params": list(slow), "lr": adam_rate / 3}],
                                       betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
         self.rates = [[group["lr"] for group in o.param_groups] for o in self.all]
 

@@ -34,9 +34,9 @@ class Plan:
 
 
 FULL = Plan(
-    latent_channels=32, vae_channels=(32, 48, 64, 64, 96), unet_channels=(160, 192),
-    text_width=192, text_layers=2, text_inner=512, classifier_channels=(48, 96, 160, 256),
-    tiny=((128, 128), (128, 128), (192, 192)), small=((256, 256), (256, 256), (256, 384), (384, 256)),
+    latent_channels=32, vae_channels=(32, 48, 64, 64, 80), unet_channels=(96, 128, 192),
+    text_width=192, text_layers=2, text_inner=256, classifier_channels=(48, 96, 160, 256),
+    tiny=((128, 128),), small=((256, 256), (256, 256), (256, 384), (384, 256)),
     large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
     cut=256, picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
     classifier_batch=128, denoiser_steps=7000, decoder_steps=600, student_steps=600, pixels=512 * 256 * 256)
@@ -44,7 +44,7 @@ FULL = Plan(
 # Networks and pictures are the same; small batches, for many steps in the hours that there are.
 ON_CPU = replace(
     FULL, cut=128, variants=8, autoencoder_steps=1200, autoencoder_batch=16, classifier_steps=600, classifier_batch=24,
-    denoiser_steps=20000, decoder_steps=600, student_steps=1000, pixels=16 * 256 * 256)
+    denoiser_steps=4500, decoder_steps=600, student_steps=1000, pixels=48 * 256 * 256)
 
 TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,

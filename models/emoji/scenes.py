@@ -48,28 +48,27 @@ class Group:
     size: str | None
 
 
-LONGEST_CAPTION = 34    # words and commas: what fits between the start and the end token
+LONGEST_CAPTION = 24    # words and commas: what fits between the start and the end token
 MOST_OBJECTS = 5
-WIDE_AWAY = 0.92        # share of the width that a row fills at most
 
 # Height or width, the longer, by the number of objects side by side: shares of the picture's shorter side.
 ROW_SIZES = {1: 0.45, 2: 0.36, 3: 0.29, 4: 0.24, 5: 0.20}
 FEW = 3
-# In pixels. Caption and picture size alone say how large an object is, one of a few sizes, and where it stands,
-# with its foot and its middle on a coarse grid: a network of few weights meets each drawing again as the same latents,
-# and need not choose between sizes and places while all is noise still.
+# In pixels. Caption and picture size alone say how large an object is, one of a few sizes, and where it stands: in a
+# square of GRID's cells, on its floor. These are the cells of the U-Net's coarsest level, so a network of few weights
+# meets each part of a drawing again as the same one, and need not choose between sizes and places while all is noise.
 SIDES = (64, 128, 256)
-GRID = 32
-GROUND, SKY, AFLOAT = 0.88, 0.26, 0.50     # of feet, and of middles: shares of the height
+GRID = 64
+GROUND, LOW, SKY, AFLOAT = 0.84, 0.92, 0.26, 0.50     # of feet, and of middles: shares of the height
 
 
 def _nearest_side(pixels: float) -> int:
     return min(SIDES, key=lambda side: abs(math.log(side / pixels)))
 
 
-def _on_grid(share: float, pixels: int, low: float, high: float) -> float:
-    """The nearest line of the grid; between the given shares, if one is there."""
-    line = min(max(round(share * pixels / GRID), math.ceil(low * pixels / GRID)), math.floor(high * pixels / GRID))
+def _on_grid(share: float, pixels: int, low: float) -> float:
+    """The nearest line of the grid, from the given share on."""
+    line = min(max(round(share * pixels / GRID), math.ceil(low * pixels / GRID)), pixels // GRID)
     return line * GRID / pixels
 
 
@@ -137,66 +136,46 @@ class _Layout:
         share = ROW_SIZES[number] * min(self.wide, 1.25) * OBJECTS[group.object].scale
         return _nearest_side(max(share * self.shorter, SIDES[1]) * (SIZES[group.size] if group.size else 1))
 
-    def _sizes(self, groups: list[Group], tallest: float) -> list[list[float]]:
-        """Widths and heights of each object of a row, that fit."""
+    def _sides(self, groups: list[Group], tallest: float) -> list[int]:
+        """Of each object of a row, that fit."""
         number = sum(g.count for g in groups)
         if self.close and number == 1:
             tallest = 1.0
         sides = [self._side(group, number) for group in groups]
         while True:
-            each = [self._extent(g.object, side) for g, side in zip(groups, sides) for _ in range(g.count)]
-            across = sum(w for w, _ in each) + 0.05 * (len(each) - 1)
-            tall = max(h for _, h in each)
-            fits = (len(each) == 1 or across <= WIDE_AWAY * self.wide) and tall <= tallest * self.high
-            if fits or max(sides) == SIDES[0]:
-                return each
+            across = sum(side * g.count for g, side in zip(groups, sides))
+            if (across <= self.size[1] and max(sides) <= tallest * self.size[0]) or max(sides) == SIDES[0]:
+                return [side for g, side in zip(groups, sides) for _ in range(g.count)]
             largest = max(sides)
             sides = [SIDES[SIDES.index(side) - 1] if side == largest else side for side in sides]
 
-    def _extent(self, number: int, side: int) -> list[float]:
-        aspect = self.aspects[number]
-        return [side / self.shorter * min(aspect, 1), side / self.shorter * min(1 / aspect, 1)]
-
-    def _across(self, widths: list[float], side: str | None) -> list[float]:
-        """Centres from left to right, as shares of the width."""
-        edge = 0.02 * self.wide
-        room = max(self.wide - 2 * edge - sum(widths) - 0.04 * (len(widths) - 1), 0.0)
-        if side:
-            near = min(0.06 * self.wide, room / 2)
-            gaps = [near if side == "left" else room - near] + [0.0] * (len(widths) - 1)
-        elif len(widths) == 1:
-            gaps = [room / 2]
-        else:
-            gap = room / (len(widths) + 3)
-            gaps = [2 * gap, *[gap] * (len(widths) - 1)]
-        centres, at = [], edge
-        for width, gap in zip(widths, gaps):
-            at += gap
-            centres.append((at + width / 2) / self.wide)
-            at += width + 0.04
-        return centres
+    def _across(self, sides: list[int], at: str | None) -> list[float]:
+        """Middles from left to right, as shares of the width: evenly apart, or all at one side."""
+        free = (self.size[1] - sum(sides)) // GRID
+        before = [{"left": 0, "right": free, None: free * (i + 1) // (len(sides) + 1)}[at] for i in range(len(sides))]
+        return [(GRID * gaps + sum(sides[:i]) + side / 2) / self.size[1]
+                for i, (gaps, side) in enumerate(zip(before, sides))]
 
     def row(self, groups: list[Group], level: str, side: str | None = None) -> list[Placed]:
         """Side by side in the given order. Levels: own (ground, or sky for what belongs there), low, high, floating."""
-        tallest = 0.46 if level in ("low", "high") else 0.80
-        sizes = self._sizes(groups, tallest)
-        centres = iter(zip(self._across([w for w, _ in sizes], side), sizes))
+        sides = self._sides(groups, 0.50 if level in ("low", "high") else 0.80)
+        middles = iter(zip(self._across(sides, side), sides))
         placed = []
         for group in groups:
             obj = OBJECTS[group.object]
             in_sky = level == "high" or (level == "own" and obj.in_sky)
             for _ in range(group.count):
-                x, (width, height) = next(centres)
+                x, pixels = next(middles)
+                aspect = self.aspects[group.object]
+                width, height = (pixels / self.shorter * min(ratio, 1) for ratio in (aspect, 1 / aspect))
                 half = height / 2 / self.high
                 if level == "floating":
                     y = AFLOAT
                 elif in_sky:
                     y = max(SKY, half + 0.03)
                 else:
-                    y = GROUND - half
-                reach = width / 2 / self.wide
-                x = _on_grid(x, self.size[1], reach, 1 - reach)
-                foot = _on_grid(y + half, self.size[0], 2 * half, 1.0)
+                    y = (LOW if level == "low" else GROUND) - half
+                foot = _on_grid(y + half, self.size[0], 2 * half)
                 placed.append(Placed(group.object, group.colour, x, foot - half, width, height,
                                      level != "floating" and not in_sky))
         return placed
@@ -217,7 +196,7 @@ def _pick_groups(rng: np.random.Generator, most: int, held_out: bool) -> tuple[l
         count = 1 + (int(rng.integers(0, min(left, 3) + 1)) if left and rng.random() < 0.35 else 0)
         left -= count - 1
         colour = _one_of(rng, list(COLOURS)) if OBJECTS[obj].colours and rng.random() < 0.6 else None
-        groups.append(Group(obj, count, colour, _one_of(rng, list(SIZES)) if rng.random() < 0.22 else None))
+        groups.append(Group(obj, count, colour, _one_of(rng, list(SIZES)) if rng.random() < 0.3 else None))
     return groups, background
 
 

@@ -25,7 +25,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from checkpoints import load_checkpoint
-from data import Pictures, SceneMaker, box_masks, covered
+from data import FIRST_PARTS, PART, PARTS, Pictures, SceneMaker, box_masks, covered
 from denoiser import Noising
 from scenes import all_words, words_of
 from tokenizer import TOKENS, quick_tokens, write_tokenizer
@@ -96,15 +96,18 @@ class Rendering(unittest.TestCase):
         batch = SceneMaker(1)((6,), 100, TALL)
         cells, boxes = covered(batch, 48, 32), box_masks(batch, 4)[:, 0] > 0
         self.assertFalse(bool((cells.objects > 0)[~boxes].any()))
-        self.assertTrue(bool(((cells.parts >= 0) & (cells.parts <= 1)).all()))
+        self.assertTrue(bool(((cells.parts >= 0) & (cells.parts < PARTS)).all()))
+        apart = PART * 48 // TALL[0]      # cells
         for objects, items, kinds, parts in zip(batch.objects, batch.items, cells.objects, cells.parts):
             front = int((objects >= 0).sum()) - 1
-            x, y, _, _ = items[front, :4].tolist()
+            x, y, width, height = items[front, :4].tolist()
+            side = round(max(width, height) * min(TALL))
             row, column = int(y * 48), int(x * 32)
             self.assertEqual(int(kinds[row, column]), int(objects[front]) + 1)
-            self.assertLess(float((parts[:, row, column] - 0.5).abs().max()), 0.2)
-            step = float(parts[0, row, column + 1] - parts[0, row, column])
-            self.assertGreater(step, 0)
+            self.assertEqual(int(parts[row, column] - FIRST_PARTS[side]) % (side // PART), side // PART // 2)
+            for to, further in (((row, column - 2), -1), ((row - apart, column), side // PART)):
+                if kinds[to] == kinds[row, column]:
+                    self.assertEqual(int(parts[to] - parts[row, column]), further)
 
 
 class Training(unittest.TestCase):
