@@ -13,6 +13,7 @@ from stages import OneNetwork, from_workers, half
 
 EVENING = 0.6         # a coefficient is divided by its standard deviation to this power
 EDGES = 1.0           # how much differences between neighbours count beside the pixels themselves
+SQUARES = 4           # cut from each picture: drawing it costs more than to learn from a square
 ENCODED = 4           # the encoder, which drawing does not need, learns in one of so many steps
 
 
@@ -56,19 +57,20 @@ def unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def places_to_cut(count: int, size: Size, side: int, generator: torch.Generator) -> list[tuple[int, int]]:
-    """Rows and columns, in latents, where squares of so many pixels begin, one for each picture: mostly of the lower
-    two thirds, where the objects are."""
+    """Rows and columns, in latents, where squares of so many pixels begin, SQUARES for each picture: mostly of the
+    lower two thirds, where the objects are."""
     def along(pixels: int, from_share: float) -> list[int]:
         room = (pixels - side) // PATCH
-        return torch.randint(int(from_share * room), room + 1, (count,), generator=generator).tolist()
+        return torch.randint(int(from_share * room), room + 1, (SQUARES * count,), generator=generator).tolist()
 
     return list(zip(along(size[0], 0.25), along(size[1], 0)))
 
 
 def cut_out(maps: torch.Tensor, places: list[tuple[int, int]], side: int, cell: int) -> torch.Tensor:
-    """Squares of pictures, where a latent is `cell` = PATCH wide, or of latents, where it is 1."""
+    """Squares of pictures, SQUARES of each, where a latent is `cell` = PATCH wide, or of latents, where it is 1."""
     side = side // PATCH * cell
-    return torch.stack([m[:, cell * y:cell * y + side, cell * x:cell * x + side] for m, (y, x) in zip(maps, places)])
+    return torch.stack([maps[i // SQUARES, :, cell * y:cell * y + side, cell * x:cell * x + side]
+                        for i, (y, x) in enumerate(places)])
 
 
 class AutoencoderStage(OneNetwork):
@@ -85,7 +87,7 @@ class AutoencoderStage(OneNetwork):
     def _scenes(self, step: int):
         """Cut from pictures two and four times as large."""
         side = self.plan.cut * (2 + 2 * (step % 2))
-        return self.maker((11, step), self.plan.autoencoder_batch, (side, side))
+        return self.maker((11, step), self.plan.autoencoder_batch // SQUARES, (side, side))
 
     def batches(self, start: int):
         if start == 0:

@@ -165,9 +165,8 @@ class ClassifierStage(OneNetwork):
         return from_workers(self._scenes, start, self.workers)
 
     def step(self, step: int, batch) -> torch.Tensor:
-        pixels, batch = self.pictures(batch), _scaled(batch, self.plan.picture)
-        target, counts = heat_targets(batch, self.device)
-        pixels = F.interpolate(pixels, batch.size, mode="area") if pixels.shape[2] != batch.size[0] else pixels
+        batch = _scaled(batch, self.plan.picture)
+        pixels, (target, counts) = self.pictures(batch), heat_targets(batch, self.device)
         for i, obj in enumerate(scramble(pixels, batch, np.random.default_rng([32, step]))):
             if obj is not None:
                 target[i, obj], counts[i, obj] = 0, 1

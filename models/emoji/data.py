@@ -84,7 +84,8 @@ def covered(batch: SceneBatch, high: int, wide: int) -> Cells:
     side = torch.maximum(width, height)
     across = (torch.arange(wide) + 0.5) * batch.size[1] / wide - (x * batch.size[1])[..., None]
     up = (y * batch.size[0] + height / 2)[..., None] - (torch.arange(high) + 0.5) * batch.size[0] / high
-    inside = ((up >= 0) & (up <= height[..., None]))[..., :, None] & (across.abs() <= width[..., None] / 2)[..., None, :]
+    inside = ((up >= 0) & (up <= height[..., None]))[..., :, None] & \
+        (across.abs() <= width[..., None] / 2)[..., None, :]
     along = (side / PART).round().long()
     column = ((across + side[..., None] / 2) / PART).long()[..., None, :]
     row = (up / PART).long()[..., :, None]

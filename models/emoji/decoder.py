@@ -7,7 +7,7 @@ that they were made from, and learns to draw them sharp.
 import torch
 from torch import nn
 
-from autoencoder import Autoencoder, cut_out, places_to_cut, unlike
+from autoencoder import SQUARES, Autoencoder, cut_out, places_to_cut, unlike
 from checkpoints import trained
 from data import Pictures, SceneMaker
 from denoiser import Denoiser, Noising
@@ -20,7 +20,7 @@ from tokenizer import quick_tokens
 
 GUESSED_FROM = (40, 440)     # timesteps whose guesses it learns from
 GUIDANCE = 2.0
-EXACT = 4                    # one picture in so many is decoded from its own latents
+EXACT = 4                    # one square in so many is decoded from its own latents
 
 
 class DecoderStage(OneNetwork):
@@ -41,7 +41,8 @@ class DecoderStage(OneNetwork):
         self.optimisers = Optimisers(named, muon_rate=2e-3, adam_rate=1e-3)
 
     def _scenes(self, step: int):
-        return self.maker((12, step), self.plan.autoencoder_batch, self.plan.small[step % len(self.plan.small)])
+        sizes = self.plan.small
+        return self.maker((12, step), self.plan.autoencoder_batch // SQUARES, sizes[step % len(sizes)])
 
     def batches(self, start: int):
         return from_workers(self._scenes, start, self.workers)
@@ -59,10 +60,10 @@ class DecoderStage(OneNetwork):
         latents = self.model.encode(pixels)
         guessed = self.guess(latents, batch.tokens.to(self.device), generator)
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=generator)
-        exact = torch.arange(len(latents), device=self.device)[:, None, None, None] % EXACT == 0
         places = places_to_cut(len(latents), batch.size, self.plan.cut, torch.Generator().manual_seed(step))
         pixels = cut_out(pixels, places, self.plan.cut, PATCH)
-        met = cut_out(torch.where(exact, noisy, guessed), places, self.plan.cut, 1)
+        exact = torch.arange(len(places), device=self.device)[:, None, None, None] % EXACT == 0
+        met = torch.where(exact, cut_out(noisy, places, self.plan.cut, 1), cut_out(guessed, places, self.plan.cut, 1))
         with half(self.device):
             loss = unlike(self.model.decode(met), pixels)
         loss.backward()

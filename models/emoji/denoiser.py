@@ -20,12 +20,12 @@ from vocabulary import OBJECTS
 
 DROP_CAPTION = 0.1
 OBJECT_WEIGHT = 3.0      # how much more a latent inside an object counts
-NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.8, 0.9, 0.3     # of the timesteps' logits; a share
+NOISE_MIDDLE, NOISE_SPREAD, NOISE_EVENLY = 0.9, 1.3, 0.2     # of the timesteps' logits; a share
 EMA = 0.997
 CHUNK = 12               # steps on latents of one size, made at once
 PASSES = 6               # how often each of them is taken, with new noise
 ENCODED_AT_ONCE = 64 * 256 * 256
-TOLD = 0.1               # how much it counts that the U-Net's middle can tell which part of which object is where
+TOLD = 0.2               # how much it counts that the U-Net's middle can tell which part of which object is where
 
 
 class Denoiser(nn.Module):
@@ -116,8 +116,8 @@ class Chunks:
         """Tiny pictures at first, large ones at the end; or from the given share of that way on."""
         rng = np.random.default_rng([5, self.seed, step // CHUNK])
         progress = self.sizes_from + (1 - self.sizes_from) * step / self.steps
-        tiny = np.interp(progress, (0.0, 0.5, 0.8), (0.7, 0.3, 0.1))
-        large = np.interp(progress, (0.0, 0.5, 0.8, 1.0), (0.02, 0.1, 0.4, 0.7))
+        tiny = np.interp(progress, (0.0, 0.25, 0.5), (0.7, 0.3, 0.05))
+        large = np.interp(progress, (0.0, 0.5, 0.8, 1.0), (0.02, 0.1, 0.35, 0.6))
         drawn = rng.random()
         sizes = self.plan.tiny if drawn < tiny else self.plan.large if drawn < tiny + large else self.plan.small
         return sizes[int(rng.integers(len(sizes)))]
