@@ -50,6 +50,11 @@ class Autoencoder(nn.Module):
         return self.vae.decoder(self.vae.post_quant_conv(latents)).float()
 
 
+def pictures_to_cut(plan: Plan) -> int:
+    """How many make a batch."""
+    return max(1, plan.autoencoder_batch // SQUARES)
+
+
 def unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     across, down = (lambda p: p[..., 1:] - p[..., :-1]), (lambda p: p[..., 1:, :] - p[..., :-1, :])
     return F.mse_loss(made, pixels) + F.l1_loss(made, pixels) + EDGES * (F.l1_loss(across(made), across(pixels)) +
@@ -87,7 +92,7 @@ class AutoencoderStage(OneNetwork):
     def _scenes(self, step: int):
         """Cut from pictures two and four times as large."""
         side = self.plan.cut * (2 + 2 * (step % 2))
-        return self.maker((11, step), self.plan.autoencoder_batch // SQUARES, (side, side))
+        return self.maker((11, step), pictures_to_cut(self.plan), (side, side))
 
     def batches(self, start: int):
         if start == 0:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from render import Renderer, scene_rows
-from scenes import FEW, MOST_OBJECTS, Scene, sample_scene
+from scenes import FEW, MOST_OBJECTS, SIDES, Scene, sample_scene
 from sprites import Sprites, aspects
 from tokenizer import quick_tokens
 from vocabulary import COLOURS, OBJECTS
@@ -64,9 +64,9 @@ def box_masks(batch: SceneBatch, cell: int) -> torch.Tensor:
     return (boxes & there).any(1, keepdim=True).float()
 
 
-PART = 32                                                       # pixels: side of an object's parts
-FIRST_PARTS = {64: 0, 128: 4, 256: 20}                          # by the object's side: the number of its first part
-PARTS = 84
+PART = 32        # pixels: side of an object's parts
+FIRST_PARTS = {side: sum((smaller // PART) ** 2 for smaller in SIDES if smaller < side) for side in SIDES}
+PARTS = sum((side // PART) ** 2 for side in SIDES)
 
 
 @dataclass

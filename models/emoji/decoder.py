@@ -7,7 +7,7 @@ that they were made from, and learns to draw them sharp.
 import torch
 from torch import nn
 
-from autoencoder import SQUARES, Autoencoder, cut_out, places_to_cut, unlike
+from autoencoder import Autoencoder, cut_out, pictures_to_cut, places_to_cut, unlike
 from checkpoints import trained
 from data import Pictures, SceneMaker
 from denoiser import Denoiser, Noising
@@ -42,7 +42,7 @@ class DecoderStage(OneNetwork):
 
     def _scenes(self, step: int):
         sizes = self.plan.small
-        return self.maker((12, step), self.plan.autoencoder_batch // SQUARES, sizes[step % len(sizes)])
+        return self.maker((12, step), pictures_to_cut(self.plan), sizes[step % len(sizes)])
 
     def batches(self, start: int):
         return from_workers(self._scenes, start, self.workers)

@@ -66,8 +66,9 @@ class Denoiser(nn.Module):
         told = self.told(self.features.permute(0, 2, 3, 1)).float()
         shown = (cells.objects > 0).float()
         weight = 1 + object_weight * shown
-        of_kinds, of_parts = (nn.functional.cross_entropy(logits.permute(0, 3, 1, 2), right, reduction="none")
-                              for logits, right in ((told[..., :-PARTS], cells.objects), (told[..., -PARTS:], cells.parts)))
+        of_kinds, of_parts = (
+            nn.functional.cross_entropy(logits.permute(0, 3, 1, 2), right, reduction="none")
+            for logits, right in ((told[..., :-PARTS], cells.objects), (told[..., -PARTS:], cells.parts)))
         return ((of_kinds + of_parts * shown) * weight).sum() / weight.sum()
 
 
