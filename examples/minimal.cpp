@@ -4,7 +4,7 @@ int main() {
   pcpp::Pipeline pipeline("models/emoji-scenes", pcpp::World(2));
 
   pcpp::GenerationRequest request;
-  request.prompts = {"a fox under a rainbow"};
+  request.prompts = {"a small fox under a rainbow in a meadow"};
   request.parallel = pcpp::ParallelConfig::pcpp(0.3);
 
   const auto result = pipeline.generate(request);

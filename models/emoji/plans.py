@@ -35,7 +35,7 @@ class Plan:
 
 FULL = Plan(
     latent_channels=32, vae_channels=(32, 48, 64, 64, 80), unet_channels=(96, 128, 192),
-    text_width=192, text_layers=2, text_inner=256, classifier_channels=(48, 96, 160, 256),
+    text_width=192, text_layers=2, text_inner=256, classifier_channels=(32, 64, 128, 192),
     tiny=((128, 128),), small=((256, 256), (256, 256), (256, 384), (384, 256)),
     large=((512, 512), (512, 512), (512, 512), (512, 768), (768, 512), (768, 768)),
     cut=256, picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
