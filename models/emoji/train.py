@@ -56,7 +56,7 @@ if __name__ == "__main__":
     parser.add_argument("--stop-at", type=int, help="stop before this step of a stage, with a checkpoint")
     parser.add_argument("--set", nargs="+", type=_setting, metavar="NAME=N", help="other numbers of plans.py: "
                         "denoiser_steps=5000 pixels=524288. Steps may change on the way, before the learning rate "
-                        "falls: after half of a stage, after 65 %% of the denoiser's")
+                        "falls: after half of a stage, after 65 %% of the denoiser's; or after the last, to go on")
     parser.add_argument("--workers", type=int, help="processes that make scenes and paint backgrounds")
     parser.add_argument("--report", type=int, default=25, help="steps between two lines")
     parser.add_argument("--toy", action="store_true", help="tiny networks and pictures, to see that everything runs")
