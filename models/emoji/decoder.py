@@ -10,9 +10,10 @@ from torch import nn
 from autoencoder import Autoencoder, cut_out, pictures_to_cut, places_to_cut, unlike
 from checkpoints import trained
 from data import Pictures, SceneMaker
-from denoiser import Denoiser, Noising
+from denoiser import Denoiser
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH
+from noising import Noising
 from optimiser import Optimisers, schedule
 from plans import Plan
 from stages import OneNetwork, from_workers, half
@@ -52,7 +53,8 @@ class DecoderStage(OneNetwork):
         """The U-Net's, with guidance, of these latents under noise."""
         low, high = GUESSED_FROM
         at = torch.randint(low, high, (len(latents),), generator=generator, device=self.device)
-        noisy, _ = self.noising(latents, at, generator)
+        noise = torch.randn(latents.shape, generator=generator, device=self.device)
+        noisy = self.noising.noised(latents, noise, at)
         return self.noising.clean(noisy, self.denoiser.guided(noisy, at, tokens, self.nothing, GUIDANCE), at)
 
     def step(self, step: int, batch) -> torch.Tensor:

@@ -11,7 +11,8 @@ from autoencoder import Autoencoder
 from checkpoints import load_networks, trained
 from data import PARTS, Cells, Pictures, SceneBatch, SceneMaker, box_masks, covered
 from fast_layers import speed_up
-from networks import LATENT_NOISE, PATCH, make_scheduler, make_text_encoder, make_unet
+from networks import LATENT_NOISE, PATCH, make_text_encoder, make_unet
+from noising import Noising
 from optimiser import Optimisers, schedule
 from plans import Plan, Size
 from stages import from_workers, half
@@ -82,24 +83,6 @@ def stratified_timesteps(count: int, size: Size, generator: torch.Generator) -> 
     most = torch.sigmoid(middle + NOISE_SPREAD * torch.special.ndtri(u))
     evenly = torch.rand(count, generator=generator, device=device) < NOISE_EVENLY
     return (torch.where(evenly, u, most) * 1000).long().clamp_max(999)
-
-
-class Noising:
-    """Clean latents to noisy ones and what is to be predicted of them."""
-
-    def __init__(self, device: torch.device):
-        scheduler = make_scheduler()
-        alphas = scheduler.alphas_cumprod.to(device)
-        self.image, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
-
-    def __call__(self, clean, timesteps, generator) -> tuple[torch.Tensor, torch.Tensor]:
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        a, s = (t[timesteps].view(-1, 1, 1, 1) for t in (self.image, self.noise))
-        return a * clean + s * noise, a * noise - s * clean
-
-    def clean(self, noisy, predicted, timesteps) -> torch.Tensor:
-        a, s = (t[timesteps].view(-1, 1, 1, 1) for t in (self.image, self.noise))
-        return a * noisy - s * predicted
 
 
 class Chunks:
@@ -206,7 +189,8 @@ class DenoiserStage:
         size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
         timesteps = stratified_timesteps(len(latents), size, generator)
         latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator, device=self.device)
-        noisy, target = self.noising(latents, timesteps, generator)
+        noise = torch.randn(latents.shape, generator=generator, device=self.device)
+        noisy, target = self.noising.noised(latents, noise, timesteps), self.noising.v(latents, noise, timesteps)
         dropped = torch.rand(len(tokens), 1, generator=generator, device=self.device) < drop
         made = model(noisy, timesteps, torch.where(dropped, self.nothing, tokens))
         weight = 1 + object_weight * masks

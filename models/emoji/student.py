@@ -11,7 +11,7 @@ from autoencoder import Autoencoder
 from checkpoints import load_networks, trained
 from data import Pictures
 from denoiser import Chunks, Denoiser
-from networks import make_scheduler
+from noising import Noising
 from optimiser import Optimisers, schedule
 from plans import Plan
 from stages import half
@@ -23,23 +23,6 @@ GUIDANCE = (2.0, 4.0)    # the teacher's, drawn anew for each sample
 EMA = 0.98
 
 
-class Path:
-    """DDIM's path with v-prediction, among the training's timesteps; -1 is the picture itself."""
-
-    def __init__(self, device: torch.device):
-        alphas = make_scheduler().alphas_cumprod
-        alphas = torch.cat([alphas, torch.ones(1)]).to(device)      # index -1
-        self.image, self.noise, self.steps = alphas.sqrt(), (1 - alphas).sqrt(), len(alphas) - 1
-
-    def jump(self, sample, v, at: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        a, s, next_a, next_s = (t[i].view(-1, 1, 1, 1)
-                                for t, i in ((self.image, at), (self.noise, at), (self.image, to), (self.noise, to)))
-        return next_a * (a * sample - s * v) + next_s * (a * v + s * sample)
-
-    def noised(self, clean, noise, at: torch.Tensor) -> torch.Tensor:
-        return self.image[at].view(-1, 1, 1, 1) * clean + self.noise[at].view(-1, 1, 1, 1) * noise
-
-
 class StudentStage:
     name = "student"
 
@@ -48,7 +31,7 @@ class StudentStage:
         autoencoder = Autoencoder(plan).to(device, memory_format=torch.channels_last)
         autoencoder.load_state_dict(trained(work, "autoencoder"))
         self.chunks = Chunks(plan, pictures, autoencoder.eval(), self.steps, workers, seed=41, sizes_from=0.6)
-        self.path, weights = Path(device), trained(work, "denoiser")
+        self.noising, weights = Noising(device), trained(work, "denoiser")
         self.teacher, self.model, self.average = (Denoiser(plan).to(device) for _ in range(3))
         for m in (self.teacher, self.model, self.average):
             m.load_state_dict(weights)
@@ -66,16 +49,16 @@ class StudentStage:
         scale = low + (high - low) * torch.rand(len(at), 1, 1, 1, generator=generator, device=self.device)
         with half(self.device):
             guided = self.teacher.guided(sample, at, tokens, self.nothing, scale)
-        nearer = self.path.jump(sample, guided, at, small)
+        nearer = self.noising.jump(sample, guided, at, small)
         with half(self.device):
             v = self.average(nearer, small.clamp_min(0), tokens)
         arrived = (small == end).view(-1, 1, 1, 1)
-        return torch.where(arrived, nearer, self.path.jump(nearer, v, small, end))
+        return torch.where(arrived, nearer, self.noising.jump(nearer, v, small, end))
 
     def step(self, step: int, batch) -> torch.Tensor:
         latents, tokens, *_ = batch
         generator = torch.Generator(self.device).manual_seed(2 * 10**7 + step)
-        width, count = self.path.steps // PHASES, len(latents)
+        width, count = self.noising.steps // PHASES, len(latents)
         phase = torch.randint(PHASES, (count,), generator=generator, device=self.device)
         # The first step of a phase, from its very start, is what drawing takes: a third of the samples.
         inside = torch.randint(1, width // STRIDE + 1, (count,), generator=generator, device=self.device) * STRIDE
@@ -84,11 +67,11 @@ class StudentStage:
         at = end + torch.where(whole, width, inside)
         small = at - STRIDE
         noise = torch.randn(latents.shape, generator=generator, device=self.device)
-        sample = self.path.noised(latents, noise, at)
+        sample = self.noising.noised(latents, noise, at)
         target = self._target(sample, at, small, end, tokens, generator)
         with half(self.device):
             v = self.model(sample, at, tokens)
-        made = self.path.jump(sample, v, at, end)
+        made = self.noising.jump(sample, v, at, end)
         apart = (made - target).square().mean((1, 2, 3))
         loss = ((apart + 1e-4).sqrt() - 1e-2).mean()      # pseudo-Huber's
         loss.backward()

@@ -26,7 +26,7 @@ from transformers import CLIPTokenizer
 
 from checkpoints import load_checkpoint
 from data import FIRST_PARTS, PART, PARTS, Pictures, SceneMaker, box_masks, covered
-from denoiser import Noising
+from noising import Noising
 from scenes import all_words, words_of
 from tokenizer import TOKENS, quick_tokens, write_tokenizer
 from vocabulary import BACKGROUNDS, HELD_OUT_PAIRS, HELD_OUT_PLACES, OBJECTS, is_held_out
@@ -112,10 +112,12 @@ class Rendering(unittest.TestCase):
 
 class Training(unittest.TestCase):
     def test_what_is_predicted_of_noisy_latents_tells_the_clean_ones(self):
-        noising, generator = Noising(torch.device("cpu")), torch.Generator().manual_seed(1)
-        clean, at = torch.randn(3, 4, 5, 6, generator=generator), torch.tensor([0, 400, 999])
-        noisy, target = noising(clean, at, generator)
-        self.assertTrue(torch.allclose(noising.clean(noisy, target, at), clean, atol=1e-5))
+        noising, (clean, noise) = Noising(torch.device("cpu")), torch.randn(2, 3, 4, 5, 6)
+        at, to = torch.tensor([0, 400, 999]), torch.tensor([-1, 250, 749])
+        noisy, v = noising.noised(clean, noise, at), noising.v(clean, noise, at)
+        self.assertTrue(torch.allclose(noising.clean(noisy, v, at), clean, atol=1e-5))
+        self.assertTrue(torch.allclose(noising.jump(noisy, v, at, to), noising.noised(clean, noise, to), atol=1e-5))
+        self.assertTrue(torch.equal(noising.noised(clean, noise, torch.full((3,), -1)), clean))
 
     def train(self, work: str, *options: str) -> str:
         command = [sys.executable, SCRIPTS / "train.py", "--toy", "--work", work, "--workers", "0", "--report", "1"]
