@@ -7,6 +7,20 @@
 
 namespace pcpp {
 
+namespace {
+
+// What `query` says of something that may be under way.
+bool is_over(cudaError_t status, const char* query) {
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();  // no error, and not to be taken for one
+    return false;
+  }
+  check_cuda(status, query);
+  return true;
+}
+
+}  // namespace
+
 const char* remedy_for(cudaError_t status) {
   switch (status) {
     case cudaErrorMemoryAllocation:
@@ -44,15 +58,18 @@ void check_cuda(cudaError_t status, const char* call) {
 
 void log_cuda(cudaError_t status, const char* call) noexcept {
   if (status == cudaSuccess) return;
+  cudaGetLastError();  // or the thread's next check would report it
   // A lost device fails every call from there on.
   static std::atomic<cudaError_t> last = cudaSuccess;
   if (last.exchange(status) == status) return;
   log().error("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
+void set_device(int device) { check_cuda(cudaSetDevice(device), "cudaSetDevice"); }
+
 DeviceGuard::DeviceGuard(int device) {
   check_cuda(cudaGetDevice(&previous_), "cudaGetDevice");
-  check_cuda(cudaSetDevice(device), "cudaSetDevice");
+  set_device(device);
 }
 
 DeviceGuard::~DeviceGuard() { log_cuda(cudaSetDevice(previous_), "cudaSetDevice"); }
@@ -81,6 +98,8 @@ void Stream::synchronize() const {
   check_cuda(cudaStreamSynchronize(get()), "cudaStreamSynchronize");
 }
 
+bool Stream::is_finished() const { return is_over(cudaStreamQuery(get()), "cudaStreamQuery"); }
+
 Event::Event(Timing timing) {
   cudaEvent_t event = nullptr;
   check_cuda(cudaEventCreateWithFlags(
@@ -95,15 +114,7 @@ void Event::record(const Stream& stream) const {
   check_cuda(cudaEventRecord(get(), stream.get()), "cudaEventRecord");
 }
 
-bool Event::is_passed() const {
-  const cudaError_t status = cudaEventQuery(get());
-  if (status == cudaErrorNotReady) {
-    cudaGetLastError();  // no error, and not to be taken for one
-    return false;
-  }
-  check_cuda(status, "cudaEventQuery");
-  return true;
-}
+bool Event::is_passed() const { return is_over(cudaEventQuery(get()), "cudaEventQuery"); }
 
 double Event::milliseconds_since(const Event& begin) const {
   float milliseconds = 0;

@@ -41,7 +41,11 @@ class Owned {
   Handle handle_;
 };
 
-// Makes `device` the calling thread's present one for as long as it lives.
+// Makes `device` the calling thread's present one from here on.
+void set_device(int device);
+
+// The same for as long as it lives. Only for a thread that has made a device its present one
+// before: going back to the one that it begins with would make a context there.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device);
@@ -68,6 +72,8 @@ class Stream {
   void wait(const Event& event) const;
   // The host waits for all that the stream was given.
   void synchronize() const;
+  // Whether the stream has done all that it was given.
+  bool is_finished() const;
 
  private:
   static void destroy(cudaStream_t stream);

@@ -34,8 +34,8 @@ std::vector<int> first_of(const std::vector<int>& gpus, int ranks) {
 class PeerHubs final : public GpuHubs {
  public:
   explicit PeerHubs(std::vector<int> gpus) : gpus_(std::move(gpus)) {}
-  std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds /*timeout*/) override {
-    return std::make_unique<PeerHub>(first_of(gpus_, ranks));
+  std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds timeout) override {
+    return std::make_unique<PeerHub>(first_of(gpus_, ranks), timeout);
   }
 
  private:
@@ -105,9 +105,9 @@ class CudaGpus final : public Gpus {
 
   std::unique_ptr<GraphRecorder> recorder() const override { return make_graph_recorder(); }
 
-  void synchronize(int number) const override {
-    const DeviceGuard guard(number);
-    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  // A device may not be synchronised while another pipeline records there.
+  void synchronize() const override {
+    check_cuda(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
   }
 
   void release_memory() const override { release_cached_memory(); }

@@ -18,6 +18,10 @@ namespace allocator = c10::cuda::CUDACachingAllocator;
 // Held while a thread captures: libtorch lets one do so at a time, and gives back no memory
 // meanwhile.
 std::mutex capturing;
+
+// Another mutex: whoever holds the first may wait for a device, and a rank that has failed passes
+// this one before it can end what its peers' devices wait for.
+std::mutex using_workspaces;
 int workspace_uses = 0;  // that live; under the mutex
 
 class CudaGraph final : public GpuGraph {
@@ -61,7 +65,6 @@ class CudaRecorder final : public GraphRecorder {
       log_cuda(end_capture(graph), "cudaStreamEndCapture");
       destroy(graph);
     }
-    const std::lock_guard lock(capturing);
     allocator::releasePool(stream_.device_index(), pool_);
   }
 
@@ -108,12 +111,12 @@ class CudaRecorder final : public GraphRecorder {
 }  // namespace
 
 WorkspaceUse::WorkspaceUse() {
-  const std::lock_guard lock(capturing);
+  const std::lock_guard lock(using_workspaces);
   ++workspace_uses;
 }
 
 WorkspaceUse::~WorkspaceUse() {
-  const std::lock_guard lock(capturing);
+  const std::lock_guard lock(using_workspaces);
   --workspace_uses;
 }
 
@@ -121,8 +124,11 @@ std::unique_ptr<GraphRecorder> make_graph_recorder() { return std::make_unique<C
 
 void release_cached_memory() {
   const std::lock_guard lock(capturing);
-  // One for each stream that there ever was.
-  if (workspace_uses == 0) at::cuda::clearCublasWorkspaces();
+  {
+    const std::lock_guard no_use(using_workspaces);
+    // One for each stream that there ever was.
+    if (workspace_uses == 0) at::cuda::clearCublasWorkspaces();
+  }
   allocator::emptyCache();
 }
 

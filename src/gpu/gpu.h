@@ -27,7 +27,7 @@ class GpuHubs {
  public:
   virtual ~GpuHubs() = default;
   // The hub of `ranks` ranks, of which at most one may live at a time. `timeout` bounds what
-  // endpoints wait for each other.
+  // endpoints wait for each other, and the hub at its end for the devices.
   virtual std::unique_ptr<Hub> make(int ranks, std::chrono::milliseconds timeout) = 0;
 };
 
@@ -75,11 +75,11 @@ class Gpus {
   virtual CUstream_st* stream() const = 0;
   // Of that stream.
   virtual std::unique_ptr<GraphRecorder> recorder() const = 0;
+  // The host waits for all that this stream was given.
+  virtual void synchronize() const = 0;
 
-  // The host waits for all that GPU `number` was given.
-  virtual void synchronize(int number) const = 0;
   // Gives back the memory that libtorch keeps of tensors that are gone: it is tied to the streams
-  // that they were made on, so that nobody else could use it.
+  // that they were made on, so that nobody else could use it. To be called while those still live.
   virtual void release_memory() const = 0;
 
   // `gpus` by rank.

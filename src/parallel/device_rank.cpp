@@ -1,7 +1,9 @@
 #include "parallel/device_rank.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -11,6 +13,7 @@ namespace pcpp {
 namespace {
 constexpr std::size_t kAlignment = 256;          // as cudaMalloc gives
 constexpr std::size_t kBlockBytes = 2ull << 20;  // the least that a device maps
+constexpr auto kPause = std::chrono::microseconds(100);
 }  // namespace
 
 DeviceRank::DeviceRank(int rank, int device, StreamPriority stale_priority, MakeBlock make_block)
@@ -34,14 +37,28 @@ std::byte* DeviceRank::allocate(std::size_t bytes) {
   return std::exchange(free_, free_ + rounded);
 }
 
-void DeviceRank::finish() const noexcept {
+bool DeviceRank::finish(Deadline deadline) const noexcept {
   for (const Stream* stream : {&compute_, &stale_, &gather_}) {
     try {
-      stream->synchronize();
+      while (!stream->is_finished()) {
+        if (Clock::now() >= deadline) return false;
+        std::this_thread::sleep_for(kPause);
+      }
     } catch (const std::exception& error) {
       log().error("rank {}: {}", rank_, error.what());
     }
   }
+  return true;
+}
+
+void finish_all(std::vector<std::unique_ptr<DeviceRank>>& ranks, Deadline deadline) noexcept {
+  for (std::unique_ptr<DeviceRank>& rank : ranks) {
+    if (!rank || rank->finish(deadline)) continue;
+    log().error("rank {}: device {} has not ended by the deadline: its memory is not given back",
+                rank->rank(), rank->device());
+    rank.release();  // NOLINT(bugprone-unused-return-value): the device may still write to it
+  }
+  ranks.clear();
 }
 
 }  // namespace pcpp

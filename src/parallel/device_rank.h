@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/cuda.h"
+#include "base/deadline.h"
 #include "parallel/transport.h"
 
 namespace pcpp {
@@ -33,8 +34,9 @@ class DeviceRank {
   // Zero-filled in the order of the compute stream; lives as long as the object.
   std::byte* allocate(std::size_t bytes);
 
-  // The host waits for all three streams. What fails goes to the log: this is for the end.
-  void finish() const noexcept;
+  // The host waits until all three streams have ended or cannot go on, which goes to the log: this
+  // is for the end. Whether that was before the deadline.
+  bool finish(Deadline deadline) const noexcept;
 
  private:
   const int rank_;
@@ -47,6 +49,10 @@ class DeviceRank {
   std::byte* free_ = nullptr;  // of the newest block
   std::size_t free_bytes_ = 0;
 };
+
+// For a hub's end: frees those that finish before the deadline. What the devices still use of the
+// others is never given back.
+void finish_all(std::vector<std::unique_ptr<DeviceRank>>& ranks, Deadline deadline) noexcept;
 
 }  // namespace pcpp
 

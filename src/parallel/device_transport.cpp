@@ -29,6 +29,7 @@ std::optional<DeviceTransport::Flight> DeviceTransport::begin_flight(ExchangeId 
 }
 
 void DeviceTransport::wait(ExchangeId exchange, Deadline deadline) {
+  check_world();  // also where nothing is waited for: the device may never come that far
   Passage& passage = passages_.at(static_cast<std::size_t>(exchange));
   settle(passage, deadline);
   passage.begin.record(device_rank_.compute());

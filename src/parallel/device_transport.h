@@ -51,7 +51,7 @@ class DeviceTimeline final : public Timeline {
   Clock::time_point known_time_;
 };
 
-// An endpoint on a GPU. Its thread has the rank's device present for as long as it lives.
+// An endpoint on a GPU. Its thread has the rank's device present from its making on.
 class DeviceTransport : public Transport {
  public:
   int rank() const override { return device_rank_.rank(); }
@@ -72,7 +72,7 @@ class DeviceTransport : public Transport {
  protected:
   // `make_rank` is called with the device present.
   DeviceTransport(int device, const std::function<DeviceRank&()>& make_rank)
-      : guard_(device), device_rank_(make_rank()), timeline_(device_rank_.compute()) {}
+      : device_rank_(made_on(device, make_rank)), timeline_(device_rank_.compute()) {}
 
   DeviceRank& device_rank() const { return device_rank_; }
   // To be called by prepare(), once for each exchange in the order of their numbers.
@@ -100,7 +100,11 @@ class DeviceTransport : public Transport {
   };
   void settle(Passage& passage, Deadline deadline);
 
-  const DeviceGuard guard_;
+  static DeviceRank& made_on(int device, const std::function<DeviceRank&()>& make_rank) {
+    set_device(device);
+    return make_rank();
+  }
+
   DeviceRank& device_rank_;
   DeviceTimeline timeline_;
   std::vector<Passage> passages_;  // by exchange

@@ -25,6 +25,7 @@ class ForwardingTransport : public Transport {
   }
   void start(ExchangeId exchange) override { inner_.start(exchange); }
   void wait(ExchangeId exchange, Deadline deadline) override { inner_.wait(exchange, deadline); }
+  void flush(Deadline deadline) override { inner_.flush(deadline); }
   void drain(Deadline deadline) override { inner_.drain(deadline); }
   Timeline& timeline() override { return inner_.timeline(); }
 

@@ -1,5 +1,7 @@
 #include "parallel/nccl_communicator.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "base/log.h"
 
@@ -17,12 +19,21 @@ NcclCommunicator::NcclCommunicator(const NcclApi& api, const ncclUniqueId& id, i
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   config.maxCTAs = kMaxCtas;
-  check(api_.comm_init_rank_config(&comm_, world_size, id, rank, &config),
-        "ncclCommInitRankConfig");
+  try {
+    check(api_.comm_init_rank_config(&comm_, world_size, id, rank, &config),
+          "ncclCommInitRankConfig");
+  } catch (...) {
+    abort();  // NCCL may have made one before the error
+    throw;
+  }
 }
 
-NcclCommunicator::~NcclCommunicator() {
-  const ncclResult_t status = api_.comm_abort(comm_);
+NcclCommunicator::~NcclCommunicator() { abort(); }
+
+void NcclCommunicator::abort() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (comm_ == nullptr) return;
+  const ncclResult_t status = api_.comm_abort(std::exchange(comm_, nullptr));
   if (status != ncclSuccess && status != ncclInProgress) {
     log().error("ncclCommAbort failed: {}", api_.get_error_string(status));
   }
@@ -34,7 +45,14 @@ void NcclCommunicator::check(ncclResult_t status, const char* call) const {
                        api_.get_error_string(status), api_.get_last_error(comm_));
 }
 
+void NcclCommunicator::check_alive() const {
+  pcpp::check<TransportError>(
+      comm_ != nullptr, "the communicator was aborted: the next request joins the ranks anew");
+}
+
 bool NcclCommunicator::is_ready() const {
+  const std::lock_guard lock(mutex_);
+  check_alive();
   ncclResult_t state = ncclSuccess;
   check(api_.comm_get_async_error(comm_, &state), "ncclCommGetAsyncError");
   check(state, "a call of NCCL");
@@ -42,6 +60,8 @@ bool NcclCommunicator::is_ready() const {
 }
 
 void NcclCommunicator::exchange(const Exchange& exchange, cudaStream_t stream) {
+  const std::lock_guard lock(mutex_);
+  check_alive();
   check(api_.group_start(), "ncclGroupStart");
   ncclResult_t added = ncclSuccess;
   const auto may_add = [&added](std::size_t bytes) {

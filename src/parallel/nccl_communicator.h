@@ -4,6 +4,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <mutex>
+
 #include "parallel/nccl_api.h"
 #include "parallel/transport.h"
 
@@ -11,8 +13,7 @@ namespace pcpp {
 
 // Every call returns at once and may leave NCCL at work behind it: until is_ready() has said that
 // it is done, the communicator takes no other call, and what it puts on a stream is not there yet.
-// Used by one thread at a time. Going, it ends what is still under way on its device, whatever the
-// other ranks do.
+// Used by one thread at a time, but for abort(), which going calls too.
 class NcclCommunicator {
  public:
   // Begins to join the ranks that give the same id; the rank's device is present.
@@ -28,11 +29,17 @@ class NcclCommunicator {
   // both sides. Peers call exchange() for the same exchanges in the same order.
   void exchange(const Exchange& exchange, cudaStream_t stream);
 
+  // Ends what is still under way on the rank's device, whatever the other ranks do; every later
+  // call throws TransportError. Thread-safe.
+  void abort() noexcept;
+
  private:
   void check(ncclResult_t status, const char* call) const;
+  void check_alive() const;
 
   const NcclApi& api_;
-  ncclComm_t comm_ = nullptr;
+  mutable std::mutex mutex_;   // of what follows: NCCL allows no call beside its abort
+  ncclComm_t comm_ = nullptr;  // null: aborted
 };
 
 }  // namespace pcpp

@@ -44,9 +44,7 @@ class NcclTransport final : public DeviceTransport {
 
   // What is still under way may never end: then the communicators do.
   ~NcclTransport() override {
-    if (idle_) return;
-    hub_.world_.broken_ = true;
-    for (auto& communicator : communicators_) communicator.reset();
+    if (!idle_) hub_.world_.abort();
   }
 
   int world_size() const override { return hub_.world_size(); }
@@ -65,14 +63,18 @@ class NcclTransport final : public DeviceTransport {
     part.started.record(device_rank().compute());
     idle_ = false;
     part.is_launched = false;
-    lanes_[index_of(part.lane)].waiting.push_back(&part);
+    waiting_.push_back(&part);
     hub_.switchboard_.start(
         part.ends, [this](Switchboard::Channel& channel) { hub_.switchboard_.delivered(channel); });
-    advance();
+    check_world();
+  }
+
+  void flush(Deadline deadline) override {
+    for (const Part& part : parts_) finish_launch(part, deadline);
   }
 
   void drain(Deadline deadline) override {
-    for (const Part& part : parts_) finish_launch(part, deadline);
+    flush(deadline);
     for (const Part& part : parts_) device_rank().compute().wait(part.done);
     DeviceTransport::drain(deadline);
     idle_ = true;
@@ -101,11 +103,6 @@ class NcclTransport final : public DeviceTransport {
     std::optional<Flight> flight;
     bool is_launched = true;  // what was started is on the lane, and `done` behind it
   };
-  struct LaneState {
-    std::deque<Part*> waiting;  // started, in order
-    Part* launching = nullptr;  // given to NCCL
-  };
-
   Deadline own_deadline() const { return deadline_in(hub_.world_.timeout_); }
 
   void join() {
@@ -113,36 +110,47 @@ class NcclTransport final : public DeviceTransport {
     if (std::none_of(communicators_.begin(), communicators_.end(), missing)) return;
     const Deadline deadline = own_deadline();
     for (std::size_t lane = 0; lane < communicators_.size(); ++lane) {
-      communicators_[lane] = std::make_unique<NcclCommunicator>(
-          hub_.world_.api_, hub_.world_.ids_[lane], world_size(), rank());
+      {
+        const std::lock_guard lock(hub_.world_.mutex_);
+        communicators_[lane] = std::make_unique<NcclCommunicator>(
+            hub_.world_.api_, hub_.world_.ids_[lane], world_size(), rank());
+      }
       while (!communicators_[lane]->is_ready()) pause(deadline, "the other ranks to join");
     }
   }
 
   // Gives NCCL what can be given, without waiting. Its kernels hold the device until every peer's
   // do, and meanwhile an allocation may hold a peer's thread: so an exchange is launched once all
-  // its peers have started it, when their devices need no thread to come as far.
+  // its peers have started it. One queue serves both lanes: kernels of two communicators may come
+  // to wait for each other unless all ranks launch them in one order (NCCL's user guide, "Using
+  // multiple NCCL communicators concurrently"), and the order of start() is the same everywhere.
   //
   // NCCL puts an exchange on its stream in a thread of its own: only behind that may the stream's
   // event be recorded, and the communicator take the next exchange.
   void advance() {
-    for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-      if (!communicators_[lane] || !communicators_[lane]->is_ready()) continue;
-      LaneState& state = lanes_[lane];
-      if (Part* part = std::exchange(state.launching, nullptr)) {
-        if (part->flight) part->flight->delivered.record(device_rank().lane(part->lane));
-        part->done.record(device_rank().lane(part->lane));
+    while (are_ready()) {
+      if (Part* part = std::exchange(launching_, nullptr)) {
+        const Stream& lane = device_rank().lane(part->lane);
+        if (part->flight) part->flight->delivered.record(lane);
+        part->done.record(lane);
         part->is_launched = true;
       }
-      if (state.waiting.empty()) continue;
-      Part& next = *state.waiting.front();
-      if (!hub_.switchboard_.is_delivered(next.ends)) continue;
-      state.waiting.pop_front();
-      state.launching = &next;
-      const Stream& stream = device_rank().lane(next.lane);
-      stream.wait(next.started);
-      communicators_[lane]->exchange(next.exchange, stream.get());
+      if (waiting_.empty()) return;
+      Part& next = *waiting_.front();
+      if (!hub_.switchboard_.is_delivered(next.ends)) return;
+      waiting_.pop_front();
+      launching_ = &next;
+      const Stream& lane = device_rank().lane(next.lane);
+      lane.wait(next.started);
+      communicators_[index_of(next.lane)]->exchange(next.exchange, lane.get());
     }
+  }
+
+  // Both are asked, for errors that peers caused.
+  bool are_ready() const {
+    return std::ranges::all_of(communicators_, [](const auto& communicator) {
+      return communicator && communicator->is_ready();
+    });
   }
 
   void finish_launch(const Part& part, Deadline deadline) {
@@ -152,8 +160,9 @@ class NcclTransport final : public DeviceTransport {
   NcclHub& hub_;
   NcclWorld::Lanes& communicators_;
   std::deque<Part> parts_;
-  std::array<LaneState, NcclWorld::kLanes> lanes_;
-  bool idle_ = true;  // nothing is under way
+  std::deque<Part*> waiting_;  // started, in order
+  Part* launching_ = nullptr;  // given to NCCL
+  bool idle_ = true;           // nothing is under way
 };
 
 NcclWorld::NcclWorld(const NcclApi& api, std::vector<int> devices,
@@ -186,15 +195,21 @@ void NcclWorld::begin_request() {
   broken_ = false;
 }
 
+void NcclWorld::abort() {
+  broken_ = true;
+  const std::lock_guard lock(mutex_);
+  for (Lanes& lanes : communicators_) {
+    for (auto& communicator : lanes) {
+      if (communicator) communicator->abort();
+    }
+  }
+}
+
 NcclHub::NcclHub(NcclWorld& world) : world_(world), ranks_(world.devices_.size()) {
   world_.begin_request();
 }
 
-NcclHub::~NcclHub() {
-  for (const auto& rank : ranks_) {
-    if (rank) rank->finish();
-  }
-}
+NcclHub::~NcclHub() { finish_all(ranks_, deadline_in(world_.timeout_)); }
 
 std::unique_ptr<Transport> NcclHub::endpoint(int rank) {
   check<ConfigError>(rank >= 0 && rank < world_size(), "rank {} is not in a world of {}", rank,
@@ -212,8 +227,8 @@ DeviceRank& NcclHub::add_rank(int rank) {
 }
 
 void NcclHub::abort(const std::string& reason) {
-  world_.broken_ = true;
   switchboard_.abort(reason);
+  world_.abort();
 }
 
 }  // namespace pcpp

@@ -39,11 +39,15 @@ class NcclWorld {
   using Lanes = std::array<std::unique_ptr<NcclCommunicator>, kLanes>;
 
   void begin_request();
+  // Ends what is under way on every device: a rank whose thread the driver holds, behind an
+  // exchange that its peer has given up, could not do it itself. Thread-safe.
+  void abort();
 
   const NcclApi& api_;
   const std::vector<int> devices_;
   const std::chrono::milliseconds timeout_;
   std::array<ncclUniqueId, kLanes> ids_{};
+  std::mutex mutex_;                  // of making and aborting communicators
   std::vector<Lanes> communicators_;  // by rank; each used by its rank's thread
   std::atomic<bool> broken_ = true;   // until the first request
 };

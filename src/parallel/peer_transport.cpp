@@ -84,37 +84,37 @@ class PeerTransport final : public DeviceTransport {
   std::vector<PeerHub::Part*> parts_;
 };
 
-PeerHub::PeerHub(std::vector<int> devices) : devices_(std::move(devices)), ranks_(devices_.size()) {
+PeerHub::PeerHub(std::vector<int> devices, std::chrono::milliseconds timeout)
+    : devices_(std::move(devices)), timeout_(timeout), ranks_(devices_.size()) {
   check<ConfigError>(!devices_.empty(), "0 ranks: at least one is needed");
-  enable_peer_access();
+  find_staged();
 }
 
-PeerHub::~PeerHub() {
-  for (const auto& rank : ranks_) {
-    if (rank) rank->finish();
-  }
-}
+PeerHub::~PeerHub() { finish_all(ranks_, deadline_in(timeout_)); }
 
-void PeerHub::enable_peer_access() {
+void PeerHub::find_staged() {
   const std::set<int> distinct(devices_.begin(), devices_.end());
   for (const int from : distinct) {
-    const DeviceGuard guard(from);
     for (const int to : distinct) {
       if (from == to) continue;
       int can = 0;
       check_cuda(cudaDeviceCanAccessPeer(&can, from, to), "cudaDeviceCanAccessPeer");
-      if (can == 0) {
-        log().warn("devices {} and {} have no peer access: rows between them go through the host",
-                   from, to);
-        staged_.insert({from, to});
-        continue;
-      }
-      const cudaError_t status = cudaDeviceEnablePeerAccess(to, 0);
-      if (status == cudaErrorPeerAccessAlreadyEnabled) {
-        cudaGetLastError();
-      } else {
-        check_cuda(status, "cudaDeviceEnablePeerAccess");
-      }
+      if (can != 0) continue;
+      log().warn("devices {} and {} have no peer access: rows between them go through the host",
+                 from, to);
+      staged_.insert({from, to});
+    }
+  }
+}
+
+void PeerHub::enable_peer_access(int device) const {
+  for (const int to : std::set<int>(devices_.begin(), devices_.end())) {
+    if (to == device || staged_.contains({device, to})) continue;
+    const cudaError_t status = cudaDeviceEnablePeerAccess(to, 0);
+    if (status == cudaErrorPeerAccessAlreadyEnabled) {
+      cudaGetLastError();
+    } else {
+      check_cuda(status, "cudaDeviceEnablePeerAccess");
     }
   }
 }
@@ -129,6 +129,7 @@ void PeerHub::abort(const std::string& reason) { switchboard_.abort(reason); }
 
 DeviceRank& PeerHub::add_rank(int rank) {
   const auto index = static_cast<std::size_t>(rank);
+  enable_peer_access(devices_[index]);
   auto made =
       std::make_unique<DeviceRank>(rank, devices_[index], StreamPriority::normal, make_block);
   const std::lock_guard lock(mutex_);

@@ -3,6 +3,7 @@
 #ifndef PCPP_PARALLEL_PEER_TRANSPORT_H_
 #define PCPP_PARALLEL_PEER_TRANSPORT_H_
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -29,8 +30,9 @@ namespace pcpp {
 class PeerHub final : public Hub {
  public:
   // `devices` by rank; several ranks may share one. Pairs of devices without peer access are
-  // copied through the host by the driver. Throws DeviceError where a device cannot be used.
-  explicit PeerHub(std::vector<int> devices);
+  // copied through the host by the driver. At its end it waits `timeout` for the devices. Throws
+  // DeviceError where a device cannot be used.
+  PeerHub(std::vector<int> devices, std::chrono::milliseconds timeout);
   ~PeerHub() override;
 
   int world_size() const override { return static_cast<int>(devices_.size()); }
@@ -51,7 +53,9 @@ class PeerHub final : public Hub {
     std::size_t matched = 0;  // of its sends
   };
 
-  void enable_peer_access();
+  void find_staged();
+  // From the present device.
+  void enable_peer_access(int device) const;
   DeviceRank& add_rank(int rank);
   Part& add_part(DeviceRank& device_rank, std::int64_t tag, Lane lane, const Exchange& exchange);
   Part& part(std::int64_t tag, int rank);
@@ -60,6 +64,7 @@ class PeerHub final : public Hub {
   void copy(const Part& part, const std::vector<const Part*>& receivers);
 
   const std::vector<int> devices_;
+  const std::chrono::milliseconds timeout_;
   std::set<std::pair<int, int>> staged_;  // devices from, to: without peer access
   Switchboard switchboard_;
   std::mutex mutex_;  // of what follows

@@ -35,8 +35,9 @@ void run_ranks(Hub& hub, const std::function<void(Transport&)>& function, RankTh
   std::mutex mutex;
   std::exception_ptr first;
   threads.run(hub.world_size(), [&](int rank) {
+    std::unique_ptr<Transport> transport;  // outlives the abort: its end may wait for others
     try {
-      const std::unique_ptr<Transport> transport = hub.endpoint(rank);
+      transport = hub.endpoint(rank);
       function(*transport);
     } catch (...) {
       {

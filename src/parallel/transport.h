@@ -53,8 +53,8 @@ using ExchangeId = int;
 // prepare() is collective in meaning: where rank a prepares tag t with a send of n bytes to rank b,
 // rank b prepares tag t with a receive of n bytes from rank a. A piece is delivered once both
 // ranks' streams have started the tag: never before, so a receive address may be read until its
-// rank starts the exchange, and a send address be written until its own does. All ranks start the
-// exchanges of a lane in the same order.
+// rank starts the exchange, and a send address be written until its own does. All ranks start their
+// exchanges in the same order.
 class Transport {
  public:
   virtual ~Transport();
@@ -77,7 +77,8 @@ class Transport {
 
   virtual ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) = 0;
 
-  // Begins the exchange and returns without waiting. It must not be under way already.
+  // Begins the exchange and returns without waiting. It must not be under way already. May throw
+  // TransportError once any rank of the world has failed.
   virtual void start(ExchangeId exchange) = 0;
 
   // What follows on the rank's stream finds every piece of the exchange delivered, those sent
@@ -86,6 +87,11 @@ class Transport {
   // stuck peer is noticed, and the host is never further ahead. Throws TransportError past the
   // deadline, or once any rank of the world has failed.
   virtual void wait(ExchangeId exchange, Deadline deadline) = 0;
+
+  // The host waits until the rank's device has been given all that was started; a CPU has been. To
+  // be called before the thread waits for anything but this transport, like a lock or the device's
+  // memory: until then a peer's device may stand still. Throws as wait() does.
+  virtual void flush(Deadline /*deadline*/) {}
 
   // The host waits until the rank's stream has done all that it was given. Throws as wait() does.
   virtual void drain(Deadline deadline) = 0;

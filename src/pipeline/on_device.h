@@ -18,7 +18,7 @@ auto on_device(std::optional<int> gpu, const Function& function) {
   if (!gpu) return function(at::Device(at::kCPU));
   const std::unique_ptr<GpuScope> scope = gpus().enter(*gpu, nullptr);
   auto result = function(gpus().device(*gpu));
-  gpus().synchronize(*gpu);
+  gpus().synchronize();
   return result;
 }
 

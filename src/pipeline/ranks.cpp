@@ -3,10 +3,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/ScopeExit.h>
 #include <fmt/format.h>
 
+#include <exception>
 #include <string>
 
+#include "base/log.h"
 #include "ops/attention.h"
 #include "ops/gpu_attention.h"
 #include "parallel/link_courier.h"
@@ -22,6 +25,14 @@ namespace {
 // libtorch lists its kinds of attention when it is first asked, and takes no lock.
 void list_attention(const at::TensorOptions& options) {
   attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
+}
+
+void release_memory() noexcept {
+  try {
+    gpus().release_memory();
+  } catch (const std::exception& error) {
+    log().error("memory of the GPUs is not given back: {}", error.what());
+  }
 }
 
 }  // namespace
@@ -51,13 +62,15 @@ std::optional<int> Ranks::gpu_of(int rank) const {
 std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
                                 Courier* courier) const {
   if (!hubs_) return std::make_unique<LocalHub>(count, courier);
-  gpus().release_memory();  // of the last ranks' streams
   return hubs_->make(count, timeout);
 }
 
 void Ranks::run_on(Hub& hub, const std::function<void(Transport& transport)>& body) const {
   std::optional<GpuAttentionScope> attention;
   if (first_gpu()) attention.emplace(attention_);
+  const auto give_back = c10::make_scope_exit([this] {
+    if (first_gpu()) release_memory();  // while the hub, and with it the ranks' streams, is there
+  });
   const auto on_rank = [&](Transport& transport) {
     const std::optional<int> gpu = gpu_of(transport.rank());
     translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {

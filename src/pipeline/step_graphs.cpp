@@ -18,6 +18,7 @@ bool StepGraphs::run(const std::function<void()>& step) {
     repeat(recording);
     return false;
   }
+  flush(deadline_in(timeout_));
   if (!recorder_) recorder_ = gpus().recorder();
   recorder_->begin();
   is_recording_ = true;
@@ -38,6 +39,7 @@ void StepGraphs::repeat(const Recording& recording) const {
 void StepGraphs::cut(const std::function<void()>& exchange) {
   recordings_[last_].push_back({recorder_->end(), exchange});
   exchange();
+  flush(deadline_in(timeout_));  // another rank may be the one that records
   recorder_->begin();
 }
 

@@ -69,6 +69,13 @@ TEST(FakeCuda, EarlyCopiesRunBeforeTheComputationsOfOtherStreams) {
   cudaFree(memory);
 }
 
+TEST(FakeCuda, AnErrorThatWasLoggedIsNotReportedByTheNextCheck) {
+  FakeCuda cuda({});
+  cuda.fail("cudaEventDestroy", cudaErrorECCUncorrectable);
+  { const Event event; }
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
 void leave_memory_behind() {
   FakeCuda cuda({});
   void* memory = nullptr;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <latch>
 #include <memory>
 #include <string>
@@ -78,6 +79,70 @@ TEST_F(NcclTransportTest, LaunchesNothingBeforeEveryPeerHasStarted) {
     transport.drain(deadline_in(kTimeout));
   });
   EXPECT_EQ(nccl_.calls("ncclGroupEnd"), kRanks);
+}
+
+// NCCL's kernels of two communicators may wait for each other unless the order is the same.
+TEST_F(NcclTransportTest, LaunchesTheExchangesOfBothLanesInTheOrderOfTheirStarts) {
+  NcclWorld world(nccl_.api(), devices_, kTimeout);
+  NcclHub hub(world);
+  std::latch started(2);
+  std::array<std::int64_t, 2> tags{};
+  run_ranks(hub, [&](Transport& transport) {
+    const int peer = 1 - transport.rank();
+    if (peer < 0) return;
+    std::byte* memory = transport.allocate(16);
+    for (const Lane lane : {Lane::stale, Lane::stale, Lane::gather}) {
+      const ExchangeId id = transport.prepare(++tags[static_cast<std::size_t>(peer)], lane,
+                                              {{{peer, memory, 8}}, {{peer, memory + 8, 8}}});
+      transport.start(id);
+    }
+    started.arrive_and_wait();
+    transport.flush(deadline_in(kTimeout));
+    EXPECT_EQ(nccl_.order(transport.rank()), (std::vector<int>{0, 0, 1}));
+    transport.drain(deadline_in(kTimeout));
+  });
+}
+
+TEST_F(NcclTransportTest, AFlushEndsWhenAllThatWasStartedIsOnTheDevice) {
+  NcclWorld world(nccl_.api(), devices_, kTimeout);
+  NcclHub hub(world);
+  run_ranks(hub, [&](Transport& transport) {
+    const int next = (transport.rank() + 1) % kRanks;
+    const int previous = (transport.rank() + kRanks - 1) % kRanks;
+    std::byte* memory = transport.allocate(16);
+    const ExchangeId id =
+        transport.prepare(0, Lane::stale, {{{next, memory, 8}}, {{previous, memory + 8, 8}}});
+    transport.start(id);
+    transport.flush(deadline_in(kTimeout));
+    EXPECT_EQ(nccl_.order(transport.rank()), std::vector<int>{0});
+    transport.drain(deadline_in(kTimeout));
+  });
+}
+
+// As a full queue of launches does: the thread returns when its device goes on.
+TEST_F(NcclTransportTest, ARankHeldByItsDeviceIsFreedByTheFailureOfAnother) {
+  NcclWorld world(nccl_.api(), devices_, kTimeout);
+  NcclHub hub(world);
+  nccl_.hang(0);
+  std::latch waiting(kRanks - 1);
+  const auto body = [&](Transport& transport) {
+    const int next = (transport.rank() + 1) % kRanks;
+    const int previous = (transport.rank() + kRanks - 1) % kRanks;
+    std::byte* memory = transport.allocate(16);
+    const ExchangeId id =
+        transport.prepare(0, Lane::stale, {{{next, memory, 8}}, {{previous, memory + 8, 8}}});
+    transport.start(id);
+    transport.wait(id, deadline_in(kTimeout));
+    if (transport.rank() == 0) {
+      waiting.wait();
+      throw ConfigError("changed its mind");
+    }
+    waiting.count_down();
+    check_cuda(cudaStreamSynchronize(transport.stream()), "cudaStreamSynchronize");
+    transport.wait(id, deadline_in(kTimeout));
+    ADD_FAILURE() << "a wait after the failure";
+  };
+  EXPECT_THROW(run_ranks(hub, body), ConfigError);
 }
 
 TEST_F(NcclTransportTest, KeepsItsCommunicatorsForTheNextRequest) {

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "parallel/rank_group.h"
 #include "parallel/timeline.h"
@@ -25,7 +27,7 @@ INSTANTIATE_TEST_SUITE_P(Peer, TransportTest, ::testing::ValuesIn(testing::peer_
 
 std::string device_error(const std::vector<int>& devices) {
   try {
-    PeerHub hub(devices);
+    PeerHub hub(devices, kTimeout);
     run_ranks(hub, [](Transport& transport) { exchange_all(transport, 4); });
   } catch (const DeviceError& error) {
     return error.what();
@@ -35,7 +37,7 @@ std::string device_error(const std::vector<int>& devices) {
 
 TEST(PeerTransport, CopiesAllOfAnExchangeInOneCall) {
   FakeCuda cuda({.devices = 4});
-  PeerHub hub({0, 1, 2, 3});
+  PeerHub hub({0, 1, 2, 3}, kTimeout);
   run_ranks(hub, [](Transport& transport) { exchange_all(transport, 5); });
   EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 4 * 5);
   EXPECT_EQ(cuda.calls("cudaMemcpyPeerAsync"), 0);
@@ -43,14 +45,14 @@ TEST(PeerTransport, CopiesAllOfAnExchangeInOneCall) {
 
 TEST(PeerTransport, GoesThroughTheHostOnlyBetweenDevicesWithoutPeerAccess) {
   FakeCuda cuda({.devices = 2, .peer_access = false});
-  PeerHub hub({0, 0, 1});
+  PeerHub hub({0, 0, 1}, kTimeout);
   run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
   EXPECT_EQ(cuda.calls("cudaMemcpyPeerAsync"), 4);
 }
 
 TEST(PeerTransport, CopiesWithinADeviceByAKernel) {
   FakeCuda cuda({.devices = 2});
-  PeerHub hub({0, 0, 1});
+  PeerHub hub({0, 0, 1}, kTimeout);
   run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
   EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 3);  // ranks 0 and 1 to 2, and 2 to both
 }
@@ -58,15 +60,41 @@ TEST(PeerTransport, CopiesWithinADeviceByAKernel) {
 TEST(PeerTransport, PeerAccessStaysEnabledForTheNextRequest) {
   FakeCuda cuda({.devices = 2});
   for (int request = 0; request < 2; ++request) {
-    PeerHub hub({0, 1});
+    PeerHub hub({0, 1}, kTimeout);
     run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
   }
+}
+
+// A context takes some hundred MiB, and a GPU may be another process's alone.
+TEST(PeerTransport, UsesNoDeviceButItsOwn) {
+  FakeCuda cuda({.devices = 4});
+  PeerHub hub({1, 3, 1}, kTimeout);
+  run_ranks(hub, [](Transport& transport) { exchange_all(transport, 2); });
+  EXPECT_TRUE(cuda.has_context(3));
+  EXPECT_FALSE(cuda.has_context(0));
+  EXPECT_FALSE(cuda.has_context(2));
+}
+
+TEST(DeviceRank, GivesUpADeviceThatDoesNotEndByTheDeadline) {
+  FakeCuda cuda({});
+  const DeviceRank rank(0, 0, StreamPriority::normal,
+                        [](std::size_t) { return DeviceRank::Block(); });
+  std::atomic<bool> may_end = false;
+  {
+    const auto lock = testing::fake_cuda::lock();
+    testing::fake_cuda::Operation stuck;
+    stuck.ready = [&] { return may_end.load(); };
+    testing::fake_cuda::enqueue(rank.lane(Lane::stale).get(), std::move(stuck));
+  }
+  EXPECT_FALSE(rank.finish(deadline_in(std::chrono::milliseconds(5))));
+  may_end = true;
+  EXPECT_TRUE(rank.finish(deadline_in(kTimeout)));
 }
 
 // By the fake's clock: a millisecond for each computation and for each copy.
 TEST(PeerTransport, AWaitIsTheTimeInWhichTheStreamStoodStill) {
   FakeCuda cuda({.schedule = testing::Schedule::lazy});
-  PeerHub hub({0, 0});
+  PeerHub hub({0, 0}, kTimeout);
   const std::unique_ptr<Transport> a = hub.endpoint(0);
   const std::unique_ptr<Transport> b = hub.endpoint(1);
   std::byte* memory = a->allocate(16);
@@ -95,7 +123,7 @@ double milliseconds_between(Transport& transport, Mark begin, Mark end) {
 // By the same clock.
 TEST(PeerTransport, SpansAreOfEventsOnTheStreamsAndNotOfTheHost) {
   FakeCuda cuda({.schedule = testing::Schedule::lazy});
-  PeerHub hub({0, 0});
+  PeerHub hub({0, 0}, kTimeout);
   const std::unique_ptr<Transport> a = hub.endpoint(0);
   const std::unique_ptr<Transport> b = hub.endpoint(1);
   std::byte* memory = a->allocate(16);
@@ -152,8 +180,8 @@ TEST(PeerTransport, ALostDeviceEndsAllRanksAndSaysWhatIsToBeDone) {
 
 TEST(PeerTransport, RefusesAWorldWithoutRanksAndRanksOutsideOfIt) {
   FakeCuda cuda({});
-  EXPECT_THROW(PeerHub({}), ConfigError);
-  EXPECT_THROW(PeerHub({0}).endpoint(1), ConfigError);
+  EXPECT_THROW(PeerHub({}, kTimeout), ConfigError);
+  EXPECT_THROW(PeerHub({0}, kTimeout).endpoint(1), ConfigError);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "parallel/forwarding_transport.h"
 #include "pcpp/error.h"
 
 namespace pcpp {
@@ -72,6 +73,33 @@ TEST_F(StepGraphsTest, CallTwoStepsAndRepeatThem) {
   EXPECT_EQ(graphs.count(), 0);
   EXPECT_TRUE(run(graphs, 6));
   EXPECT_EQ(output(6), 13);
+}
+
+// Knows whether something was started that may not be on its way.
+class Unflushed final : public ForwardingTransport {
+ public:
+  using ForwardingTransport::ForwardingTransport;
+  void start(ExchangeId exchange) override {
+    ForwardingTransport::start(exchange);
+    is_pending = true;
+  }
+  void flush(Deadline deadline) override {
+    ForwardingTransport::flush(deadline);
+    is_pending = false;
+  }
+  bool is_pending = false;
+};
+
+TEST_F(StepGraphsTest, RecordOnlyWhenAllThatWasStartedIsOnItsWay) {
+  Unflushed transport(*transport_);
+  StepGraphs graphs(transport, kTimeout, {});
+  transport.start(exchange_);
+  EXPECT_TRUE(graphs.run([&] {
+    EXPECT_FALSE(transport.is_pending);
+    graphs.wait(exchange_, deadline_in(kTimeout));
+    graphs.start(exchange_);
+    EXPECT_FALSE(transport.is_pending);
+  }));
 }
 
 TEST_F(StepGraphsTest, AFailedRecordingHindersNoOther) {

@@ -86,7 +86,7 @@ class EmulatedGpus final : public Gpus {
   }
   CUstream_st* stream() const override { return nullptr; }
   std::unique_ptr<GraphRecorder> recorder() const override { return make_emulated_recorder(); }
-  void synchronize(int /*number*/) const override {}
+  void synchronize() const override {}
   void release_memory() const override {}
   std::unique_ptr<GpuHubs> hubs(std::vector<int> /*gpus*/,
                                 GpuTransport /*transport*/) const override {

@@ -139,6 +139,7 @@ FakeCuda::~FakeCuda() {
   m.calls.clear();
   m.failures.clear();
   m.lost.clear();
+  m.contexts.clear();
   m.problems.clear();
   m.milliseconds = 0;
 }
@@ -146,6 +147,11 @@ FakeCuda::~FakeCuda() {
 void FakeCuda::fail(const std::string& function, cudaError_t error, int calls_before, bool lost) {
   const auto lock = fake_cuda::lock();
   fake_cuda::machine().failures[function] = {error, calls_before, lost};
+}
+
+bool FakeCuda::has_context(int device) const {
+  const auto lock = fake_cuda::lock();
+  return fake_cuda::machine().contexts.contains(device);
 }
 
 int FakeCuda::calls(const std::string& function) const {

@@ -50,6 +50,8 @@ class FakeCuda {
             bool lost = false);
   // How often `function` was called.
   int calls(const std::string& function) const;
+  // Whether `device` was ever made a thread's present one.
+  bool has_context(int device) const;
 };
 
 namespace fake_cuda {

@@ -65,6 +65,7 @@ struct Machine {
   std::map<std::string, int> calls;
   std::map<std::string, Failure> failures;
   std::map<int, cudaError_t> lost;  // by device
+  std::set<int> contexts;           // devices that have one
   std::vector<std::string> problems;
   double milliseconds = 0;
 };

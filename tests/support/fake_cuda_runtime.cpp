@@ -45,7 +45,10 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaSetDevice(int device) {
   Call call("cudaSetDevice", true);
   if (device < 0 || device >= machine().options.devices) return call.fails(cudaErrorInvalidDevice);
-  if (!call.failed()) present_device = device;
+  if (!call.failed()) {
+    present_device = device;
+    machine().contexts.insert(device);
+  }
   return call.status();
 }
 
@@ -104,6 +107,15 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     if (!stream->queue.empty()) call.wait();
   }
   return call.status();
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  Call call("cudaStreamQuery", true);
+  if (call.failed()) return call.status();
+  if (!is_live(stream)) return call.breaks("cudaStreamQuery of no stream");
+  if (stream->queue.empty()) return cudaSuccess;
+  run_up_to(MarkerPtr(stream->queue.back().marker), true);
+  return call.fails(cudaErrorNotReady);
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned int) {

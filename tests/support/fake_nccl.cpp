@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -58,6 +59,7 @@ struct Library {
   std::map<std::string, std::pair<ncclResult_t, int>> failures;
   int exchanges = 0;
   int hang_from = -1;
+  std::map<int, std::vector<int>> orders;  // by rank
 };
 
 Library& library() {
@@ -76,6 +78,7 @@ struct ncclComm {
   int world_size = 0;
   int rank = 0;
   int device = 0;
+  int number = 0;  // of those that the rank has joined
   bool aborted = false;
   bool at_work = true;      // until somebody was told that it is ready
   std::thread::id caller;   // whose call it works on
@@ -136,10 +139,16 @@ ncclResult_t init_rank(ncclComm_t* comm, int world_size, ncclUniqueId id, int ra
   int device = 0;
   cudaGetDevice(&device);
   Call call("ncclCommInitRankConfig");
-  if (call.failed()) return call.status();
+  if (call.failed()) {  // as NCCL does, with a communicator that is to be aborted
+    library().comms.push_back(std::make_unique<ncclComm>());
+    *comm = library().comms.back().get();
+    return call.status();
+  }
   if (config->blocking != 0) return Call::breaks("a communicator that blocks the host");
   if (config->maxCTAs < 2 || config->maxCTAs > 4) return Call::breaks("CTAs are not capped");
   Clique& clique = library().cliques[id_of(id)];
+  const auto number = std::ranges::count_if(
+      library().comms, [rank](const auto& other) { return other->rank == rank; });
   for (const auto& [other, member] : clique.members) {
     if (other == rank || member->device == device) return Call::breaks("a rank or device twice");
   }
@@ -149,6 +158,7 @@ ncclResult_t init_rank(ncclComm_t* comm, int world_size, ncclUniqueId id, int ra
             .world_size = world_size,
             .rank = rank,
             .device = device,
+            .number = static_cast<int>(number),
             .caller = std::this_thread::get_id(),
             .polls = fake_cuda::random() % 4,
             .group = {}};
@@ -209,6 +219,7 @@ void launch(ncclComm& comm) {
       }
     }
   };
+  library().orders[comm.rank].push_back(comm.number);
   const fake_cuda::MarkerPtr marker =
       fake_cuda::enqueue(comm.group.front().stream, std::move(operation));
   for (Piece::End* end : ends) end->marker = marker;
@@ -349,6 +360,11 @@ void FakeNccl::fail(const std::string& function, ncclResult_t error, int calls_b
 void FakeNccl::hang(int exchanges_before) {
   const auto lock = fake_cuda::lock();
   library().hang_from = library().exchanges + exchanges_before;
+}
+
+std::vector<int> FakeNccl::order(int rank) const {
+  const auto lock = fake_cuda::lock();
+  return library().orders[rank];
 }
 
 int FakeNccl::calls(const std::string& function) const {

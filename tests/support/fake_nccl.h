@@ -8,6 +8,7 @@
 #define PCPP_TESTS_SUPPORT_FAKE_NCCL_H_
 
 #include <string>
+#include <vector>
 
 #include "parallel/nccl_api.h"
 
@@ -30,6 +31,9 @@ class FakeNccl {
   // Exchanges put on a stream after the next `exchanges_before` ones end only when aborted.
   void hang(int exchanges_before);
   int calls(const std::string& function) const;
+  // The lanes of what the rank put on its streams, in this order: a communicator's number among
+  // those that the rank has joined.
+  std::vector<int> order(int rank) const;
 };
 
 }  // namespace pcpp::testing

@@ -37,7 +37,7 @@ inline std::vector<int> devices_of_ranks(int ranks, int devices) {
 class PeerWorld final : public TransportWorld {
  public:
   PeerWorld(int ranks, const FakeCudaOptions& options)
-      : cuda_(options), hub_(devices_of_ranks(ranks, options.devices)) {}
+      : cuda_(options), hub_(devices_of_ranks(ranks, options.devices), std::chrono::minutes(1)) {}
   Hub& hub() override { return hub_; }
   void compute(Transport& transport, std::function<void()> function) override {
     launch(transport, std::move(function));
