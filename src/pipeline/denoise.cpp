@@ -194,9 +194,10 @@ StepKind kind_of(const ParallelConfig& config, int step) {
   return step < config.sync_steps ? StepKind::synchronous : StepKind::steady;
 }
 
-// Once a step is steady, all that follow are.
-bool is_between_steady_ones(const ParallelConfig& config, int step, int steps) {
-  return step > 0 && step + 1 < steps && kind_of(config, step - 1) == StepKind::steady;
+// Once a step is steady, all that follow are. Two go ahead of what is recorded, as only the second
+// reads what a steady step sent: then every kernel has been loaded.
+bool is_amid_steady_ones(const ParallelConfig& config, int step, int steps) {
+  return step > 1 && step + 1 < steps && kind_of(config, step - 2) == StepKind::steady;
 }
 
 }  // namespace
@@ -227,7 +228,7 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
       const SpanScope scope(kind == StepKind::steady ? "steady step" : "synchronous step");
       rank.predict(sample, step, kind,
                    last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
-                   is_between_steady_ones(task.parallel, step, steps));
+                   is_amid_steady_ones(task.parallel, step, steps));
       sample = rank.advance(sample, step);
     }
     timeline.begin_interval();

@@ -41,10 +41,11 @@ class GpuTest : public ::testing::Test {
     return request;
   }
 
-  // A synchronous step, a steady one, two that record graphs, some that repeat them, and the last.
+  // A synchronous step, two steady ones, two that record graphs, some that repeat them, and the
+  // last.
   static GenerationRequest request_with_graphs(int repeats = 3) {
     GenerationRequest longer = request();
-    longer.steps = 5 + repeats;
+    longer.steps = 6 + repeats;
     return longer;
   }
 
@@ -171,15 +172,15 @@ TEST_P(GpuGraphs, DrawWhatSingleLaunchesDraw) {
       pipeline(ranks, options(DataType::float32, false)).generate(request);
   expect_equal(graphs, eager);
   const std::size_t first_steady = request.parallel.reach == Reach::none ? 0 : 1;
-  const int count = graphs.ranks[0].steps[first_steady + 1].graphs;
+  const int count = graphs.ranks[0].steps[first_steady + 2].graphs;
   EXPECT_GT(count, 0);
   for (const RankReport& rank : graphs.ranks) {
     for (std::size_t step = 0; step < rank.steps.size(); ++step) {
-      const bool is_between_steady_ones = step > first_steady && step + 1 < rank.steps.size();
-      EXPECT_EQ(rank.steps[step].graphs, is_between_steady_ones ? count : 0) << step;
+      const bool is_amid_steady_ones = step > first_steady + 1 && step + 1 < rank.steps.size();
+      EXPECT_EQ(rank.steps[step].graphs, is_amid_steady_ones ? count : 0) << step;
     }
   }
-  EXPECT_EQ(eager.ranks[0].steps[first_steady + 1].graphs, 0);
+  EXPECT_EQ(eager.ranks[0].steps[first_steady + 2].graphs, 0);
 }
 
 TEST_F(GpuTest, EachRequestRecordsItsOwnGraphs) {
@@ -201,11 +202,11 @@ TEST_F(GpuTest, AStopEndsAStepOfGraphs) {
   request.stop = stop.get_token();
   request.on_step = [&](const StepProgress& progress) {
     steps = progress.step;
-    if (progress.step == 5) stop.request_stop();  // before the second step that repeats
+    if (progress.step == 6) stop.request_stop();  // before the second step that repeats
   };
   Pipeline drawing = pipeline(2, options(DataType::float32));
   EXPECT_THROW(drawing.generate(request), Cancelled);
-  EXPECT_EQ(steps, 5);
+  EXPECT_EQ(steps, 6);
 }
 
 TEST_F(GpuTest, TwoRequestsDrawTheSameBits) {
@@ -300,7 +301,7 @@ TEST_F(GpuTest, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
   failing.steps = request_with_graphs().steps;
   failing.on_step = [](const StepProgress& progress) {
     // The others are in the middle of a step that repeats, or will be.
-    if (progress.step == 5) throw DeviceError("lost amid graphs");
+    if (progress.step == 6) throw DeviceError("lost amid graphs");
   };
   EXPECT_EQ(failure_of(pipeline, failing), "rank 0: lost amid graphs");
   failing.on_step = [](const StepProgress&) {
