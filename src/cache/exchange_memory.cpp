@@ -13,6 +13,11 @@ std::int64_t moments_in(const SitePlan& site, std::int64_t rows) {
   return rows * site.row_bytes / static_cast<std::int64_t>(2 * sizeof(double));
 }
 
+// Where the next message may begin.
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
+}
+
 // Calls function(a null pointer to the type of the elements).
 template <typename Function>
 void with_element(std::int64_t element_bytes, const Function& function) {
@@ -137,7 +142,7 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
     } else if (!send.parts.empty()) {
       send.offset = send_bytes_;
       send.last_offset = last_bytes_;
-      send_bytes_ += send.bytes;
+      send_bytes_ += aligned(send.bytes);
       last_bytes_ += send.last_bytes;
       sends_.push_back(std::move(send));
     }
@@ -146,7 +151,7 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
     receive.peers = {peer};
     receive.offset = buffer_bytes_;
     receive.last_offset = last_bytes_;
-    buffer_bytes_ += receive.bytes;
+    buffer_bytes_ += aligned(receive.bytes);
     last_bytes_ += receive.last_bytes;
     receives_.push_back(std::move(receive));
   }
@@ -156,7 +161,12 @@ ExchangeMemory::Message ExchangeMemory::message(int from, int to,
                                                 std::span<const SiteId> sites) const {
   Message message;
   message.peers = {to};
-  for (const SiteId site : sites) {
+  // GroupNorm's moments first: they are read where they lie, and a GPU reads no double at an
+  // address that is not a multiple of its size, as they might be behind rows.
+  std::vector<SiteId> ordered(sites.begin(), sites.end());
+  std::ranges::stable_partition(
+      ordered, [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
+  for (const SiteId site : ordered) {
     const SitePlan& plan = plan_.site(site);
     const RowRange rows = plan.sent(from, to, kind_);
     if (rows.empty()) continue;

@@ -34,9 +34,9 @@ void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const
 void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
                   std::byte* target, const Piece& piece, std::int64_t batch);
 
-// One rank's part of the exchange of some sites. A message holds its sites' rows in order, each
-// [batch, rows, bytes of a travelling row]; peers that read the same rows share one packed message.
-// Not thread-safe.
+// One rank's part of the exchange of some sites. A message holds the rows of its sites, GroupNorms
+// first, each [batch, rows, bytes of a travelling row]; peers that read the same rows share one
+// packed message. Not thread-safe.
 class ExchangeMemory {
  public:
   // `sites` in order, `kind` the kind of step whose reads are exchanged. With `buffers` 2 there are

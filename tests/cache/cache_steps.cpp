@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <optional>
@@ -35,6 +36,9 @@ void expect_reading(const ExchangePlan& plan, int patch, int step, SiteId site, 
     if (next == owned.begin) next = owned.end;
     ASSERT_EQ(piece.rows.begin, next);
     next = piece.rows.end;
+    if (site_plan.kind == SiteKind::group_norm) {
+      ASSERT_EQ(reinterpret_cast<std::uintptr_t>(piece.data) % alignof(double), 0U);
+    }
     for (std::int64_t branch = 0; branch < plan.batch(); ++branch) {
       for (std::int64_t row = 0; row < piece.rows.size(); ++row) {
         const std::byte* data =
