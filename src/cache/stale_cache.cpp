@@ -40,10 +40,14 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
   const auto sites = static_cast<SiteId>(plan.sites().size());
   std::size_t send_bytes = 0;
   std::size_t receive_bytes = 0;
+  std::size_t decoded_bytes = 0;
   for (SiteId site = 0; site < sites; ++site) {
     fresh_.emplace_back(plan, rank, std::span(&site, 1), StepKind::synchronous, site, 1);
     send_bytes = std::max(send_bytes, fresh_.back().send_bytes());
     receive_bytes = std::max(receive_bytes, fresh_.back().receive_bytes());
+    if (plan.site(site).is_encoded() && !plan.site(site).is_residual()) {
+      decoded_bytes = std::max(decoded_bytes, fresh_.back().receive_bytes());
+    }
     if (!plan.site(site).keeps_own) continue;
     for (std::byte*& rows : own_[static_cast<std::size_t>(site)].rows) {
       const RowRange owned = plan.site(site).owned[patch_];
@@ -53,7 +57,7 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
   }
   std::byte* send = transport.allocate(send_bytes);
   std::byte* receive = transport.allocate(receive_bytes);
-  decoded_ = transport.allocate(receive_bytes);
+  decoded_ = transport.allocate(decoded_bytes);
   for (ExchangeMemory& memory : fresh_) memory.prepare(transport, send, receive, nullptr);
 
   std::int64_t tag = sites;

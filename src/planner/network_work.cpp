@@ -74,7 +74,8 @@ BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
         std::find_if(result.items.begin(), result.items.end(), [&](const WorkItem& item) {
           return item.work.kind == work.kind && item.work.amount == work.amount &&
                  item.work.shape == shape_in_batch(work.shape, batch) &&
-                 item.work.keys == work.keys && item.level == level;
+                 item.work.keys == work.keys && item.level == level &&
+                 item.work.site.has_value() == work.site.has_value();
         });
     if (alike == result.items.end()) {
       result.items.push_back({work, level, 1});
