@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <csignal>
 #include <cstdio>
 #include <set>
 
@@ -13,6 +14,7 @@ void hold_closed_streams() {
   for (const int stream : {0, 1, 2}) {
     if (fcntl(stream, F_GETFD) < 0) open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY);
   }
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 int finish_output() {

@@ -83,13 +83,13 @@ int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
   return split ? std::max(2, ranks / 2 * 2) : ranks;
 }
 
-// Where the request's pictures go.
+// Where the pictures of a checked request go.
 std::vector<std::filesystem::path> picture_paths(const GenerationRequest& request,
                                                  const std::string& output) {
   if (!request.decode) return {};
   std::size_t count = request.prompts.size();
   const auto embeds = request.prompt_embeds.find("prompt_embeds");
-  if (embeds != request.prompt_embeds.end() && !embeds->second.shape.empty()) {
+  if (embeds != request.prompt_embeds.end()) {
     count = static_cast<std::size_t>(embeds->second.shape.front());
   }
   count *= static_cast<std::size_t>(request.images_per_prompt);
@@ -124,15 +124,15 @@ void write_outputs(const RunFacts& facts) {
 
 void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
   const GenerationRequest request = make_request(options, interrupt, progress);
+  const steady_clock::time_point begin = steady_clock::now();
+  const ModelInfo model = read_model_info(options.model);
+  model.check(request);
   std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
   std::vector<std::filesystem::path> places = pictures;
   for (const std::string& place : {options.save_latents, options.report, options.trace}) {
     if (!place.empty()) places.emplace_back(place);
   }
   check_outputs(places);
-  const steady_clock::time_point begin = steady_clock::now();
-  const ModelInfo model = read_model_info(options.model);
-  model.check(request);
   const World world = options.device.world(choose_ranks(options, model), options.threads);
   PipelineOptions loading;
   loading.dtype = options.dtype;

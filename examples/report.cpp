@@ -138,6 +138,16 @@ std::string report_json(const RunFacts& facts) {
   return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+namespace {
+
+// Names of files may be any bytes, text is UTF-8.
+std::string as_utf8(const std::string& bytes) {
+  const std::string dumped = Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json::parse(dumped).get<std::string>();
+}
+
+}  // namespace
+
 std::map<std::string, std::string> setting_words(const RunFacts& facts) {
   std::map<std::string, std::string> words;
   const Json all = settings(facts);
@@ -145,7 +155,7 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     const bool is_place =
         key == "output" || key == "report" || key == "trace" || key.starts_with("save_");
     if (is_place || value.is_null() || value.is_array()) continue;
-    words[key] = value.is_string() ? value.get<std::string>() : value.dump();
+    words[key] = value.is_string() ? as_utf8(value.get<std::string>()) : value.dump();
   }
   for (const char* key : {"model", "latents", "prompt_embeds", "profile", "convolution_times"}) {
     if (words.contains(key)) words[key] = name_in(words[key]);

@@ -87,7 +87,7 @@ enum class SchedulerKind { ddim, euler };
 struct PCPP_EXPORT GenerationRequest {
   std::vector<std::string> prompts;
   // One serves all prompts, else one for each. Absent is diffusers' None: the empty text, or zeros
-  // where the model's folder says force_zeros_for_empty_prompt.
+  // with SDXL, unless the model's folder says that force_zeros_for_empty_prompt is false.
   std::optional<std::vector<std::string>> negative_prompts;
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: the model's own size
   int height = 0;  // likewise

@@ -7,7 +7,7 @@
 namespace pcpp {
 
 // Silent below warnings, unless the environment's PCPP_LOG names another level: trace, debug, info,
-// warning, error, critical or off. Thread-safe.
+// warning, error, critical or off; another word is warned of. Thread-safe.
 spdlog::logger& log();
 
 }  // namespace pcpp

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -186,8 +188,10 @@ class FolderReader {
     if (has_decoder_) {
       declared_.clear();
       for (const auto& [key, entry] : decoder.items()) {
-        const json id = json::parse(key, nullptr, false);
-        declare(id.is_discarded() ? json(key) : id, entry, config_.source());
+        std::uint64_t id = 0;
+        const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+        const bool is_number = error == std::errc() && end == key.data() + key.size();
+        declare(is_number ? json(id) : json(key), entry, config_.source());
       }
     }
     for (const auto& [id, token] : declared_) add(token);

@@ -1,11 +1,17 @@
 #include "models/unet_config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <string_view>
 
 namespace pcpp {
 namespace {
+
+// Far over any model's, so that a file that is none of one is refused before it costs memory.
+constexpr std::int64_t kMostLayers = 256;
+constexpr std::int64_t kMostChannels = std::int64_t{1} << 20;
 
 void refuse_unsupported(ConfigReader& config) {
   const nlohmann::json null;
@@ -93,13 +99,19 @@ void check_levels(const ConfigReader& config, const UNetConfig& unet) {
     if (level.channels < 1 || level.channels % unet.norm_groups != 0) {
       config.refuse("block_out_channels", "each entry must be a multiple of norm_num_groups");
     }
-    if (level.layers < 1) config.refuse("layers_per_block", "it must be at least 1");
+    if (level.channels > kMostChannels) {
+      config.refuse("block_out_channels", fmt::format("each entry is at most {}", kMostChannels));
+    }
+    if (level.layers < 1 || level.layers > kMostLayers) {
+      config.refuse("layers_per_block", fmt::format("it must be from 1 to {}", kMostLayers));
+    }
     if (attends && (level.heads < 1 || level.channels % level.heads != 0)) {
       config.refuse("attention_head_dim",
                     "as the number of heads it must divide the level's block_out_channels");
     }
-    if (attends && level.transformer_layers < 1) {
-      config.refuse("transformer_layers_per_block", "it must be at least 1");
+    if (attends && (level.transformer_layers < 1 || level.transformer_layers > kMostLayers)) {
+      config.refuse("transformer_layers_per_block",
+                    fmt::format("it must be from 1 to {}", kMostLayers));
     }
   }
 }
@@ -132,9 +144,9 @@ void read_added_embedding(ConfigReader& config, UNetConfig& result) {
   if (added.time_width < 2 || added.time_width % 2 != 0) {
     config.refuse("addition_time_embed_dim", "it must be a positive even number");
   }
-  if (added.input_width <= added.time_width) {
+  if (added.input_width / 6 < added.time_width || added.input_width <= 6 * added.time_width) {
     config.refuse("projection_class_embeddings_input_dim",
-                  "it must have room for the pooled text and the time ids");
+                  "it must have room for the pooled text and the six time ids");
   }
   result.added = added;
 }

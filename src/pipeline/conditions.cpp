@@ -55,8 +55,10 @@ Conditions given(const TensorMap& embeds, const char* text, const char* pooled,
 
 }  // namespace
 
-TextEncoders::TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
-    : device_(device), zeros_for_absent_(checkpoint.flag("force_zeros_for_empty_prompt", false)) {
+TextEncoders::TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
+                           at::Device device)
+    : device_(device),
+      zeros_for_absent_(is_xl && checkpoint.flag("force_zeros_for_empty_prompt", true)) {
   const auto add = [&](const char* tokenizer, const char* model) {
     const Component component = checkpoint.component(model);
     const WeightScope weights(component.weights(), dtype, device);
@@ -72,7 +74,7 @@ TextEncoders::TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype, a
                            added.model.vocabulary_size());
   };
   add("tokenizer", "text_encoder");
-  if (checkpoint.has("text_encoder_2")) add("tokenizer_2", "text_encoder_2");
+  if (is_xl || checkpoint.has("text_encoder_2")) add("tokenizer_2", "text_encoder_2");
 }
 
 Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {

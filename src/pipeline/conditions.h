@@ -24,9 +24,11 @@ struct Conditions {
 // The text encoders of a checkpoint: one CLIP, or SDXL's two. Immutable.
 class TextEncoders {
  public:
-  // Throws CheckpointError where the folder lacks one. `dtype` is the networks', `device` where
+  // Throws CheckpointError where the folder lacks one. `is_xl`: there must be two, and the model
+  // may leave out force_zeros_for_empty_prompt, as true. `dtype` is the networks', `device` where
   // they compute.
-  TextEncoders(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device = at::kCPU);
+  TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
+               at::Device device = at::kCPU);
 
   // On the CPU. Throws ConfigError for a prompt that is not UTF-8.
   Conditions encode(const std::vector<std::string>& prompts) const;

@@ -207,21 +207,22 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
   if (!sizes.embedded && !text_) {
     text_ = on_device(ranks_.first_gpu(), [&](at::Device device) {
-      return TextEncoders(checkpoint_, scalar_type_of(dtype_), device);
+      return TextEncoders(checkpoint_, is_xl(unet().config()), scalar_type_of(dtype_), device);
     });
   }
   if (request.decode && !vae_) {
     const Component component = checkpoint_.component("vae");
     // SDXL's VAE leaves the range of float16.
     const DataType dtype = dtype_ == DataType::float16 ? DataType::float32 : dtype_;
-    vae_ = on_device(ranks_.first_gpu(), [&](at::Device device) {
+    VaeDecoder vae = on_device(ranks_.first_gpu(), [&](at::Device device) {
       return VaeDecoder(component.config(),
                         WeightScope(component.weights(), scalar_type_of(dtype), device));
     });
-    check<CheckpointError>(vae_->latent_channels() == model_.latent_channels,
-                           "the VAE decodes {} channels, the U-Net makes {}",
-                           vae_->latent_channels(), model_.latent_channels);
-    choose_convolutions_of(vae_->sites());
+    check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
+                           "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
+                           model_.latent_channels);
+    choose_convolutions_of(vae.sites());
+    vae_ = std::move(vae);
   }
 }
 
@@ -260,7 +261,11 @@ void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor&
   for (std::int64_t image = 0; image < latents.size(0); ++image) {
     result.images.push_back(on_device(ranks_.first_gpu(), [&](at::Device device) {
       const at::Tensor latent = latents.narrow(0, image, 1).to(device);
-      return to_image(vae_->decode(latent, request.stop).select(0, 0));
+      const at::Tensor decoded = vae_->decode(latent, request.stop).select(0, 0);
+      check<DeviceError>(decoded.isfinite().all().item<bool>(),
+                         "the decoded picture is infinite or not a number: try float32, or another "
+                         "VAE");
+      return to_image(decoded);
     }));
   }
   result.times.decode_seconds = seconds_since(begin);

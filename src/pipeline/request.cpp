@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -38,8 +39,13 @@ std::int64_t check_texts(const GenerationRequest& request) {
     check<ConfigError>(request.prompts.empty() && !request.negative_prompts,
                        "the request has prompts and prompt embeddings: give one of them");
     const auto found = request.prompt_embeds.find("prompt_embeds");
-    check<ConfigError>(found != request.prompt_embeds.end() && !found->second.shape.empty(),
+    check<ConfigError>(found != request.prompt_embeds.end(),
                        "the prompt embeddings lack prompt_embeds [n, tokens, c]");
+    const std::vector<std::int64_t>& shape = found->second.shape;
+    check<ConfigError>(
+        shape.size() == 3 && std::ranges::all_of(shape, [](auto extent) { return extent > 0; }),
+        "prompt_embeds has shape {}: [n, tokens, c] is needed, none of them 0",
+        fmt::join(shape, " x "));
     return found->second.shape.front();
   }
   check<ConfigError>(!request.prompts.empty(),

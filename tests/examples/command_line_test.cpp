@@ -312,6 +312,24 @@ TEST_F(CommandLineTest, AFullOrClosedStandardErrorEndsNoRun) {
   }
 }
 
+TEST_F(CommandLineTest, AReaderThatLeavesEndsNoRun) {
+  const Words drawn = words({"--prompt", "a fox", "--output", place("x.png"), "--report",
+                             place("x.json"), "--save-latents", place("x.safetensors")});
+  Words piped = {"/bin/sh", "-c", "\"$0\" \"$@\" 2>&1 >/dev/null | :"};
+  piped.insert(piped.end(), drawn.begin(), drawn.end());
+  run_process(piped);
+  EXPECT_EQ(files(), (Words{"x.json", "x.png", "x.safetensors"}));
+}
+
+TEST_F(CommandLineTest, NamesThatAreNotUtf8AreWrittenWithReplacements) {
+  const Outcome outcome = generate({"--prompt", "a fox", "--output", place("x.png"), "--report",
+                                    place("x.json"), "--convolution-times", place("\xE8.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  std::map<std::string, std::string> text;
+  read_png(place("x.png"), &text);
+  EXPECT_EQ(text.at("convolution_times"), "\xEF\xBF\xBD.json");
+}
+
 TEST_F(CommandLineTest, WhatTheStandardOutputLacksIsAnError) {
   for (const std::string redirection : {">/dev/full", ">&-"}) {
     const Outcome outcome = run_process(testing::redirected(

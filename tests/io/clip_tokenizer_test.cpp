@@ -298,6 +298,11 @@ TEST_F(ClipTokenizerTest, RefusesConfigsThatItDoesNotFollow) {
   refuses_added(R"({"0": {"content": "!", "normalized": false, "lstrip": true}})",
                 {"added token", "lstrip is true", "only false"});
   refuses_added(R"({"0": {"content": "!"}})", {"added token", "normalized is missing"});
+  for (const std::string& id :
+       std::vector<std::string>{"one", "1.0", "-1", " 1", std::string(1000000, '[')}) {
+    refuses("added_tokens_decoder", {{id, {{"content", "!"}, {"normalized", false}}}},
+            {"an integer is wanted"});
+  }
   refuses_added(R"({"7": {"content": "!", "normalized": false}})", {"'!'", "id 7", "it is 0"});
   refuses_added(R"({"x": {"content": "!", "normalized": false}})", {"'!'", "\"x\"", "an integer"});
   refuses_added(R"({"0": 3})", {"added token", "3 is not a JSON object"});

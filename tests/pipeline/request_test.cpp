@@ -79,6 +79,11 @@ INSTANTIATE_TEST_SUITE_P(
                 [](auto& r) {
                   r.prompt_embeds["prompt_embeds"] = {{1, 1, 1}, {0}};
                 }},
+        Refusal{"endless_embeds", "prompt_embeds has shape 1000000000000 x 0 x 768",
+                [](auto& r) {
+                  r.prompts.clear();
+                  r.prompt_embeds["prompt_embeds"] = {{1000000000000, 0, 768}, {}};
+                }},
         Refusal{"latents", "this request needs 2 x 4 x 12 x 8",
                 [](auto& r) {
                   r.latents = FloatTensor{{1, 4, 12, 8}, {}};
