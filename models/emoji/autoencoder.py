@@ -55,6 +55,12 @@ def pictures_to_cut(plan: Plan) -> int:
     return max(1, plan.autoencoder_batch // SQUARES)
 
 
+def pictures_to_fit(plan: Plan, pictures: Pictures) -> list[torch.Tensor]:
+    """Small and large ones, the same at each call."""
+    maker, count = SceneMaker(plan.variants), 4 * plan.autoencoder_batch
+    return [pictures(maker((10, 0), count, plan.small[0])), pictures(maker((10, 1), count // 4, plan.large[0]))]
+
+
 def unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     across, down = (lambda p: p[..., 1:] - p[..., :-1]), (lambda p: p[..., 1:, :] - p[..., :-1, :])
     return F.mse_loss(made, pixels) + F.l1_loss(made, pixels) + EDGES * (F.l1_loss(across(made), across(pixels)) +
@@ -96,9 +102,7 @@ class AutoencoderStage(OneNetwork):
 
     def batches(self, start: int):
         if start == 0:
-            sizes = (self.plan.small[0], self.plan.large[0])
-            self.model.fit([self.pictures(self.maker((10, i), 4 * self.plan.autoencoder_batch // (1 + 3 * i), size))
-                            for i, size in enumerate(sizes)])
+            self.model.fit(pictures_to_fit(self.plan, self.pictures))
         return from_workers(self._scenes, start, self.workers)
 
     def step(self, step: int, batch) -> torch.Tensor:

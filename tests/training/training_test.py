@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "models" / "emoji"
 NEEDED = ("torch", "diffusers", "transformers", "safetensors", "PIL", "numpy")
@@ -24,9 +25,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from transformers import CLIPTokenizer
 
-from checkpoints import load_checkpoint
+import unpack
+from autoencoder import Autoencoder, pictures_to_fit
+from checkpoints import load_checkpoint, trained
 from data import FIRST_PARTS, PART, PARTS, Pictures, SceneMaker, box_masks, covered
 from noising import Noising
+from plans import TOY
 from scenes import all_words, words_of
 from tokenizer import TOKENS, quick_tokens, write_tokenizer
 from vocabulary import BACKGROUNDS, HELD_OUT_PAIRS, HELD_OUT_PLACES, OBJECTS, is_held_out
@@ -120,6 +124,20 @@ class Training(unittest.TestCase):
         self.assertTrue(torch.allclose(noising.jump(noisy, v, at, to), noising.noised(clean, noise, to), atol=1e-5))
         self.assertTrue(torch.equal(noising.noised(clean, noise, torch.full((3,), -1)), clean))
 
+    def test_a_linear_map_fitted_again_is_turned_to_what_the_encoder_learnt(self):
+        shown = pictures_to_fit(TOY, Pictures(torch.device("cpu"), 1))
+        before, again = Autoencoder(TOY), Autoencoder(TOY)
+        before.fit(shown)
+        again.load_state_dict(before.state_dict())
+        again.weight[1::2] *= -1
+        again.bias[1::2] *= -1
+        learnt = before.encode(shown[0])
+        unpack.turn_to(again, learnt + 0.3 * torch.randn(learnt.shape, generator=torch.Generator().manual_seed(1)) *
+                       learnt.std((0, 2, 3), keepdim=True), shown[0])
+        self.assertTrue(torch.equal(again.encode(shown[0]), learnt))
+        with self.assertRaisesRegex(SystemExit, "not trained on these scripts' scenes"):
+            unpack.turn_to(again, learnt.roll(1, 0), shown[0])
+
     def train(self, work: str, *options: str) -> str:
         command = [sys.executable, SCRIPTS / "train.py", "--toy", "--work", work, "--workers", "0", "--report", "1"]
         return subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
@@ -146,6 +164,15 @@ class Training(unittest.TestCase):
             self.train(packed, "--stages", "decoder", "student")
             subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", packed, "--stage", "student",
                             "--out", model], check=True, capture_output=True)
+            with mock.patch("unpack.ALIKE", 0.0):      # a toy's encoder learns nothing
+                unpack.unpack(TOY, model, f"{folder}/unpacked", 1)
+            self.assertLess(max(float((trained(f"{folder}/unpacked", "denoiser")[name] - weight).abs().max())
+                                for name, weight in trained(packed, "student").items() if "told" not in name), 1e-3)
+            with self.assertRaisesRegex(SystemExit, "already"):
+                unpack.unpack(TOY, model, f"{folder}/unpacked", 1)
+            further = TOY.denoiser_steps + 2
+            self.train(f"{folder}/unpacked", "--stages", "denoiser", "--set", f"denoiser_steps={further}")
+            self.assertEqual(load_checkpoint(f"{folder}/unpacked/denoiser.pt")[0], further)
             subprocess.run([GENERATE, "--model", model, "--prompt", "two red cars on snow", "--steps", "3",
                             "--ranks", "2", "--threads", "1", "--output", picture], check=True, capture_output=True)
             self.assertGreater(os.path.getsize(picture), 1000)
