@@ -120,24 +120,23 @@ TEST_F(NcclTransportTest, AFlushEndsWhenAllThatWasStartedIsOnTheDevice) {
 }
 
 // As a full queue of launches does: the thread returns when its device goes on.
-TEST_F(NcclTransportTest, ARankHeldByItsDeviceIsFreedByTheFailureOfAnother) {
+TEST_F(NcclTransportTest, RanksHeldByTheirDevicesAreFreedByTheFailureOfAnother) {
   NcclWorld world(nccl_.api(), devices_, kTimeout);
   NcclHub hub(world);
   nccl_.hang(0);
-  std::latch waiting(kRanks - 1);
+  std::latch held(2);
   const auto body = [&](Transport& transport) {
-    const int next = (transport.rank() + 1) % kRanks;
-    const int previous = (transport.rank() + kRanks - 1) % kRanks;
-    std::byte* memory = transport.allocate(16);
-    const ExchangeId id =
-        transport.prepare(0, Lane::stale, {{{next, memory, 8}}, {{previous, memory + 8, 8}}});
-    transport.start(id);
-    transport.wait(id, deadline_in(kTimeout));
     if (transport.rank() == 0) {
-      waiting.wait();
+      held.wait();
       throw ConfigError("changed its mind");
     }
-    waiting.count_down();
+    const int peer = 3 - transport.rank();
+    std::byte* memory = transport.allocate(16);
+    const ExchangeId id =
+        transport.prepare(0, Lane::stale, {{{peer, memory, 8}}, {{peer, memory + 8, 8}}});
+    transport.start(id);
+    transport.wait(id, deadline_in(kTimeout));
+    held.count_down();
     check_cuda(cudaStreamSynchronize(transport.stream()), "cudaStreamSynchronize");
     transport.wait(id, deadline_in(kTimeout));
     ADD_FAILURE() << "a wait after the failure";
