@@ -52,11 +52,17 @@ bool DeviceRank::finish(Deadline deadline) const noexcept {
 }
 
 void finish_all(std::vector<std::unique_ptr<DeviceRank>>& ranks, Deadline deadline) noexcept {
-  for (std::unique_ptr<DeviceRank>& rank : ranks) {
+  bool have_ended = true;
+  for (const std::unique_ptr<DeviceRank>& rank : ranks) {
     if (!rank || rank->finish(deadline)) continue;
-    log().error("rank {}: device {} has not ended by the deadline: its memory is not given back",
+    have_ended = false;
+    log().error("rank {}: device {} has not ended by the deadline: no rank's memory is given back",
                 rank->rank(), rank->device());
-    rank.release();  // NOLINT(bugprone-unused-return-value): the device may still write to it
+  }
+  if (!have_ended) {
+    for (std::unique_ptr<DeviceRank>& rank : ranks) {
+      rank.release();  // NOLINT(bugprone-unused-return-value): a device may still write to it
+    }
   }
   ranks.clear();
 }

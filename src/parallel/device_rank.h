@@ -50,8 +50,8 @@ class DeviceRank {
   std::size_t free_bytes_ = 0;
 };
 
-// For a hub's end: frees those that finish before the deadline. What the devices still use of the
-// others is never given back.
+// For a hub's end: frees all of them if all finish before the deadline. Else none is given back, as
+// a device that goes on may write to any peer's memory.
 void finish_all(std::vector<std::unique_ptr<DeviceRank>>& ranks, Deadline deadline) noexcept;
 
 }  // namespace pcpp
