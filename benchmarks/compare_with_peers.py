@@ -259,7 +259,7 @@ def parse_options() -> argparse.Namespace:
     add_list("--sizes", [512, 1024], "pixels, square")
     add_list("--dtypes", list(LARGEST_ERROR), "what the networks compute in")
     parser.add_argument("--generate", type=Path, help="libpcpp's program")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the models, 20 GB")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the models, 22 GB")
     parser.add_argument("--json", type=Path, required=True, help="one line for each run")
     parser.add_argument("--isa", choices=["all", *ISAS], default="all",
                         help="the most that libpcpp, diffusers and OpenVINO may use")  # fmt: skip

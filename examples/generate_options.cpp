@@ -70,7 +70,7 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
              "first steps that wait for fresh data");
   app.add_option("--profile", options.profile,
                  "auto: plan with this file of `plan --measure`, or for this GPU by its name of "
-                 "`plan --list-profiles` (default: this cpu, measured now)");
+                 "`plan --list-profiles` (default: these ranks, measured now)");
   add_choice<Guidance>(app, "--guidance", kGuidances,
                        "both branches on every rank, or one half of the ranks each",
                        [&](Guidance guidance) { options.guidance = guidance; });

@@ -13,11 +13,23 @@ phase() {
   printf '== %s: %d s\n' "$name" $((SECONDS - start))
 }
 
-# How many compilers run at once: one a core, but 2 GiB of memory each (libtorch's headers).
+# Whether there is a CUDA compiler of a toolkit that the option PCPP_CUDA takes.
+has_cuda_toolkit() {
+  local nvcc
+  nvcc=$(command -v "${CUDACXX:-nvcc}") &&
+    [[ $("$nvcc" --version) =~ release\ ([0-9]+) ]] && ((BASH_REMATCH[1] >= 13))
+}
+
+# How many compilers run at once: one a core, but 2 GiB of memory each (libtorch's headers), of the
+# machine's or of the container's.
 jobs() {
-  local cores memory_kib by_memory
+  local cores memory_kib by_memory most
   cores=$(nproc)
   memory_kib=$(awk '/^MemTotal:/ {print $2}' /proc/meminfo)
+  if most=$(cat /sys/fs/cgroup/memory.max 2>/dev/null) && [[ $most =~ ^[0-9]+$ ]] &&
+    ((most / 1024 < memory_kib)); then
+    memory_kib=$((most / 1024))
+  fi
   by_memory=$((memory_kib / (2 * 1024 * 1024)))
   if ((by_memory < 1)); then by_memory=1; fi
   echo $((cores < by_memory ? cores : by_memory))

@@ -47,8 +47,8 @@ struct RateCurve {
 struct PCPP_EXPORT DeviceProfile {
   std::string name;
   std::string source;  // where the numbers come from
-  bool measured =
-      false;  // on the machine that runs the plan; else all that follows is a prediction
+  // On the machine that runs the plan; else all that follows is a prediction.
+  bool measured = false;
   DataType dtype = DataType::float32;  // of the networks that the curves are for
   std::int64_t memory_bytes = 0;       // of one device; 0: not known
   std::optional<Link> link;            // absent: memory that the devices share

@@ -1,6 +1,6 @@
 """Trains everything, stage by stage. One command, safe to stop and start again: it goes on where it was.
 
-On a GPU where there is one, else on the CPU, with smaller pictures; in bfloat16 either way.
+On a GPU where there is one, else on the CPU, without the largest pictures; in bfloat16 either way.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-// The U-Net over several patches: rungs 4 to 6 of the equivalence ladder.
+// The U-Net over several patches beside the whole one.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/equal.h>

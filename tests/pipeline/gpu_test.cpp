@@ -1,4 +1,4 @@
-// The equivalence ladder with device cuda: on a GPU, or on emulated ones
+// Whole pictures with device cuda, beside those of one rank and of a CPU: on a GPU, or on emulated ones
 // (tests/support/emulated_gpus.cpp).
 
 #include <ATen/Context.h>
