@@ -34,6 +34,12 @@ void mend_outdated(nlohmann::json& object, bool own_class) {
   }
 }
 
+// What a PNDM file means by leaving these out: PNDM never clips, and ends at its first noise level.
+void state_defaults_of_pndm(nlohmann::json& object) {
+  object.emplace("clip_sample", false);
+  object.emplace("set_alpha_to_one", false);
+}
+
 // Keys of the schedulers that diffusers calls compatible with DDIM and Euler, and of LCM and TCD:
 // folders carry them along when their scheduler was changed.
 void ignore_keys_of_other_schedulers(ConfigReader& config) {
@@ -90,8 +96,10 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
       ConfigReader(object, source).optional_text("_class_name");
   const std::optional<SchedulerKind> own_kind = class_name ? kind_of_class(*class_name) : kind;
   if (!kind) kind = own_kind;
-  if (!kind && class_name == "PNDMScheduler") {
+  const bool for_pndm = !kind && class_name == "PNDMScheduler";
+  if (for_pndm) {
     kind = SchedulerKind::ddim;
+    state_defaults_of_pndm(object);
     log().warn("{}: PNDMScheduler is not built in: DDIM draws, on its noise schedule", source);
   }
   check<ConfigError>(kind.has_value(),
@@ -99,7 +107,14 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
                      "supported: choose scheduler ddim or euler to use one with this model",
                      source, class_name.value_or("missing"));
   const bool own_class = kind == own_kind;
-  if (outdated == OutdatedValues::mend) mend_outdated(object, own_class);
+  if (kind == SchedulerKind::ddim && !own_class && !object.contains("clip_sample")) {
+    log().warn(
+        "{}: it is {}'s and does not say clip_sample: DDIM clips, as diffusers' does, which "
+        "turns pictures grey where the latents are not meant for it: write \"clip_sample\": "
+        "false there",
+        source, class_name.value_or("no class"));
+  }
+  if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || for_pndm);
 
   ConfigReader config(std::move(object), source);
   std::unique_ptr<Scheduler> scheduler =

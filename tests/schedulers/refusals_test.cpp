@@ -120,6 +120,25 @@ TEST(SchedulerRefusals, PndmIsTakenForDdimWhereNoneIsChosen) {
   EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->name(), "euler");
 }
 
+// Its own files never say clip_sample, and it never clips.
+TEST(SchedulerRefusals, PndmsFileMeansItsOwnDefaults) {
+  const std::string known =
+      R"(, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012)";
+  const auto bare = scheduler_from(config_of("PNDMScheduler", known));
+  const auto said = scheduler_from(
+      config_of("PNDMScheduler", known + R"(, "clip_sample": false, "set_alpha_to_one": false)"));
+  bare->set_steps(20);
+  said->set_steps(20);
+  EXPECT_EQ(bare->timesteps(), said->timesteps());
+  for (const int step : {0, 19}) {
+    const auto update = bare->linear_update(step);
+    const auto expected = said->linear_update(step);
+    ASSERT_TRUE(update && expected) << "a clipped update is not linear";
+    EXPECT_EQ(update->sample, expected->sample);
+    EXPECT_EQ(update->noise, expected->noise);
+  }
+}
+
 TEST(SchedulerRefusals, NamingTheFoldersOwnClassIsAsStrict) {
   const std::string text = config_of("DDIMScheduler", R"(, "beta_strat": 0.1)");
   expect_error<CheckpointError>([&] { scheduler_from(text, SchedulerKind::ddim); }, {"beta_strat"});
