@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <string>
 #include <string_view>
+
+#include "base/log.h"
 
 namespace pcpp {
 namespace {
@@ -129,6 +132,23 @@ void read_sample_size(ConfigReader& config, UNetConfig& result) {
   result.sample_columns = columns.get<std::int64_t>();
 }
 
+// As diffusers' Stable Diffusion pipeline does: folders written before its 0.9 carry the size that
+// a fine-tuning began with.
+void mend_outdated_size(ConfigReader& config, UNetConfig& result) {
+  constexpr std::int64_t kSide = 64;
+  int major = 0;
+  int minor = 0;
+  const std::string version = config.text("_diffusers_version", "");
+  const bool square = result.sample_rows == result.sample_columns;
+  if (result.added || !square || result.sample_rows == 0 || result.sample_rows >= kSide ||
+      std::sscanf(version.c_str(), "%d.%d", &major, &minor) != 2 || major > 0 || minor >= 9) {
+    return;
+  }
+  log().warn("{}: sample_size {} of diffusers {} is taken for {}", config.source(),
+             result.sample_rows, version, kSide);
+  result.sample_rows = result.sample_columns = kSide;
+}
+
 void read_added_embedding(ConfigReader& config, UNetConfig& result) {
   const std::optional<std::string> type = config.optional_text("addition_embed_type");
   if (!type) {
@@ -173,6 +193,7 @@ UNetConfig read_unet_config(ConfigReader config) {
   read_levels(config, result);
   check_levels(config, result);
   read_added_embedding(config, result);
+  mend_outdated_size(config, result);
   const std::int64_t half_width = result.levels.front().channels / 2;
   if (result.levels.front().channels % 2 != 0 ||
       !(result.frequency_shift < static_cast<double>(half_width))) {

@@ -135,6 +135,19 @@ TEST(UNetConfig, TakesBothFormsOfSizesAndLists) {
   EXPECT_EQ(read_config.levels[2].layers, 3);
 }
 
+TEST(UNetConfig, TakesAnOldFoldersSmallSizeForSixtyFourAsDiffusersDoes) {
+  nlohmann::json config = published("sd15");
+  config["sample_size"] = 32;
+  config["_diffusers_version"] = "0.6.0";
+  EXPECT_EQ(read(config).sample_rows, 64);
+  EXPECT_EQ(read(config).sample_columns, 64);
+  config["_diffusers_version"] = "0.9.0";
+  EXPECT_EQ(read(config).sample_rows, 32);
+  config["sample_size"] = 96;
+  config["_diffusers_version"] = "0.6.0";
+  EXPECT_EQ(read(config).sample_rows, 96);
+}
+
 using Option = std::pair<const char*, nlohmann::json>;
 class UnsupportedOption : public ::testing::TestWithParam<Option> {};
 
