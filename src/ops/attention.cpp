@@ -156,15 +156,27 @@ at::Tensor by_head(const at::Tensor& rows, std::int64_t heads) {
   return rows.unflatten(2, {heads, -1}).transpose(1, 2);
 }
 
+// To the type that scores are computed in, without asking a device.
+double rounded_to(at::ScalarType type, float value) {
+  if (type == at::kHalf) return static_cast<float>(c10::Half(value));
+  if (type == at::kBFloat16) return static_cast<float>(c10::BFloat16(value));
+  return value;
+}
+
 // What is added to the scores of each key, [1, 1, 1, keys]; undefined where that is nothing.
+// Softmax knows differences alone, so all are shifted to where the largest is exact in the scores'
+// type.
 at::Tensor log_weights(const std::vector<KeyValues>& segments) {
   if (std::ranges::all_of(segments, [](const auto& segment) { return segment.log_weight == 0; })) {
     return {};
   }
+  const at::TensorOptions options = segments.front().rows.options();
+  const float largest = std::ranges::max(segments, {}, &KeyValues::log_weight).log_weight;
+  const double shift = rounded_to(segments.front().rows.scalar_type(), largest) - largest;
   std::vector<at::Tensor> weights;
   for (const KeyValues& segment : segments) {
     weights.push_back(
-        at::full({1, 1, 1, segment.rows.size(1)}, segment.log_weight, segment.rows.options()));
+        at::full({1, 1, 1, segment.rows.size(1)}, segment.log_weight + shift, options));
   }
   return at::cat(weights, 3);
 }
