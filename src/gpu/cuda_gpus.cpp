@@ -101,6 +101,10 @@ class CudaGpus final : public Gpus {
                                        : c10::cuda::getStreamFromExternal(stream, index).unwrap());
   }
 
+  void make_present(int number) const override {
+    check_cuda(cudaSetDevice(number), "cudaSetDevice");
+  }
+
   CUstream_st* stream() const override { return c10::cuda::getCurrentCUDAStream().stream(); }
 
   std::unique_ptr<GraphRecorder> recorder() const override { return make_graph_recorder(); }

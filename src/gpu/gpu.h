@@ -71,6 +71,9 @@ class Gpus {
   // Makes GPU `number` and its `stream` (null: the default one) the present ones of the calling
   // thread, for the runtime and for libtorch, until the scope goes.
   virtual std::unique_ptr<GpuScope> enter(int number, CUstream_st* stream) const = 0;
+  // Makes GPU `number` the present one of the calling thread until another is: what frees or ends
+  // may else begin to use GPU 0.
+  virtual void make_present(int number) const = 0;
   // The stream that the calling thread computes on.
   virtual CUstream_st* stream() const = 0;
   // Of that stream.

@@ -51,20 +51,28 @@ bool DeviceRank::finish(Deadline deadline) const noexcept {
   return true;
 }
 
-void finish_all(std::vector<std::unique_ptr<DeviceRank>>& ranks, Deadline deadline) noexcept {
-  bool have_ended = true;
-  for (const std::unique_ptr<DeviceRank>& rank : ranks) {
+DeviceRank& DeviceRanks::add(std::unique_ptr<DeviceRank> rank) {
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<DeviceRank>& place = ranks_[static_cast<std::size_t>(rank->rank())];
+  place = std::move(rank);
+  return *place;
+}
+
+bool DeviceRanks::finish(Deadline deadline) noexcept {
+  if (finished_) return *finished_;
+  finished_ = true;
+  for (const std::unique_ptr<DeviceRank>& rank : ranks_) {
     if (!rank || rank->finish(deadline)) continue;
-    have_ended = false;
+    finished_ = false;
     log().error("rank {}: device {} has not ended by the deadline: no rank's memory is given back",
                 rank->rank(), rank->device());
   }
-  if (!have_ended) {
-    for (std::unique_ptr<DeviceRank>& rank : ranks) {
+  if (!*finished_) {
+    for (std::unique_ptr<DeviceRank>& rank : ranks_) {
       rank.release();  // NOLINT(bugprone-unused-return-value): a device may still write to it
     }
   }
-  ranks.clear();
+  return *finished_;
 }
 
 }  // namespace pcpp

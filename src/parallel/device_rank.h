@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/cuda.h"
@@ -50,9 +52,24 @@ class DeviceRank {
   std::size_t free_bytes_ = 0;
 };
 
-// For a hub's end: frees all of them if all finish before the deadline. Else none is given back, as
-// a device that goes on may write to any peer's memory.
-void finish_all(std::vector<std::unique_ptr<DeviceRank>>& ranks, Deadline deadline) noexcept;
+// A hub's, by rank.
+class DeviceRanks {
+ public:
+  explicit DeviceRanks(std::size_t count) : ranks_(count) {}
+  DeviceRanks(const DeviceRanks&) = delete;
+  DeviceRanks& operator=(const DeviceRanks&) = delete;
+
+  // Thread-safe.
+  DeviceRank& add(std::unique_ptr<DeviceRank> rank);
+  // As Hub::finish(). Where a device has not ended by the deadline, no rank's memory is ever given
+  // back, as that device may write to any peer's. Later calls return what the first did.
+  bool finish(Deadline deadline) noexcept;
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<DeviceRank>> ranks_;
+  std::optional<bool> finished_;
+};
 
 }  // namespace pcpp
 

@@ -198,18 +198,28 @@ void NcclWorld::begin_request() {
 void NcclWorld::abort() {
   broken_ = true;
   const std::lock_guard lock(mutex_);
+  const auto log_failed = [this](ncclResult_t status, const char* call) {
+    if (status != ncclSuccess) log().error("{} failed: {}", call, api_.get_error_string(status));
+  };
+  // In a group all kernels are told to end before any call waits for one. Else the abort of a
+  // lane's last communicator would wait for its device, where a kernel of the other lane may never
+  // end.
+  log_failed(api_.group_start(), "ncclGroupStart");
   for (Lanes& lanes : communicators_) {
     for (auto& communicator : lanes) {
       if (communicator) communicator->abort();
     }
   }
+  log_failed(api_.group_end(), "ncclGroupEnd");
 }
 
 NcclHub::NcclHub(NcclWorld& world) : world_(world), ranks_(world.devices_.size()) {
   world_.begin_request();
 }
 
-NcclHub::~NcclHub() { finish_all(ranks_, deadline_in(world_.timeout_)); }
+NcclHub::~NcclHub() { NcclHub::finish(); }
+
+bool NcclHub::finish() noexcept { return ranks_.finish(deadline_in(world_.timeout_)); }
 
 std::unique_ptr<Transport> NcclHub::endpoint(int rank) {
   check<ConfigError>(rank >= 0 && rank < world_size(), "rank {} is not in a world of {}", rank,
@@ -219,11 +229,8 @@ std::unique_ptr<Transport> NcclHub::endpoint(int rank) {
 
 DeviceRank& NcclHub::add_rank(int rank) {
   const auto index = static_cast<std::size_t>(rank);
-  auto made = std::make_unique<DeviceRank>(rank, world_.devices_[index], StreamPriority::high,
-                                           block_maker(world_.api_));
-  const std::lock_guard lock(mutex_);
-  ranks_[index] = std::move(made);
-  return *ranks_[index];
+  return ranks_.add(std::make_unique<DeviceRank>(rank, world_.devices_[index], StreamPriority::high,
+                                                 block_maker(world_.api_)));
 }
 
 void NcclHub::abort(const std::string& reason) {

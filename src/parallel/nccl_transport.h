@@ -63,6 +63,7 @@ class NcclHub final : public Hub {
   int world_size() const override { return static_cast<int>(world_.devices_.size()); }
   // Throws TransportError where the ranks have not joined before the world's timeout.
   std::unique_ptr<Transport> endpoint(int rank) override;
+  bool finish() noexcept override;
   void abort(const std::string& reason) override;
 
  private:
@@ -72,8 +73,7 @@ class NcclHub final : public Hub {
 
   NcclWorld& world_;
   Switchboard switchboard_;
-  std::mutex mutex_;  // of what follows
-  std::vector<std::unique_ptr<DeviceRank>> ranks_;
+  DeviceRanks ranks_;
 };
 
 }  // namespace pcpp

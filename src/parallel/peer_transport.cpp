@@ -90,7 +90,9 @@ PeerHub::PeerHub(std::vector<int> devices, std::chrono::milliseconds timeout)
   find_staged();
 }
 
-PeerHub::~PeerHub() { finish_all(ranks_, deadline_in(timeout_)); }
+PeerHub::~PeerHub() { PeerHub::finish(); }
+
+bool PeerHub::finish() noexcept { return ranks_.finish(deadline_in(timeout_)); }
 
 void PeerHub::find_staged() {
   const std::set<int> distinct(devices_.begin(), devices_.end());
@@ -130,11 +132,8 @@ void PeerHub::abort(const std::string& reason) { switchboard_.abort(reason); }
 DeviceRank& PeerHub::add_rank(int rank) {
   const auto index = static_cast<std::size_t>(rank);
   enable_peer_access(devices_[index]);
-  auto made =
-      std::make_unique<DeviceRank>(rank, devices_[index], StreamPriority::normal, make_block);
-  const std::lock_guard lock(mutex_);
-  ranks_[index] = std::move(made);
-  return *ranks_[index];
+  return ranks_.add(
+      std::make_unique<DeviceRank>(rank, devices_[index], StreamPriority::normal, make_block));
 }
 
 PeerHub::Part& PeerHub::add_part(DeviceRank& device_rank, std::int64_t tag, Lane lane,

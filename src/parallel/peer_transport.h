@@ -37,6 +37,7 @@ class PeerHub final : public Hub {
 
   int world_size() const override { return static_cast<int>(devices_.size()); }
   std::unique_ptr<Transport> endpoint(int rank) override;
+  bool finish() noexcept override;
   void abort(const std::string& reason) override;
 
  private:
@@ -67,8 +68,8 @@ class PeerHub final : public Hub {
   const std::chrono::milliseconds timeout_;
   std::set<std::pair<int, int>> staged_;  // devices from, to: without peer access
   Switchboard switchboard_;
-  std::mutex mutex_;  // of what follows
-  std::vector<std::unique_ptr<DeviceRank>> ranks_;
+  DeviceRanks ranks_;
+  std::mutex mutex_;                                    // of what follows
   std::map<std::pair<std::int64_t, int>, Part> parts_;  // by tag and rank
 };
 

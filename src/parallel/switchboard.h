@@ -58,7 +58,8 @@ class Switchboard {
   // When the last piece that was sent of `ends` was delivered: after wait(), with something sent.
   Clock::time_point last_delivery(const Ends& ends);
 
-  // Makes every present and later wait throw TransportError with this text. The first call counts.
+  // Makes every present and later wait for what has not arrived throw TransportError with this
+  // text. The first call counts.
   void abort(const std::string& reason);
   // Throws TransportError after abort().
   void check_running();

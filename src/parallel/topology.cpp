@@ -73,10 +73,10 @@ Topology::Topology(int world_size, Guidance guidance, int branches, std::int64_t
     check<ConfigError>(branches == 2,
                        "guidance cannot be split: the request has no unconditional branch "
                        "(guidance scale 1 or below); use batched guidance");
-    check<ConfigError>(world_size % 2 == 0,
-                       "guidance split needs an even number of ranks, got {}: use one rank more or "
-                       "fewer, or batched guidance",
-                       world_size);
+    check<ConfigError>(
+        world_size % 2 == 0,
+        "guidance split needs an even number of ranks, got {}: use {}, or batched guidance",
+        world_size, world_size == 1 ? "two" : "one rank more or fewer");
     patches = world_size / 2;
     branches_of_rank_ = 1;
   }

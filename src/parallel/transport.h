@@ -112,7 +112,11 @@ class Hub {
   virtual int world_size() const = 0;
   // Called once for each rank, by its thread.
   virtual std::unique_ptr<Transport> endpoint(int rank) = 0;
-  // Makes every present and later wait throw TransportError with this text. The first call counts.
+  // Once all ranks have ended: waits until their devices have done what they were given, as long as
+  // ranks wait for each other at most. Whether they have: else nothing that they use may be freed.
+  virtual bool finish() noexcept { return true; }
+  // Makes every present and later wait for what has not arrived throw TransportError with this
+  // text. The first call counts.
   virtual void abort(const std::string& reason) = 0;
 };
 

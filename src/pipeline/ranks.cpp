@@ -27,14 +27,6 @@ void list_attention(const at::TensorOptions& options) {
   attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
 }
 
-void release_memory() noexcept {
-  try {
-    gpus().release_memory();
-  } catch (const std::exception& error) {
-    log().error("memory of the GPUs is not given back: {}", error.what());
-  }
-}
-
 }  // namespace
 
 Ranks::Ranks(const World& world, DataType dtype, GpuAttention attention,
@@ -54,6 +46,21 @@ Ranks::Ranks(const World& world, DataType dtype, GpuAttention attention,
   threads_ = std::make_unique<RankThreads>();
 }
 
+Ranks::~Ranks() {
+  if (hubs_) end_on_gpu([this] { hubs_.reset(); });
+}
+
+void Ranks::end_on_gpu(const std::function<void()>& function) const noexcept {
+  try {
+    outside([&] {
+      gpus().make_present(*first_gpu());
+      function();
+    });
+  } catch (const std::exception& error) {
+    log().error("memory of the GPUs is not given back: {}", error.what());
+  }
+}
+
 std::optional<int> Ranks::gpu_of(int rank) const {
   if (world_.gpus().empty()) return std::nullopt;
   return world_.gpus()[static_cast<std::size_t>(rank)];
@@ -62,14 +69,23 @@ std::optional<int> Ranks::gpu_of(int rank) const {
 std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
                                 Courier* courier) const {
   if (!hubs_) return std::make_unique<LocalHub>(count, courier);
-  return hubs_->make(count, timeout);
+  return outside([&] {
+    gpus().make_present(*first_gpu());
+    gpus().release_memory();  // what the last request's pictures left: transports need it
+    return hubs_->make(count, timeout);
+  });
 }
 
-void Ranks::run_on(Hub& hub, const std::function<void(Transport& transport)>& body) const {
+void Ranks::run_on(std::unique_ptr<Hub> hub,
+                   const std::function<void(Transport& transport)>& body) const {
   std::optional<GpuAttentionScope> attention;
   if (first_gpu()) attention.emplace(attention_);
-  const auto give_back = c10::make_scope_exit([this] {
-    if (first_gpu()) release_memory();  // while the hub, and with it the ranks' streams, is there
+  const auto end = c10::make_scope_exit([&] {
+    if (!first_gpu()) return;
+    end_on_gpu([&hub] {
+      if (hub->finish()) gpus().release_memory();  // while the ranks' streams are there
+      hub.reset();
+    });
   });
   const auto on_rank = [&](Transport& transport) {
     const std::optional<int> gpu = gpu_of(transport.rank());
@@ -81,14 +97,14 @@ void Ranks::run_on(Hub& hub, const std::function<void(Transport& transport)>& bo
     });
   };
   // A CPU's end, and with them the threads of OpenMP that they called.
-  threads_ ? run_ranks(hub, on_rank, *threads_) : run_ranks(hub, on_rank);
+  threads_ ? run_ranks(*hub, on_rank, *threads_) : run_ranks(*hub, on_rank);
 }
 
 void Ranks::run(int count, std::chrono::milliseconds timeout,
                 const std::function<void(Transport& transport)>& body) const {
   std::optional<LinkCourier> courier;
   if (world_.link()) courier.emplace(*world_.link(), count);
-  run_on(*hub(count, timeout, courier ? &*courier : nullptr), body);
+  run_on(hub(count, timeout, courier ? &*courier : nullptr), body);
 }
 
 DeviceProfile Ranks::measure(const WorkShape& shape, const std::stop_token& stop) const {
@@ -96,7 +112,7 @@ DeviceProfile Ranks::measure(const WorkShape& shape, const std::stop_token& stop
   DeviceProfile profile =
       measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
                         [this](int count, const auto& body) {
-                          run_on(*hub(count, kMeasurementTimeout, nullptr), body);
+                          run_on(hub(count, kMeasurementTimeout, nullptr), body);
                         }},
                        shape, dtype_, stop);
   profile.name = "measured";

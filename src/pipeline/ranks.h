@@ -30,6 +30,9 @@ class Ranks {
   // Calls load(device) once for each device, with it present.
   Ranks(const World& world, DataType dtype, GpuAttention attention,
         const std::function<UNet(at::Device device)>& load);
+  ~Ranks();
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
 
   const World& world() const { return world_; }
   // The GPU of a rank; absent: the CPU.
@@ -64,7 +67,10 @@ class Ranks {
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
-  void run_on(Hub& hub, const std::function<void(Transport& transport)>& body) const;
+  void run_on(std::unique_ptr<Hub> hub,
+              const std::function<void(Transport& transport)>& body) const;
+  // outside() with the first GPU present; what is thrown goes to the log.
+  void end_on_gpu(const std::function<void()>& function) const noexcept;
 
   World world_;
   DataType dtype_;

@@ -87,6 +87,8 @@ class EmulatedGpus final : public Gpus {
   CUstream_st* stream() const override { return nullptr; }
   std::unique_ptr<GraphRecorder> recorder() const override { return make_emulated_recorder(); }
   void synchronize() const override {}
+  void make_present(int /*number*/) const override {}
+
   void release_memory() const override {}
   std::unique_ptr<GpuHubs> hubs(std::vector<int> /*gpus*/,
                                 GpuTransport /*transport*/) const override {

@@ -256,10 +256,27 @@ ncclResult_t get_async_error(ncclComm_t comm, ncclResult_t* state) {
   return ncclSuccess;
 }
 
+bool is_under_way(const ncclComm& comm) {
+  if (!is_live(&comm) || comm.clique == nullptr) return false;
+  return std::ranges::any_of(comm.clique->lines, [&comm](const auto& line) {
+    const auto& [ranks, way] = line;
+    return (ranks.first == comm.rank || ranks.second == comm.rank) &&
+           std::ranges::any_of(way.pieces, [](const auto& p) { return !p->moved && !p->dead; });
+  });
+}
+
+// The last of a clique to be aborted waits for its device, in a group only once all are told to
+// end.
 ncclResult_t comm_abort(ncclComm_t comm) {
   Call call("ncclCommAbort");
   if (!is_live(comm)) return Call::breaks("a communicator is aborted twice");
   comm->aborted = true;
+  const auto waits = [comm](const auto& other) {
+    return other.get() != comm && is_under_way(*other);
+  };
+  if (group_depth == 0 && std::ranges::any_of(library().comms, waits)) {
+    return Call::breaks("an abort outside of a group, while others are under way");
+  }
   fake_cuda::changed();
   return call.status();
 }
