@@ -41,10 +41,11 @@ struct PipelineOptions {
   std::int64_t extra_weight_bytes = 1'250'000'000;
   // The file with what those convolutions cost on this machine, by which it is decided which of
   // them are transformed; what it does not know yet is timed when a network is loaded, once, and
-  // added. So two runs with the same file draw the same picture. Its folder must exist; a file that
-  // holds anything else is left as it is, and ConfigError thrown before anything is loaded. Absent:
-  // libpcpp/convolutions.json in the user's cache ($XDG_CACHE_HOME, else ~/.cache), which is made,
-  // and replaced where it is damaged. Empty: nothing is timed, shapes alone decide.
+  // added. So two runs with the same file and as many threads a rank draw the same picture. Its
+  // folder must exist; a file that holds anything else is left as it is, and ConfigError thrown
+  // before anything is loaded. Absent: libpcpp/convolutions.json in the user's cache
+  // ($XDG_CACHE_HOME, else ~/.cache), which is made, and replaced where it is damaged. Empty:
+  // nothing is timed, shapes alone decide.
   std::optional<std::filesystem::path> convolution_times = std::nullopt;
   // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in a request,
   // and launched as those in the steady steps that follow. The picture is the same to the bit; the
@@ -94,7 +95,7 @@ struct RunTimes {
 // One rank's part of the request.
 struct RankReport {
   std::vector<std::int64_t> rows;  // [begin, end) of the latent rows that it computed
-  int branch = 0;                  // 0: unconditional or both, 1: conditional
+  int branch = 0;                  // with split guidance 0: unconditional, 1: conditional; else 0
   std::int64_t stale_bytes = 0;    // of its buffers for stale rows
   std::vector<StepRecord> steps;
 };

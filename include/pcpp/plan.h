@@ -89,13 +89,17 @@ struct PlannedRun {
   SiteBytes sent;            // of a device, the mean
   std::int64_t weight_bytes = 0;      // the profile's extra ones included
   std::int64_t activation_bytes = 0;  // estimate: the most that live at once, of the largest band
-  std::int64_t stale_bytes = 0;       // of the device that has most
-  bool fits = true;                   // all three into the device's memory, where that is known
+  // Of the device that has most: the stale rows, and where it packs and receives others.
+  std::int64_t stale_bytes = 0;
+  std::int64_t buffer_bytes = 0;
+  bool fits = true;  // all four into the device's memory, where that is known: one rank's
   double step_ms = 0;
   double exposed_ms = 0;  // communication that no computation hides, in it
   double speedup = 1;     // over one device
 
-  std::int64_t memory_bytes() const { return weight_bytes + activation_bytes + stale_bytes; }
+  std::int64_t memory_bytes() const {
+    return weight_bytes + activation_bytes + stale_bytes + buffer_bytes;
+  }
 };
 
 struct PCPP_EXPORT Plan {
@@ -106,6 +110,7 @@ struct PCPP_EXPORT Plan {
   std::vector<PlannedRun> runs;  // one device first
 
   // The run of the shortest step among those that fit, one device where nothing is faster.
+  // Throws ConfigError where there is no run.
   const PlannedRun& fastest() const;
 };
 

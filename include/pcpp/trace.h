@@ -26,12 +26,19 @@ struct SiteBytes {
   std::int64_t gather = 0;
 
   std::int64_t total() const { return attention + halo + group_norm + gather; }
+  SiteBytes& operator+=(const SiteBytes& other) {
+    attention += other.attention;
+    halo += other.halo;
+    group_norm += other.group_norm;
+    gather += other.gather;
+    return *this;
+  }
   friend bool operator==(const SiteBytes&, const SiteBytes&) = default;
 };
 
 // One rank's part of one step.
 struct StepRecord {
-  int step = 0;
+  int step = 0;  // counted from 0
   StepKind kind = StepKind::synchronous;
   double compute_ms = 0;  // the step without the waits
   double wait_ms = 0;     // time in which the rank had nothing to do but wait for others
@@ -39,7 +46,8 @@ struct StepRecord {
   int graphs = 0;  // CUDA graphs that made up the network's part of it; 0: it was launched singly
 };
 
-// What on_step is told: step `step` of `steps` is done (counted from 1).
+// What on_step is told: step `step` of `steps` (counted from 1) is done or, on a GPU, given to it,
+// in `step_ms` of the host's time.
 struct StepProgress {
   int step = 0;
   int steps = 0;
@@ -58,7 +66,7 @@ struct TraceSpan {
   // the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they do there, as "exchange".
   std::string name;
   int depth = 0;  // how many other parts it lies in
-  int step = 0;
+  int step = 0;   // counted from 0
   double begin_us = 0;
   double duration_us = 0;
 };

@@ -15,8 +15,8 @@ namespace pcpp {
 // real and the same as without a link.
 struct PCPP_EXPORT Link {
   std::string name;
-  double bytes_per_second = 0;  // of one lane; above 0
-  double latency_seconds = 0;   // at least 0
+  double bytes_per_second = 0;  // of one lane; at least 1
+  double latency_seconds = 0;   // in [0, 60]
   // false: every rank has one lane for what it sends and one for what it receives. true: all pieces
   // of all ranks follow each other over one medium.
   bool shared = false;
@@ -30,6 +30,8 @@ struct PCPP_EXPORT Link {
   static const std::vector<Link>& known();
   // Throws ConfigError, with the names that there are, for another name.
   static const Link& named(const std::string& name);
+
+  friend bool operator==(const Link&, const Link&) = default;
 };
 
 // How rows travel between ranks on GPUs.

@@ -28,6 +28,55 @@ std::pair<SiteId, SiteId> sites_of_exchange(const ExchangePlan& plan, std::int64
   return {bundle.front(), bundle.back()};
 }
 
+namespace {
+
+// A rank's exchanges, and how much memory they share.
+struct Layout {
+  Layout(const ExchangePlan& plan, int rank);
+
+  std::vector<ExchangeMemory> fresh;    // by site
+  std::vector<ExchangeMemory> bundles;  // two buffers each
+  std::vector<std::size_t> own;         // by site: of a step's own rows, 0 where they are not kept
+  // The most that one site needs of them.
+  std::size_t send = 0;
+  std::size_t receive = 0;
+  std::size_t decoded = 0;
+};
+
+Layout::Layout(const ExchangePlan& plan, int rank) {
+  const auto sites = static_cast<SiteId>(plan.sites().size());
+  const auto patch = static_cast<std::size_t>(plan.topology().patch_of(rank));
+  for (SiteId id = 0; id < sites; ++id) {
+    const SitePlan& site = plan.site(id);
+    fresh.emplace_back(plan, rank, std::span(&id, 1), StepKind::synchronous, id, 1);
+    send = std::max(send, fresh.back().send_bytes());
+    receive = std::max(receive, fresh.back().receive_bytes());
+    if (site.is_encoded() && !site.is_residual()) {
+      decoded = std::max(decoded, fresh.back().receive_bytes());
+    }
+    own.push_back(site.keeps_own ? static_cast<std::size_t>(
+                                       plan.batch() * site.owned[patch].size() * site.row_bytes)
+                                 : 0);
+  }
+  std::int64_t tag = sites;
+  for (const std::vector<SiteId>& bundle : plan.bundles()) {
+    bundles.emplace_back(plan, rank, bundle, StepKind::steady, tag, kBuffers);
+    tag += kBuffers;
+  }
+}
+
+}  // namespace
+
+std::int64_t buffer_bytes(const ExchangePlan& plan, int rank) {
+  const Layout layout(plan, rank);
+  std::size_t bytes = layout.send + layout.receive + layout.decoded;
+  for (const std::size_t own : layout.own) bytes += kBuffers * own;
+  for (const ExchangeMemory& bundle : layout.bundles) {
+    bytes += bundle.send_bytes() + bundle.receive_bytes() + bundle.last_bytes();
+  }
+  return static_cast<std::int64_t>(bytes) - plan.stale_bytes(rank);
+}
+
 StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
                        std::chrono::milliseconds timeout, std::stop_token stop)
     : plan_(plan),
@@ -36,38 +85,21 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
       stop_(std::move(stop)),
       patch_(static_cast<std::size_t>(plan.topology().patch_of(transport.rank()))),
       own_(plan.sites().size()) {
-  const int rank = transport.rank();
-  const auto sites = static_cast<SiteId>(plan.sites().size());
-  std::size_t send_bytes = 0;
-  std::size_t receive_bytes = 0;
-  std::size_t decoded_bytes = 0;
-  for (SiteId site = 0; site < sites; ++site) {
-    fresh_.emplace_back(plan, rank, std::span(&site, 1), StepKind::synchronous, site, 1);
-    send_bytes = std::max(send_bytes, fresh_.back().send_bytes());
-    receive_bytes = std::max(receive_bytes, fresh_.back().receive_bytes());
-    if (plan.site(site).is_encoded() && !plan.site(site).is_residual()) {
-      decoded_bytes = std::max(decoded_bytes, fresh_.back().receive_bytes());
-    }
-    if (!plan.site(site).keeps_own) continue;
-    for (std::byte*& rows : own_[static_cast<std::size_t>(site)].rows) {
-      const RowRange owned = plan.site(site).owned[patch_];
-      rows = transport.allocate(
-          static_cast<std::size_t>(plan.batch() * owned.size() * plan.site(site).row_bytes));
-    }
+  Layout layout(plan, transport.rank());
+  for (std::size_t site = 0; site < own_.size(); ++site) {
+    if (layout.own[site] == 0) continue;
+    for (std::byte*& rows : own_[site].rows) rows = transport.allocate(layout.own[site]);
   }
-  std::byte* send = transport.allocate(send_bytes);
-  std::byte* receive = transport.allocate(receive_bytes);
-  decoded_ = transport.allocate(decoded_bytes);
+  std::byte* send = transport.allocate(layout.send);
+  std::byte* receive = transport.allocate(layout.receive);
+  decoded_ = transport.allocate(layout.decoded);
+  fresh_ = std::move(layout.fresh);
   for (ExchangeMemory& memory : fresh_) memory.prepare(transport, send, receive, nullptr);
-
-  std::int64_t tag = sites;
-  for (const std::vector<SiteId>& bundle : plan.bundles()) {
-    ExchangeMemory memory(plan, rank, bundle, StepKind::steady, tag, kBuffers);
+  for (ExchangeMemory& memory : layout.bundles) {
     memory.prepare(transport, transport.allocate(memory.send_bytes()),
                    transport.allocate(memory.receive_bytes()),
                    transport.allocate(memory.last_bytes()));
     bundles_.push_back({std::move(memory)});
-    tag += kBuffers;
   }
 }
 

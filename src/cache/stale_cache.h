@@ -28,6 +28,10 @@ struct Reading {
 // The first and the last of the sites whose rows a stale cache's exchange of this tag carries.
 std::pair<SiteId, SiteId> sites_of_exchange(const ExchangePlan& plan, std::int64_t tag);
 
+// What a stale cache allocates for `rank` beyond ExchangePlan::stale_bytes(): where it packs rows
+// to send, receives fresh ones, decodes what is encoded and keeps its own.
+std::int64_t buffer_bytes(const ExchangePlan& plan, int rank);
+
 // Operators hand their rows in and get back what they may read: this step's rows in a synchronous
 // step, exactly the step before's in a steady one. One object for each rank and request, used by
 // that rank's thread alone. Its memory is allocated once, by the transport.

@@ -24,6 +24,9 @@ struct UNetLevel {
 struct AddedEmbedding {
   std::int64_t time_width = 0;   // of each time id's sinusoid
   std::int64_t input_width = 0;  // the pooled text and all sinusoids, side by side
+
+  static constexpr std::int64_t kTimeIds = 6;
+  std::int64_t pooled_width() const { return input_width - kTimeIds * time_width; }
 };
 
 struct UNetConfig {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "cache/stale_cache.h"
 #include "planner/costs.h"
 
 namespace pcpp {
@@ -39,6 +40,7 @@ class Planner {
   }
   RankCost rank_cost(const ExchangePlan& plan, int rank, const Costs& costs);
   double link_seconds(const ExchangePlan& plan) const;
+  double fresh_seconds(const ExchangePlan& plan) const;
   double gather_seconds(const ExchangePlan& plan, const Costs& costs) const;
 
   WorkShape shape_;
@@ -46,8 +48,15 @@ class Planner {
   NetworkWork network_;
 };
 
+// The sites that wait for this step's rows: GroupNorms, if any.
+std::int64_t fresh_sites(const ExchangePlan& plan) {
+  return std::ranges::count_if(plan.sites(), &SitePlan::always_fresh);
+}
+
 // The bytes that wait for the next step to read them.
-std::int64_t stale(const SiteBytes& bytes) { return bytes.total() - bytes.gather; }
+std::int64_t stale(const ExchangePlan& plan, const SiteBytes& bytes) {
+  return bytes.total() - bytes.gather - (fresh_sites(plan) > 0 ? bytes.group_norm : 0);
+}
 
 // What a self-attention reads in a steady step: tokens and, at the site before its own, the other
 // bands' pooled ones, all of them where it may leave out those that it reads one by one.
@@ -75,7 +84,7 @@ RankCost Planner::rank_cost(const ExchangePlan& plan, int rank, const Costs& cos
   }
   const std::string any = shape_in_batch("", plan.batch());
   cost.seconds += costs.seconds(WorkKind::elementwise, any, band.elementwise_bytes);
-  const std::int64_t packed = stale(plan.sent_bytes(rank, StepKind::steady));
+  const std::int64_t packed = stale(plan, plan.sent_bytes(rank, StepKind::steady));
   if (packed > 0) {
     cost.seconds += costs.seconds(WorkKind::exchange, any, static_cast<double>(packed));
   }
@@ -88,13 +97,29 @@ double Planner::link_seconds(const ExchangePlan& plan) const {
   double most = 0;
   double all = 0;
   for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
-    const auto sent = static_cast<double>(stale(plan.sent_bytes(rank, StepKind::steady)));
-    const auto received = static_cast<double>(stale(plan.received_bytes(rank, StepKind::steady)));
+    const auto sent = static_cast<double>(stale(plan, plan.sent_bytes(rank, StepKind::steady)));
+    const auto received =
+        static_cast<double>(stale(plan, plan.received_bytes(rank, StepKind::steady)));
     most = std::max({most, sent, received});
     all += sent;
   }
   const double bytes = profile_.link->shared ? all : most;
   return bytes > 0 ? profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second : 0;
+}
+
+// The time in which all wait for the link to carry what is read in the same step, site by site.
+double Planner::fresh_seconds(const ExchangePlan& plan) const {
+  const auto sites = static_cast<double>(fresh_sites(plan));
+  if (!profile_.link || sites == 0 || plan.topology().patches() == 1) return 0;
+  double most = 0;
+  double all = 0;
+  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
+    const auto sent = static_cast<double>(plan.sent_bytes(rank, StepKind::steady).group_norm);
+    most = std::max(most, sent);
+    all += sent;
+  }
+  const double bytes = profile_.link->shared ? all : most;
+  return sites * profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second;
 }
 
 double Planner::gather_seconds(const ExchangePlan& plan, const Costs& costs) const {
@@ -128,12 +153,13 @@ PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
     const RankCost cost = rank_cost(plan, rank, costs);
     macs += cost.macs;
     if (cost.seconds > slowest.seconds) slowest = cost;
-    const SiteBytes bytes = plan.sent_bytes(rank, StepKind::steady);
-    sent.attention += bytes.attention;
-    sent.halo += bytes.halo;
-    sent.group_norm += bytes.group_norm;
-    sent.gather += bytes.gather;
-    run.stale_bytes = std::max(run.stale_bytes, plan.stale_bytes(rank));
+    sent += plan.sent_bytes(rank, StepKind::steady);
+    const std::int64_t stale_bytes = plan.stale_bytes(rank);
+    const std::int64_t buffers = buffer_bytes(plan, rank);
+    if (stale_bytes + buffers > run.stale_bytes + run.buffer_bytes) {
+      run.stale_bytes = stale_bytes;
+      run.buffer_bytes = buffers;
+    }
     run.activation_bytes =
         std::max(run.activation_bytes,
                  network_.of(plan.topology().band_of(rank).size(), plan.batch()).activation_bytes);
@@ -148,7 +174,8 @@ PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
               sent.gather / ranks};
   run.weight_bytes = network_.weight_bytes() + profile_.extra_weight_bytes;
   run.fits = profile_.memory_bytes == 0 || run.memory_bytes() <= profile_.memory_bytes;
-  const double step = std::max(slowest.seconds, link_seconds(plan)) + gather_seconds(plan, costs);
+  const double step = std::max(slowest.seconds, link_seconds(plan)) + fresh_seconds(plan) +
+                      gather_seconds(plan, costs);
   run.step_ms = 1e3 * step;
   run.exposed_ms = 1e3 * (step - slowest.seconds);
   return run;
@@ -206,6 +233,7 @@ std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShap
                                           int devices, const std::vector<ParallelConfig>& methods,
                                           const DeviceProfile& profile) {
   check<ConfigError>(devices >= 1 && devices <= 1024, "{} devices are outside [1, 1024]", devices);
+  check_profile(profile);
   Planner planner(unet, shape, profile);
   std::vector<PlannedRun> runs = {planner.planned(1, ParallelConfig{})};
   for (ParallelConfig method : methods) {
@@ -229,7 +257,8 @@ std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShap
 }
 
 const PlannedRun& Plan::fastest() const {
-  const PlannedRun* best = &runs.at(0);
+  check<ConfigError>(!runs.empty(), "the plan has no run: make one with make_plan");
+  const PlannedRun* best = runs.data();
   for (const PlannedRun& run : runs) {
     if (run.fits && (!best->fits || run.step_ms < best->step_ms)) best = &run;
   }

@@ -15,6 +15,9 @@ namespace pcpp {
 std::string_view name_of(WorkKind kind);
 const std::vector<WorkKind>& all_work_kinds();
 
+// Throws ConfigError for a profile that no plan can be made with, as one made in code may be.
+void check_profile(const DeviceProfile& profile);
+
 // A curve between and beyond its points: linear between two; below the first and beyond the last
 // along the line of the nearest two where that line has a fixed cost of at least 0 and a positive
 // slope, else in proportion to the work.

@@ -227,7 +227,7 @@ void Measurement::add(const Arranged& arranged) {
     const SiteBytes sent = plan.sent_bytes(index, StepKind::steady);
     const auto packed = static_cast<double>(sent.total() - sent.gather);
     if (packed > 0) {
-      add_point(WorkKind::exchange, any, arranged.ranks, packed, median(exchanges));
+      add_point(WorkKind::exchange, any, arranged.ranks, packed, std::max(0.0, median(exchanges)));
     }
     slowest = std::max(slowest, median(computes));
     ends = std::max(ends, median(walls));

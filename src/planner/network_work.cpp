@@ -11,7 +11,6 @@ namespace pcpp {
 namespace {
 
 constexpr std::int64_t kTextTokens = 77;  // CLIP's, whatever the prompt
-constexpr std::int64_t kTimeIds = 6;      // SDXL's
 
 }  // namespace
 
@@ -22,9 +21,8 @@ PlaceholderInputs::PlaceholderInputs(const UNetConfig& config, std::int64_t batc
       timestep(at::zeros({1}, options.dtype(at::kFloat))),
       text(at::zeros({batch, kTextTokens, config.text_width}, options)) {
   if (!config.added) return;
-  const std::int64_t pooled = config.added->input_width - kTimeIds * config.added->time_width;
-  added = {at::zeros({batch, pooled}, options),
-           at::zeros({batch, kTimeIds}, options.dtype(at::kFloat))};
+  added = {at::zeros({batch, config.added->pooled_width()}, options),
+           at::zeros({batch, AddedEmbedding::kTimeIds}, options.dtype(at::kFloat))};
 }
 
 std::string shape_in_batch(const std::string& shape, std::int64_t batch) {

@@ -1,6 +1,7 @@
 // A DeviceProfile as a JSON file.
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <utility>
 
@@ -47,11 +48,6 @@ Link read_link(ConfigReader config) {
   link.latency_seconds = config.number("latency_seconds");
   link.shared = config.boolean("shared");
   config.finish();
-  try {
-    check_link(link);
-  } catch (const ConfigError& error) {
-    fail<CheckpointError>("{}: {}", config.source(), error.what());
-  }
   return link;
 }
 
@@ -69,28 +65,47 @@ RateCurve read_curve(ConfigReader config) {
   RateCurve curve;
   curve.kind = read_kind(config);
   curve.shape = config.text("shape");
-  const std::int64_t devices = config.integer("devices");
-  if (devices < 1 || devices > 1024) config.refuse("devices", "it must be in [1, 1024]");
-  curve.devices = static_cast<int>(devices);
+  curve.devices = static_cast<int>(std::clamp<std::int64_t>(config.integer("devices"), 0, INT_MAX));
   const std::vector<double> work = config.numbers("work");
   const std::vector<double> seconds = config.numbers("seconds");
   config.finish();
-  if (work.empty() || work.size() != seconds.size()) {
-    config.refuse("work", "it must have as many entries as seconds, and at least one");
+  if (work.size() != seconds.size()) {
+    config.refuse("work", "it must have as many entries as seconds");
   }
-  for (std::size_t i = 0; i < work.size(); ++i) {
-    const bool good = std::isfinite(work[i]) && std::isfinite(seconds[i]) && work[i] >= 0 &&
-                      (i == 0 || work[i] > work[i - 1]);
-    if (!good) config.refuse("work", "its entries must be finite, at least 0 and ascending");
-    if (seconds[i] < 0) {
-      config.refuse("seconds", fmt::format("entry {} is {}; none may be below 0", i, seconds[i]));
-    }
-    curve.points.push_back({work[i], seconds[i]});
-  }
+  for (std::size_t i = 0; i < work.size(); ++i) curve.points.push_back({work[i], seconds[i]});
   return curve;
 }
 
+void check_curve(const RateCurve& curve, const std::string& place) {
+  check<ConfigError>(curve.devices >= 1 && curve.devices <= 1024,
+                     "{}: {} devices are outside [1, 1024]", place, curve.devices);
+  check<ConfigError>(!curve.points.empty(), "{}: it has no point: give at least one", place);
+  double last = -1;
+  for (const RateCurve::Point& point : curve.points) {
+    check<ConfigError>(std::isfinite(point.work) && point.work >= 0 && point.work > last,
+                       "{}: work {} behind {}: it must be finite, at least 0 and ascending", place,
+                       point.work, last);
+    check<ConfigError>(std::isfinite(point.seconds) && point.seconds >= 0,
+                       "{}: {} seconds for work {}: they must be finite and at least 0", place,
+                       point.seconds, point.work);
+    last = point.work;
+  }
+}
+
 }  // namespace
+
+void check_profile(const DeviceProfile& profile) {
+  check<ConfigError>(profile.memory_bytes >= 0, "the profile {}: memory_bytes {} is below 0",
+                     profile.name, profile.memory_bytes);
+  check<ConfigError>(profile.extra_weight_bytes >= 0,
+                     "the profile {}: extra_weight_bytes {} is below 0", profile.name,
+                     profile.extra_weight_bytes);
+  if (profile.link) check_link(*profile.link);
+  for (std::size_t i = 0; i < profile.curves.size(); ++i) {
+    check_curve(profile.curves[i], fmt::format("the profile {}, curve {}, of {}", profile.name, i,
+                                               name_of(profile.curves[i].kind)));
+  }
+}
 
 DeviceProfile DeviceProfile::load(const std::filesystem::path& file) {
   const std::string source = file.string();
@@ -104,11 +119,7 @@ DeviceProfile DeviceProfile::load(const std::filesystem::path& file) {
     if (dtype == name_of(known)) profile.dtype = known;
   }
   profile.memory_bytes = config.integer("memory_bytes");
-  if (profile.memory_bytes < 0) config.refuse("memory_bytes", "it must be at least 0");
   profile.extra_weight_bytes = config.integer("extra_weight_bytes");
-  if (profile.extra_weight_bytes < 0) {
-    config.refuse("extra_weight_bytes", "it must be at least 0");
-  }
   const nlohmann::json link = config.value("link");
   if (!link.is_null()) profile.link = read_link(ConfigReader(link, source + ": link"));
   const nlohmann::json curves = config.value("curves");
@@ -118,6 +129,11 @@ DeviceProfile DeviceProfile::load(const std::filesystem::path& file) {
         read_curve(ConfigReader(curves[i], fmt::format("{}: curve {}", source, i))));
   }
   config.finish();
+  try {
+    check_profile(profile);
+  } catch (const ConfigError& error) {
+    fail<CheckpointError>("{}: {}", source, error.what());
+  }
   return profile;
 }
 
@@ -132,7 +148,7 @@ void DeviceProfile::save(const std::filesystem::path& file) const {
                      {"extra_weight_bytes", extra_weight_bytes},
                      {"link", to_json(link)},
                      {"curves", std::move(all)}};
-  write_file(file, json.dump(1) + "\n");
+  write_file(file, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace pcpp

@@ -43,6 +43,31 @@ TEST_P(StaleCacheTest, ReadsThisStepsRowsThenExactlyTheStepBeforeWhateverTheDela
 INSTANTIATE_TEST_SUITE_P(Methods, StaleCacheTest, ::testing::ValuesIn(testing::method_cases()),
                          [](const auto& suite) { return suite.param.name; });
 
+// Adds up what is allocated.
+class AllocationCounter final : public ForwardingTransport {
+ public:
+  using ForwardingTransport::ForwardingTransport;
+  std::byte* allocate(std::size_t bytes) override {
+    allocated += static_cast<std::int64_t>(bytes);
+    return ForwardingTransport::allocate(bytes);
+  }
+  std::int64_t allocated = 0;
+};
+
+TEST(StaleCacheMemory, IsWhatThePlanSaysOfStaleRowsAndOfBuffers) {
+  for (const testing::MethodCase& method : testing::method_cases()) {
+    SCOPED_TRACE(method.name);
+    const ExchangePlan plan = method.plan();
+    LocalHub hub(method.ranks);
+    for (int rank = 0; rank < method.ranks; ++rank) {
+      const std::unique_ptr<Transport> endpoint = hub.endpoint(rank);
+      AllocationCounter transport(*endpoint);
+      const StaleCache cache(plan, transport, kTimeout);
+      EXPECT_EQ(transport.allocated, plan.stale_bytes(rank) + buffer_bytes(plan, rank)) << rank;
+    }
+  }
+}
+
 float float_of(float value) { return value; }
 float float_of(Bfloat16 value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);

@@ -99,25 +99,51 @@ TEST(PlanArrangements, LeavesOutWhatCannotBe) {
   EXPECT_EQ(find_run(guided, 4, false, Guidance::split).parallel.bands, (std::vector<int>{8, 8}));
 }
 
-TEST(PlanArrangements, ALinkHidesWhatFitsIntoAStep) {
+// Seconds that a link of any allowed rate can be slow beside, with the same mantissas.
+constexpr double kScale = 0x1p40;
+DeviceProfile scaled_profile() {
   DeviceProfile profile = counting_profile();
+  for (RateCurve& curve : profile.curves) {
+    for (RateCurve::Point& point : curve.points) point.seconds /= kScale;
+  }
+  return profile;
+}
+
+TEST(PlanArrangements, ALinkHidesWhatFitsIntoAStep) {
+  DeviceProfile profile = scaled_profile();
   const auto plan = [&](double bytes_per_second) {
     profile.link = Link{"test", bytes_per_second, 0, false};
     return find_run(plan_arrangements(published_config("sd15"), square(64), 2,
                                       {ParallelConfig::distrifusion()}, profile),
                     2);
   };
-  const PlannedRun fast = plan(1e3);
-  const double gather_ms = 1e3 * static_cast<double>(fast.sent.gather) / 1e3;
+  const PlannedRun fast = plan(1e3 * kScale);
+  const double gather_ms = 1e3 * static_cast<double>(fast.sent.gather) / (1e3 * kScale);
   EXPECT_NEAR(fast.exposed_ms, gather_ms, 1e-6 * gather_ms);
-  const double slow_rate = 1e-6;
+  const double slow_rate = 1e-6 * kScale;
   const PlannedRun slow = plan(slow_rate);
   // The rank that sends most sends a little more than the mean: a downsampler has one halo row.
   EXPECT_NEAR(slow.step_ms / (1e3 * static_cast<double>(slow.sent.total()) / slow_rate), 1, 5e-3);
 }
 
-TEST(PlanArrangements, OneDeviceIsFastestOverASlowLinkAndAllOverAFastOne) {
+TEST(PlanArrangements, SynchronousStatisticsWaitForTheLinkAtEverySite) {
   DeviceProfile profile = counting_profile();
+  profile.link = Link{"test", 1e12, 1, false};
+  const auto exposed_ms = [&](GroupNormMode mode) {
+    ParallelConfig method = ParallelConfig::pcpp();
+    method.group_norm = mode;
+    return find_run(plan_arrangements(published_config("sd15"), square(64), 2, {method}, profile),
+                    2)
+        .exposed_ms;
+  };
+  // 22 residual blocks of two GroupNorms, 16 transformers of one, and the last.
+  constexpr double kGroupNorms = 22 * 2 + 16 + 1;
+  EXPECT_NEAR(exposed_ms(GroupNormMode::synchronous) - exposed_ms(GroupNormMode::corrected),
+              1e3 * kGroupNorms, 1);
+}
+
+TEST(PlanArrangements, OneDeviceIsFastestOverASlowLinkAndAllOverAFastOne) {
+  DeviceProfile profile = scaled_profile();
   const auto fastest = [&](double bytes_per_second) {
     profile.link = Link{"test", bytes_per_second, 0, false};
     Plan plan;
@@ -125,8 +151,8 @@ TEST(PlanArrangements, OneDeviceIsFastestOverASlowLinkAndAllOverAFastOne) {
                                   profile);
     return plan.fastest().ranks;
   };
-  EXPECT_EQ(fastest(1e-9), 1);
-  EXPECT_EQ(fastest(1e9), 4);
+  EXPECT_EQ(fastest(1e-9 * kScale), 1);
+  EXPECT_EQ(fastest(1e9 * kScale), 4);
 }
 
 TEST(PlanArrangements, WhatDoesNotFitIsNotTheFastest) {
@@ -156,6 +182,22 @@ TEST(PlanArrangements, CountsTheExtraWeightsOfTheProfile) {
   const std::int64_t plain = bytes();
   profile.extra_weight_bytes = 1000;
   EXPECT_EQ(bytes(), plain + 1000);
+}
+
+TEST(PlanArrangements, RefusesAProfileThatNothingCanBeReadFrom) {
+  const auto plan_with = [](const auto& spoil) {
+    DeviceProfile profile = counting_profile();
+    spoil(profile);
+    return plan_arrangements(published_config("sd15"), square(64), 2, {}, profile);
+  };
+  EXPECT_NO_THROW(plan_with([](DeviceProfile&) {}));
+  EXPECT_THROW(plan_with([](DeviceProfile& p) { p.curves[0].points.clear(); }), ConfigError);
+  EXPECT_THROW(plan_with([](DeviceProfile& p) { p.curves[3].points[1].work = 0; }), ConfigError);
+  EXPECT_THROW(plan_with([](DeviceProfile& p) {
+                 p.link = Link{"none", 0, 0, false};
+               }),
+               ConfigError);
+  EXPECT_THROW((void)Plan().fastest(), ConfigError);
 }
 
 TEST(PlanArrangements, RefusesSettingsOutOfRange) {

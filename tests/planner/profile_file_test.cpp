@@ -76,14 +76,14 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
       {"name", [](json& j) { j.erase("name"); }},
       {"surplus", [](json& j) { j["surplus"] = 1; }},
       {"kind", [](json& j) { j["curves"][0]["kind"] = "magic"; }},
-      {"devices", [](json& j) { j["curves"][0]["devices"] = 0; }},
+      {"0 devices", [](json& j) { j["curves"][0]["devices"] = 0; }},
       {"work",
        [](json& j) {
          j["curves"][0]["work"] = {1, 1};
        }},
       {"work", [](json& j) { j["curves"][0]["work"] = json::array(); }},
       {"work", [](json& j) { j["curves"][0]["seconds"] = {"fast"}; }},
-      {"entry 1 is -1; none may be below 0",
+      {"-1 seconds for work 2",
        [](json& j) {
          j["curves"][0]["work"] = {1, 2};
          j["curves"][0]["seconds"] = {0, -1};
