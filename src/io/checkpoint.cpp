@@ -237,16 +237,6 @@ Component Checkpoint::component(std::string_view name) const {
   return {folder_ / name, variant_};
 }
 
-std::string Checkpoint::class_of(std::string_view name) const {
-  const auto entry = index_.find(name);
-  if (entry == index_.end() || entry->is_null()) return {};
-  check<CheckpointError>(
-      entry->is_array() && entry->size() == 2 && ((*entry)[1].is_string() || (*entry)[1].is_null()),
-      "{}: {} is {}; [library, class] is wanted", (folder_ / "model_index.json").string(), name,
-      to_error_text(*entry));
-  return (*entry)[1].is_null() ? std::string() : (*entry)[1].get<std::string>();
-}
-
 std::string Checkpoint::pipeline_class() const {
   return ConfigReader(index_, (folder_ / "model_index.json").string()).text("_class_name", "");
 }

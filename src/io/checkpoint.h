@@ -71,9 +71,8 @@ class Checkpoint {
   bool has(std::string_view name) const;
   // Throws CheckpointError unless has(name).
   Component component(std::string_view name) const;
-  // The classes that model_index.json names: of a component ("UNet2DConditionModel") and of the
-  // pipeline ("StableDiffusionXLPipeline"); empty where it names none.
-  std::string class_of(std::string_view name) const;
+  // The pipeline's class in model_index.json ("StableDiffusionXLPipeline"); empty where it names
+  // none.
   std::string pipeline_class() const;
   // A boolean of model_index.json, such as force_zeros_for_empty_prompt; `absent` where it is not
   // there or null.

@@ -198,6 +198,8 @@ std::int64_t ClipText::max_tokens() const { return parts_->options.max_tokens; }
 
 std::int64_t ClipText::vocabulary_size() const { return parts_->options.vocabulary; }
 
-bool ClipText::has_projection() const { return parts_->projection.has_value(); }
+std::int64_t ClipText::pooled_width() const {
+  return parts_->projection ? parts_->options.projection_width : width();
+}
 
 }  // namespace pcpp

@@ -37,7 +37,7 @@ class ClipText {
   std::int64_t width() const;
   std::int64_t max_tokens() const;
   std::int64_t vocabulary_size() const;
-  bool has_projection() const;
+  std::int64_t pooled_width() const;
 
  private:
   struct Parts;

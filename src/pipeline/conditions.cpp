@@ -48,8 +48,8 @@ Conditions given(const TensorMap& embeds, const char* text, const char* pooled,
   if (pooled_width == 0) return conditions;
   conditions.pooled = embedding(embeds, pooled, 2, pooled_width);
   check<ConfigError>(conditions.pooled.size(0) == conditions.text.size(0),
-                     "{} is for {} prompts and {} for {}", text, conditions.text.size(0), pooled,
-                     conditions.pooled.size(0));
+                     "{} is for {} prompts and {} for {}: they must be for as many", text,
+                     conditions.text.size(0), pooled, conditions.pooled.size(0));
   return conditions;
 }
 
@@ -72,9 +72,23 @@ TextEncoders::TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarT
                            "{} has {} entries, {} knows {}: they are not of the same model",
                            tokenizer, added.tokenizer.vocabulary_size(), model,
                            added.model.vocabulary_size());
+    check<CheckpointError>(
+        added.tokenizer.max_length() == encoders_.front().tokenizer.max_length(),
+        "{} makes {} tokens and the first tokenizer {}: they are not of the same model", tokenizer,
+        added.tokenizer.max_length(), encoders_.front().tokenizer.max_length());
   };
   add("tokenizer", "text_encoder");
   if (is_xl || checkpoint.has("text_encoder_2")) add("tokenizer_2", "text_encoder_2");
+}
+
+std::int64_t TextEncoders::text_width() const {
+  std::int64_t width = 0;
+  for (const Encoder& encoder : encoders_) width += encoder.model.width();
+  return width;
+}
+
+std::int64_t TextEncoders::pooled_width() const {
+  return encoders_.size() == 1 ? 0 : encoders_.back().model.pooled_width();
 }
 
 Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
@@ -139,7 +153,10 @@ BranchConditions given_conditions(const GenerationRequest& request, std::int64_t
     Conditions negative = given(embeds, "negative_prompt_embeds", "negative_pooled_prompt_embeds",
                                 text_width, pooled_width);
     check<ConfigError>(negative.text.sizes() == branches.conditional.text.sizes(),
-                       "negative_prompt_embeds and prompt_embeds differ in shape");
+                       "negative_prompt_embeds has shape {} and prompt_embeds {}: they must be the "
+                       "same",
+                       fmt::join(negative.text.sizes(), " x "),
+                       fmt::join(branches.conditional.text.sizes(), " x "));
     branches.unconditional = repeated(negative, request.images_per_prompt);
   }
   branches.conditional = repeated(branches.conditional, request.images_per_prompt);

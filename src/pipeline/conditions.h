@@ -30,6 +30,9 @@ class TextEncoders {
   TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
                at::Device device = at::kCPU);
 
+  // The last extents of what encode() returns; 0: nothing is pooled.
+  std::int64_t text_width() const;
+  std::int64_t pooled_width() const;
   // On the CPU. Throws ConfigError for a prompt that is not UTF-8.
   Conditions encode(const std::vector<std::string>& prompts) const;
   // How many tokens of the prompt do not fit.

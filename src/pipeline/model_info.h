@@ -13,8 +13,8 @@ namespace pcpp {
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet);
 
 // Both branches of a picture of the model's own size. Its convolutions are chosen for these,
-// whatever is drawn: so no picture depends on how many ranks draw it or on what was drawn before,
-// and weights are laid out once.
+// whatever is drawn: so with as many threads a rank no picture depends on how many ranks draw it or
+// on what was drawn before, and weights are laid out once.
 ImageShape usual_images(const ModelInfo& model);
 
 }  // namespace pcpp

@@ -79,13 +79,18 @@ DataType checked_dtype(const PipelineOptions& options, const World& world) {
   const DataType planned = options.profile->dtype;
   check<ConfigError>(
       planned == options.dtype || (on_gpus && bytes(planned) == bytes(options.dtype)),
-      "the profile {} is for networks of another dtype than this pipeline's: "
-      "measure one, or load the model with its dtype",
-      options.profile->name);
+      "the profile {} is for networks in {} and this pipeline's are in {}: measure one, or load "
+      "the model with its dtype",
+      options.profile->name, name_of(planned), name_of(options.dtype));
   return options.dtype;
 }
 
 bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
+
+// Of SDXL's pooled text; 0 where the U-Net takes none.
+std::int64_t pooled_width(const UNetConfig& config) {
+  return config.added ? config.added->pooled_width() : 0;
+}
 
 }  // namespace
 
@@ -101,7 +106,8 @@ class Pipeline::Parts {
         cuda_graphs_(options.cuda_graphs),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
-    convolutions_ = choose_convolutions_of(unet().sites());
+    warn_of_class();
+    convolutions_ = choose_convolutions_of(unet().sites(), world.threads_per_rank());
   }
 
   GenerationResult generate(const GenerationRequest& request);
@@ -110,12 +116,13 @@ class Pipeline::Parts {
   const ModelInfo& model() const { return model_; }
 
  private:
+  void warn_of_class() const;
   UNet load_unet(at::Device device) const;
   const UNet& unet() const { return ranks_.unet(); }
 
-  // With as many threads as a rank has.
-  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites) {
-    at::set_num_threads(world().threads_per_rank());
+  // For a network that computes with so many threads.
+  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites, int threads) {
+    at::set_num_threads(threads);
     const ConvolutionWays ways =
         choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
     use_all_threads();
@@ -153,10 +160,12 @@ class Pipeline::Parts {
                std::vector<DenoiseResult>& ranks, GenerationResult& result);
   std::vector<RankReport> reports(const ExchangePlan& plan,
                                   std::vector<DenoiseResult>& ranks) const;
-  // All cores, for what only one thread does.
-  void use_all_threads() const {
-    at::set_num_threads(world().ranks() * world().threads_per_rank());
+  // For what only one thread does: those of all ranks, as far as there are cores.
+  int all_threads() const {
+    return static_cast<int>(std::min<std::int64_t>(
+        World::cores(), std::int64_t{world().ranks()} * world().threads_per_rank()));
   }
+  void use_all_threads() const { at::set_num_threads(all_threads()); }
 
   DataType dtype_;
   Checkpoint checkpoint_;
@@ -172,6 +181,20 @@ class Pipeline::Parts {
   // By rows, columns, images and branches.
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
+
+// Of a pipeline that does more than Stable Diffusion's: its networks may be plain.
+void Pipeline::Parts::warn_of_class() const {
+  const std::string name = checkpoint_.pipeline_class();
+  const auto is_known = [&name](std::string_view family) {
+    return name == fmt::format("{}Pipeline", family) ||
+           name == fmt::format("{}Img2ImgPipeline", family) ||
+           name == fmt::format("{}InpaintPipeline", family);
+  };
+  if (name.empty() || is_known("StableDiffusion") || is_known("StableDiffusionXL")) return;
+  log().warn("{}: {} is not built in: {} draws, without what the other adds",
+             checkpoint_.folder().string(), name,
+             is_xl(unet().config()) ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");
+}
 
 UNet Pipeline::Parts::load_unet(at::Device device) const {
   const Clock::time_point begin = Clock::now();
@@ -206,9 +229,17 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
   if (!sizes.embedded && !text_) {
-    text_ = on_device(ranks_.first_gpu(), [&](at::Device device) {
-      return TextEncoders(checkpoint_, is_xl(unet().config()), scalar_type_of(dtype_), device);
+    const UNetConfig& config = unet().config();
+    TextEncoders text = on_device(ranks_.first_gpu(), [&](at::Device device) {
+      return TextEncoders(checkpoint_, is_xl(config), scalar_type_of(dtype_), device);
     });
+    check<CheckpointError>(
+        text.text_width() == config.text_width &&
+            (!config.added || text.pooled_width() == pooled_width(config)),
+        "the text encoders make texts of {} values, {} pooled, and the U-Net reads {}, {} pooled: "
+        "they are not of the same model",
+        text.text_width(), text.pooled_width(), config.text_width, pooled_width(config));
+    text_ = std::move(text);
   }
   if (request.decode && !vae_) {
     const Component component = checkpoint_.component("vae");
@@ -221,7 +252,7 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
     check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
                            "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
                            model_.latent_channels);
-    choose_convolutions_of(vae.sites());
+    choose_convolutions_of(vae.sites(), all_threads());
     vae_ = std::move(vae);
   }
 }
@@ -229,16 +260,16 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
   Inputs inputs{load_scheduler(request), {}, {}};
+  const UNetConfig& config = unet().config();
+  if (sizes.embedded) {
+    inputs.conditions =
+        given_conditions(request, config.text_width, pooled_width(config), sizes.guided);
+  }
   const at::Tensor noise =
       request.latents ? to_tensor(*request.latents, "latents")
                       : standard_normal(request.seed, {sizes.images, model_.latent_channels,
                                                        sizes.rows, sizes.columns});
   inputs.latents = noise * inputs.scheduler->init_noise_sigma();
-  if (!sizes.embedded) return inputs;
-  const UNetConfig& config = unet().config();
-  std::int64_t pooled_width = 0;
-  if (config.added) pooled_width = config.added->input_width - 6 * config.added->time_width;
-  inputs.conditions = given_conditions(request, config.text_width, pooled_width, sizes.guided);
   return inputs;
 }
 
@@ -329,6 +360,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
+  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;

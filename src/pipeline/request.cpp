@@ -15,6 +15,7 @@ namespace pcpp {
 namespace {
 
 constexpr int kMaximumPixels = 16384;  // of a side
+constexpr std::int64_t kMaximumImages = 65536;
 
 std::int64_t check_size(const char* name, int pixels, int scale) {
   check<ConfigError>(pixels > 0 && pixels <= kMaximumPixels, "{} {} is outside [{}, {}]", name,
@@ -46,7 +47,7 @@ std::int64_t check_texts(const GenerationRequest& request) {
         shape.size() == 3 && std::ranges::all_of(shape, [](auto extent) { return extent > 0; }),
         "prompt_embeds has shape {}: [n, tokens, c] is needed, none of them 0",
         fmt::join(shape, " x "));
-    return found->second.shape.front();
+    return shape.front();
   }
   check<ConfigError>(!request.prompts.empty(),
                      "the request has no prompt: give one, or prompt embeddings");
@@ -69,15 +70,20 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   sizes.columns = check_size("width", sizes.width, model.scale);
   sizes.rows = check_size("height", sizes.height, model.scale);
   check<ConfigError>(request.steps > 0, "{} steps: at least 1 is needed", request.steps);
-  check<ConfigError>(std::isfinite(request.guidance_scale), "guidance scale {} is not finite",
+  check<ConfigError>(std::isfinite(request.guidance_scale),
+                     "guidance scale {} is not finite: give a number, as 7.5",
                      request.guidance_scale);
   check<ConfigError>(request.images_per_prompt > 0, "{} images a prompt: at least 1 is needed",
                      request.images_per_prompt);
-  check<ConfigError>(request.peer_timeout.count() > 0, "a peer timeout of {} ms is not positive",
-                     request.peer_timeout.count());
+  check<ConfigError>(request.peer_timeout.count() > 0,
+                     "a peer timeout of {} ms: it must be above 0", request.peer_timeout.count());
   sizes.guided = request.guidance_scale > 1;
   sizes.embedded = !request.prompt_embeds.empty();
-  sizes.images = check_texts(request) * request.images_per_prompt;
+  const std::int64_t prompts = check_texts(request);
+  check<ConfigError>(prompts <= kMaximumImages / request.images_per_prompt,
+                     "{} prompts of {} images each: at most {} images can be asked for at once",
+                     prompts, request.images_per_prompt, kMaximumImages);
+  sizes.images = prompts * request.images_per_prompt;
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
                                                 sizes.columns};

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,17 +14,22 @@
 namespace pcpp {
 
 at::Tensor to_tensor(const FloatTensor& source, const char* name) {
+  const auto values = static_cast<std::int64_t>(source.values.size());
   std::int64_t elements = 1;
   for (const std::int64_t extent : source.shape) {
     check<ConfigError>(extent > 0, "{} has an extent of {}: all must be positive", name, extent);
+    check<ConfigError>(extent <= values / elements,
+                       "{} has {} values, fewer than its shape of {} holds", name, values,
+                       fmt::join(source.shape, " x "));
     elements *= extent;
   }
-  check<ConfigError>(elements == static_cast<std::int64_t>(source.values.size()),
-                     "{} has {} values where its shape holds {}", name, source.values.size(),
-                     elements);
-  check<ConfigError>(std::all_of(source.values.begin(), source.values.end(),
-                                 [](float value) { return std::isfinite(value); }),
-                     "{} holds a value that is not finite", name);
+  check<ConfigError>(elements == values, "{} has {} values where its shape of {} holds {}", name,
+                     values, fmt::join(source.shape, " x "), elements);
+  const auto odd =
+      std::ranges::find_if_not(source.values, [](float value) { return std::isfinite(value); });
+  check<ConfigError>(odd == source.values.end(),
+                     "{} holds {} at place {}: all values must be finite", name,
+                     odd == source.values.end() ? 0 : *odd, odd - source.values.begin());
   at::Tensor result = at::empty(source.shape, at::kFloat);
   std::copy(source.values.begin(), source.values.end(), result.mutable_data_ptr<float>());
   return result;

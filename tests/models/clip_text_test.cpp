@@ -51,7 +51,7 @@ TEST(ClipText, EqualsTransformers) {
     }
     EXPECT_EQ(text.width(), output.last_hidden_state.size(2));
     EXPECT_EQ(text.max_tokens(), 77);
-    EXPECT_EQ(text.has_projection(), encoder == "text_encoder_2");
+    EXPECT_EQ(text.pooled_width(), output.pooled.size(1));
   }
   EXPECT_EQ(cases, 4);
 }

@@ -1,5 +1,5 @@
-// Whole pictures with device cuda, beside those of one rank and of a CPU: on a GPU, or on emulated ones
-// (tests/support/emulated_gpus.cpp).
+// Whole pictures with device cuda, beside those of one rank and of a CPU: on a GPU, or on emulated
+// ones (tests/support/emulated_gpus.cpp).
 
 #include <ATen/Context.h>
 #include <c10/util/Exception.h>

@@ -223,6 +223,22 @@ TEST(Pipeline, RefusesATokenizerOfAnotherModel) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Pipeline, RefusesATextEncoderOfAnotherModelBeforeAnyStep) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path folder = place.path() / "mixed";
+  std::filesystem::copy(test_data("models/sd15"), folder, std::filesystem::copy_options::recursive);
+  for (const char* part : {"text_encoder", "tokenizer"}) {
+    std::filesystem::remove_all(folder / part);
+    std::filesystem::copy(test_data("models/sd21") / part, folder / part);
+  }
+  Pipeline mixed(folder, World(1, 1));
+  GenerationRequest worded;
+  worded.prompts = {"a fox"};
+  worded.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
+  testing::expect_error<CheckpointError>([&] { mixed.generate(worded); },
+                                         {"24 values", "reads 16", "not of the same model"});
+}
+
 // It is refused before the folder is looked at.
 TEST(Pipeline, LeavesAForeignFileOfConvolutionTimesAsItIs) {
   const testing::TemporaryFolder folder;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <climits>
 #include <functional>
 #include <limits>
 #include <string>
@@ -84,6 +85,8 @@ INSTANTIATE_TEST_SUITE_P(
                   r.prompts.clear();
                   r.prompt_embeds["prompt_embeds"] = {{1000000000000, 0, 768}, {}};
                 }},
+        Refusal{"endless_images", "2 prompts of 2147483647 images each: at most 65536",
+                [](auto& r) { r.images_per_prompt = INT_MAX; }},
         Refusal{"latents", "this request needs 2 x 4 x 12 x 8",
                 [](auto& r) {
                   r.latents = FloatTensor{{1, 4, 12, 8}, {}};
@@ -131,10 +134,20 @@ INSTANTIATE_TEST_SUITE_P(
                    r.guidance_scale = 1;
                  }},
         Rejected{"steps", 2, "5000", [](auto& r) { r.steps = 5000; }},
-        Rejected{"nan_latents", 2, "latents holds a value that is not finite",
+        Rejected{"nan_latents", 2, "latents holds nan at place 7",
                  [](auto& r) { r.latents->values[7] = std::numeric_limits<float>::quiet_NaN(); }},
         Rejected{"missing_negative", 2, "lack negative_prompt_embeds",
                  [](auto& r) { r.prompt_embeds.erase("negative_prompt_embeds"); }},
+        Rejected{"embeds_without_end", 2, "fewer than its shape",
+                 [](auto& r) {
+                   r.latents.reset();
+                   r.prompt_embeds["prompt_embeds"] = {{50000, 77, 16}, std::vector<float>(16)};
+                 }},
+        Rejected{"embeds_past_counting", 2, "fewer than its shape",
+                 [](auto& r) {
+                   r.latents.reset();
+                   r.prompt_embeds["prompt_embeds"] = {{2, std::int64_t{1} << 62, 4}, {}};
+                 }},
         Rejected{"narrow_embeds", 2, "prompt_embeds has shape 1 x 7 x 4",
                  [](auto& r) {
                    r.prompt_embeds["prompt_embeds"] = {{1, 7, 4}, std::vector<float>(28)};
