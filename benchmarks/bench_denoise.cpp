@@ -47,7 +47,8 @@ void verify(const BenchOptions& options, const std::vector<Combination>& combina
   Drawing single;
   for (std::size_t i = 0; i < combinations.size(); ++i) {
     const Combination& combination = combinations[i];
-    fmt::print(stderr, "verify {}/{}: {}\n", i + 1, combinations.size(), combination.text());
+    examples::print_to(stderr, "verify {}/{}: {}\n", i + 1, combinations.size(),
+                       combination.text());
     const GenerationRequest again = make_request(options, combination, short_steps, 1);
     const std::vector<Drawing> drawings = draw_in_child(
         options, combination,
@@ -94,8 +95,8 @@ std::vector<std::vector<Drawing>> time_all(const BenchOptions& options,
   std::vector<std::vector<Drawing>> runs(combinations.size());
   for (int repeat = 0; repeat < options.repeat; ++repeat) {
     for (std::size_t i = 0; i < combinations.size(); ++i) {
-      fmt::print(stderr, "time {}/{}, {}/{}: {}\n", repeat + 1, options.repeat, i + 1,
-                 combinations.size(), combinations[i].text());
+      examples::print_to(stderr, "time {}/{}, {}/{}: {}\n", repeat + 1, options.repeat, i + 1,
+                         combinations.size(), combinations[i].text());
       runs[i].push_back(timed_run(options, combinations[i], repeat == 0));
       check_same(runs[i].back(), runs[i].front(), combinations[i].text() + ": repeats");
       const std::size_t like = first_that_draws_like(combinations, i);
@@ -156,15 +157,16 @@ void run(const BenchOptions& options) {
     for (const Summary& summary : summaries) lines += json_line(summary, options);
     write_file(options.json, lines);
   }
-  fmt::print("{}\n{}", environment, markdown_table(summaries));
+  examples::print_to(stdout, "{}\n{}", environment, markdown_table(summaries));
 }
 
 int main_with(int argc, char** argv) {
+  examples::hold_closed_streams();
   const auto parsed = parse_command_line(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   try {
     run(std::get<BenchOptions>(parsed));
-    return 0;
+    return examples::finish_output();
   } catch (const std::exception& error) {
     return examples::report_error(error);
   }

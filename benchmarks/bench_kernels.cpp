@@ -68,7 +68,7 @@ struct Table {
 
 void print_row(const Cells& cells) {
   fmt::print("| {} |\n", fmt::join(cells, " | "));
-  std::fflush(stdout);
+  if (std::fflush(stdout) != 0) throw std::runtime_error("the standard output is full or closed");
 }
 
 // libtorch's reasons go on with the calls that led to them.
@@ -81,6 +81,7 @@ void print(const Table& table, const std::string& filter) {
   print_row(head);
   print_row(Cells(head.size(), "---"));
   int failures = 0;
+  int rows = 0;
   for (const KernelCase& which : table.cases) {
     Cells row = {which.kernel, which.shape, which.dtype};
     if (fmt::format("{}", fmt::join(row, " ")).find(filter) == std::string::npos) continue;
@@ -92,7 +93,9 @@ void print(const Table& table, const std::string& filter) {
       row.resize(head.size());
     }
     print_row(row);
+    ++rows;
   }
+  if (rows == 0) throw std::runtime_error(fmt::format("no case's name holds '{}'", filter));
   if (failures > 0) {
     throw std::runtime_error(fmt::format("{} of the cases failed: their rows say why", failures));
   }

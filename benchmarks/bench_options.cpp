@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <climits>
 #include <utility>
 
 #include "examples/command_line.h"
@@ -11,6 +12,8 @@
 namespace pcpp::benchmarks {
 
 namespace {
+
+constexpr int kMostSteps = 1000000;
 
 // A known name, gigabytes a second, or none.
 std::optional<Link> parse_link(const std::string& text) {
@@ -43,18 +46,16 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
   examples::as_list(app.add_option("--methods", options.methods, "how the ranks share the work"))
       ->check(CLI::IsMember({"single", "naive", "distrifusion", "pcpp"}))
       ->capture_default_str();
-  examples::as_list(app.add_option("--ranks", options.ranks, "how many draw together"))
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  examples::as_list(app.add_option("--partial", options.partials,
-                                   "pcpp: the part of an adjacent band that attention reads"))
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  examples::as_list(app.add_option("--pool", options.pools,
-                                   "pcpp: unread tokens of other bands that one pooled token "
-                                   "stands for; 0: none"))
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  examples::add_numbers(app, "--ranks", options.ranks, 1, examples::kMostRanks,
+                        "how many draw together (default: 2)")
+      ->type_name("N,...");
+  examples::add_numbers(app, "--partial", options.partials, 0, 1,
+                        "pcpp: the part of an adjacent band that attention reads (default: 0.3)")
+      ->type_name("P,...");
+  examples::add_numbers(app, "--pool", options.pools, 0, INT_MAX,
+                        "pcpp: unread tokens of other bands that one pooled token stands for; 0: "
+                        "none (default: 0)")
+      ->type_name("M,...");
   add_list(app, "--size", options.sizes, examples::parse_size, "pixels, WxH (default: the model's)")
       ->type_name("WxH ...");
   examples::as_list(app.add_option("--guidance", options.guidances,
@@ -64,8 +65,8 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
   add_list(app, "--link", options.links, parse_link,
            "emulated: a name, gigabytes a second and lane, or none (default: none)")
       ->type_name("NAME ...");
-  examples::as_list(app.add_option("--bands", options.bands,
-                                   "latent rows of each band, where there are as many bands"))
+  examples::add_numbers(app, "--bands", options.bands, 1, INT_MAX,
+                        "latent rows of each band, where there are as many bands")
       ->type_name("ROWS,...");
   app.add_flag("--shared-link", options.shared_link,
                "all ranks share one lane of the link, in place of two each");
@@ -79,10 +80,9 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->capture_default_str();
-  app.add_option("--steps", options.steps, "denoising steps")->capture_default_str();
-  app.add_option("--sync-steps", options.sync_steps, "first steps that wait for fresh data")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  examples::add_number(app, "--steps", options.steps, 1, kMostSteps, "denoising steps");
+  examples::add_number(app, "--sync-steps", options.sync_steps, 1, kMostSteps,
+                       "first steps that wait for fresh data");
   examples::add_choice<GroupNormMode>(app, "--group-norm", examples::kGroupNorms,
                                       "statistics in steady steps (default: corrected)",
                                       [&](GroupNormMode mode) { options.group_norm = mode; });
@@ -103,9 +103,8 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--threads", options.threads,
                  "of each rank (default: the cores shared by the most ranks)")
       ->check(CLI::Range(0, 1024));
-  app.add_option("--repeat", options.repeat, "timed runs of each combination")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  examples::add_number(app, "--repeat", options.repeat, 1, INT_MAX,
+                       "timed runs of each combination");
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");
   app.add_option("--pictures", options.pictures,
                  "write each combination's pictures to this folder");
@@ -155,6 +154,7 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
   for (std::optional<Link>& link : options.links) {
     if (link) link->shared = options.shared_link;
   }
+  drop_repeated(options.links);
   const int most_ranks = *std::max_element(options.ranks.begin(), options.ranks.end());
   if (options.device.cuda) options.threads = 1;
   if (options.threads == 0) options.threads = std::max(1, World::cores() / most_ranks);

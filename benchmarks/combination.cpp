@@ -57,7 +57,7 @@ void add_combinations(const BenchOptions& options, const Combination& common,
         if (reason.empty()) {
           combinations.push_back(combination);
         } else {
-          fmt::print(stderr, "left out: {}: {}\n", combination.text(), reason);
+          examples::print_to(stderr, "left out: {}: {}\n", combination.text(), reason);
         }
       }
     }
@@ -129,6 +129,13 @@ std::vector<Combination> make_combinations(const BenchOptions& options, const Mo
   const bool only_single = options.methods == std::vector<std::string>{"single"};
   if (combinations.size() == sizes.size() && !only_single) {
     throw ConfigError("no combination of methods, ranks and sizes is left: lower --ranks");
+  }
+  const auto has_bands = [](const Combination& one) { return !one.bands.empty(); };
+  if (!options.bands.empty() && std::ranges::none_of(combinations, has_bands)) {
+    throw ConfigError(
+        fmt::format("--bands gives {} heights, and no combination has so many bands: "
+                    "give as many as --ranks, or half with split guidance",
+                    options.bands.size()));
   }
   return combinations;
 }

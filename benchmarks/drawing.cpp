@@ -30,10 +30,7 @@ StepCost step_cost(const std::vector<RankReport>& ranks, std::size_t step) {
     const StepRecord& record = rank.steps[step];
     cost.step_ms = std::max(cost.step_ms, record.compute_ms + record.wait_ms);
     cost.wait_ms += record.wait_ms / static_cast<double>(ranks.size());
-    cost.sent.attention += record.sent.attention;
-    cost.sent.halo += record.sent.halo;
-    cost.sent.group_norm += record.sent.group_norm;
-    cost.sent.gather += record.sent.gather;
+    cost.sent += record.sent;
   }
   return cost;
 }
@@ -98,32 +95,38 @@ Drawing from_json(const Json& json) {
   return drawing;
 }
 
-// Everything that the child does, as the message that it sends.
 Json draw_all(const BenchOptions& options, const Combination& combination,
               const std::vector<GenerationRequest>& requests) {
-  try {
-    const World world = options.device.world(combination.ranks, options.threads, combination.link);
-    PipelineOptions loading;
-    loading.dtype = options.dtype;
-    loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
-    loading.attention = options.device.attention.value_or(GpuAttention::automatic);
-    Pipeline pipeline(options.model, world, loading);
-    Json drawings = Json::array();
-    for (const GenerationRequest& request : requests) {
-      GenerationResult result = pipeline.generate(request);
-      if (result.trace) {
-        write_chrome_trace(options.traces / combination.trace_name(), result,
-                           {{"combination", combination.text()},
-                            {"dtype", std::string(name_of(options.dtype))},
-                            {"threads", std::to_string(options.threads)},
-                            {"steps", std::to_string(request.steps)},
-                            {"sync_steps", std::to_string(options.sync_steps)}});
-      }
-      drawings.push_back(to_json(to_drawing(result, pipeline.model().scale)));
+  const World world = options.device.world(combination.ranks, options.threads, combination.link);
+  PipelineOptions loading;
+  loading.dtype = options.dtype;
+  loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
+  loading.attention = options.device.attention.value_or(GpuAttention::automatic);
+  Pipeline pipeline(options.model, world, loading);
+  Json drawings = Json::array();
+  for (const GenerationRequest& request : requests) {
+    GenerationResult result = pipeline.generate(request);
+    if (result.trace) {
+      write_chrome_trace(options.traces / combination.trace_name(), result,
+                         {{"combination", combination.text()},
+                          {"dtype", std::string(name_of(options.dtype))},
+                          {"threads", std::to_string(options.threads)},
+                          {"steps", std::to_string(request.steps)},
+                          {"sync_steps", std::to_string(options.sync_steps)}});
     }
-    return drawings;
+    drawings.push_back(to_json(to_drawing(result, pipeline.model().scale)));
+  }
+  return drawings;
+}
+
+// Everything that the child does, as the message that it sends. What is thrown must not reach the
+// code of the parent that lies below: it ends the child.
+Bytes message_of_child(const BenchOptions& options, const Combination& combination,
+                       const std::vector<GenerationRequest>& requests) noexcept {
+  try {
+    return Json::to_msgpack(draw_all(options, combination, requests));
   } catch (const std::exception& error) {
-    return {{"error", error.what()}};
+    return Json::to_msgpack({{"error", error.what()}});
   }
 }
 
@@ -161,7 +164,7 @@ std::vector<Drawing> draw_in_child(const BenchOptions& options, const Combinatio
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
     close(ends[0]);
-    write_all(ends[1], Json::to_msgpack(draw_all(options, combination, requests)));
+    write_all(ends[1], message_of_child(options, combination, requests));
     _exit(0);
   }
   close(ends[1]);
@@ -169,7 +172,11 @@ std::vector<Drawing> draw_in_child(const BenchOptions& options, const Combinatio
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+  if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    throw DeviceError(fmt::format("{}: its process ended with status {}", combination.text(),
+                                  WEXITSTATUS(status)));
+  }
+  if (!WIFEXITED(status)) {
     throw DeviceError(fmt::format("{}: its process was ended by signal {}{}", combination.text(),
                                   WTERMSIG(status),
                                   WTERMSIG(status) == SIGKILL ? " (out of memory?)" : ""));

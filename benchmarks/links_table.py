@@ -10,25 +10,20 @@ are a straight line.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-Line = dict[str, object]
-COMBINATION = ["method", "partial", "ranks", "size", "guidance"]
+from lines import COMBINATION, Line, method_of, read_lines
+
 TOLERANCE = 1.05
-
-
-def read_lines(files: list[Path]) -> list[Line]:
-    lines = [json.loads(text) for file in files for text in file.read_text().splitlines()]
-    return [line for line in lines if "method" in line and line["method"] != "single"]
 
 
 def series_of(lines: list[Line]) -> list[tuple[Line, list[Line]]]:
     """Each line over memory with those that differ from it in the link alone, fastest link first."""
     series = []
+    lines = [line for line in lines if line["method"] != "single"]
     for memory in (line for line in lines if line["link"] is None):
         links = [line for line in lines if line["link"] is not None
-                 and all(line[name] == memory[name] for name in COMBINATION)]  # fmt: skip
+                 and all(line.get(name) == memory.get(name) for name in COMBINATION)]  # fmt: skip
         links.sort(key=lambda line: -line["link_bytes_per_second"])
         for shared in [False, True]:
             group = [line for line in links if line["link_shared"] == shared]
@@ -57,12 +52,9 @@ def hiding_bandwidth(memory: Line, links: list[Line]) -> str:
 
 
 def row(memory: Line, links: list[Line]) -> str:
-    name = str(memory["method"])
-    if memory["partial"] is not None:
-        name += f" {memory['partial']}"
     megabytes = sum(memory["bytes_per_step"].values()) / 1e6
     lanes = "one for all" if links[0]["link_shared"] else "two a rank"
-    return (f"| {name} | {memory['ranks']} | {memory['size']} | {memory['guidance']} | {lanes} "
+    return (f"| {method_of(memory)} | {memory['ranks']} | {memory['size']} | {memory.get('dtype')} | {lanes} "
             f"| {median_ms(memory):.1f} | {megabytes:.2f} | {hiding_bandwidth(memory, links)} |")  # fmt: skip
 
 
@@ -72,7 +64,7 @@ def main() -> None:
     series = series_of(read_lines(parser.parse_args().files))
     if not series:
         raise SystemExit("no method was measured both over memory (--link none) and over a link")
-    print("| method | ranks | size | guidance | lanes | step ms over memory | MB a step "
+    print("| method | ranks | size | dtype | lanes | step ms over memory | MB a step "
           "| hides it down to, GB/s (emulated) |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for memory, links in series:

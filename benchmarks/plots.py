@@ -8,7 +8,6 @@ bandwidth), and with the pictures that bench_denoise saved a grid of them by met
 """
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -20,24 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-Line = dict[str, object]
-
-
-def read_lines(files: list[Path]) -> list[Line]:
-    """The lines of all combinations; those that tell of the environment are left out."""
-    lines = [json.loads(text) for file in files for text in file.read_text().splitlines()]
-    return [line for line in lines if "method" in line]
-
-
-def method_of(line: Line) -> str:
-    name = str(line["method"])
-    if line["partial"] is not None:
-        name += f" {line['partial']}"
-    if line["pool"]:
-        name += f" pool {line['pool']}"
-    if line["guidance"] == "split":
-        name += ", split"
-    return name
+from lines import Line, method_of, read_lines
 
 
 def series_by(lines: list[Line], key: Callable[[Line], str]) -> dict[str, list[Line]]:
@@ -47,18 +29,17 @@ def series_by(lines: list[Line], key: Callable[[Line], str]) -> dict[str, list[L
     return series
 
 
-def sizes_of(lines: list[Line]) -> int:
-    return len({line["size"] for line in lines})
-
-
-def label(line: Line, sizes: int, name: str) -> str:
-    return f"{name}, {line['size']}" if sizes > 1 else name
+def label(line: Line, lines: list[Line], name: str) -> str:
+    """The name with what of the sizes, dtypes and threads is not the same in all lines."""
+    for key, unit in [("size", ""), ("dtype", ""), ("threads", " threads")]:
+        if len({other[key] for other in lines}) > 1:
+            name += f", {line[key]}{unit}"
+    return name
 
 
 def draw_speedup(axes: Axes, lines: list[Line]) -> bool:
     lines = [line for line in lines if line["link"] is None and line["method"] != "single"]
-    sizes = sizes_of(lines)
-    for name, points in series_by(lines, lambda x: label(x, sizes, method_of(x))).items():
+    for name, points in series_by(lines, lambda x: label(x, lines, method_of(x))).items():
         points.sort(key=lambda x: x["ranks"])
         axes.plot([x["ranks"] for x in points], [x["speedup"] for x in points], "o-", label=name)
     ranks = sorted({line["ranks"] for line in lines})
@@ -71,12 +52,11 @@ def draw_speedup(axes: Axes, lines: list[Line]) -> bool:
 
 def draw_quality(axes: Axes, lines: list[Line], name: str, meaning: str) -> bool:
     lines = [line for line in lines if line["link"] is None and line["method"] != "single"]
-    sizes = sizes_of(lines)
 
     def name_of(line: Line) -> str:
         pool = f" pool {line['pool']}" if line["pool"] else ""
         name = f"{line['method']}{pool}, {line['ranks']} ranks, {line['guidance']}"
-        return label(line, sizes, name)
+        return label(line, lines, name)
 
     for series, points in series_by(lines, name_of).items():
         points.sort(key=lambda x: x["partial"] or 0)
@@ -93,11 +73,10 @@ def draw_quality(axes: Axes, lines: list[Line], name: str, meaning: str) -> bool
 
 def draw_links(axes: Axes, lines: list[Line]) -> bool:
     lines = [line for line in lines if line["link"] is not None]
-    sizes = sizes_of(lines)
 
     def name_of(line: Line) -> str:
         shared = ", shared" if line["link_shared"] else ""
-        return label(line, sizes, f"{method_of(line)}, {line['ranks']} ranks{shared}")
+        return label(line, lines, f"{method_of(line)}, {line['ranks']} ranks{shared}")
 
     for name, points in series_by(lines, name_of).items():
         points.sort(key=lambda x: x["link_bytes_per_second"])

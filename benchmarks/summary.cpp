@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "examples/json.h"
 #include "flip.h"
 #include "quality.h"
 
@@ -109,29 +110,35 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
 }
 
 std::string environment_line(const BenchOptions& options, const std::string& scheduler) {
-  const Json line = {
-      {"environment",
-       {{"cpu", processor()},
-        {"cores", World::cores()},
-        {"gpu", options.device.cuda ? Json(World::gpu_name(0)) : Json()},
-        {"torch", PCPP_TORCH_VERSION},
-        {"compiler", __VERSION__},
-        {"model", (options.model / "").parent_path().filename().string()},
-        {"prompts", options.prompts},
-        {"seed", options.seed},
-        {"scheduler", scheduler},
-        {"steps", options.steps},
-        {"guidance_scale", options.guidance_scale},
-        {"group_norm", examples::word_for(examples::kGroupNorms, options.group_norm)},
-        {"row_format", examples::word_for(examples::kRowFormats, options.row_format)},
-        {"repeat", options.repeat}}}};
+  const std::vector<int>& gpus = options.device.gpus;
+  Json gpu_names;
+  if (options.device.cuda) {
+    gpu_names = Json::array();
+    for (int i = 0; i < (gpus.empty() ? World::gpu_count() : static_cast<int>(gpus.size())); ++i) {
+      gpu_names.push_back(World::gpu_name(gpus.empty() ? i : gpus[static_cast<std::size_t>(i)]));
+    }
+  }
+  const Json line = {{"environment",
+                      {{"cpu", processor()},
+                       {"cores", World::cores()},
+                       {"gpus", std::move(gpu_names)},
+                       {"torch", PCPP_TORCH_VERSION},
+                       {"compiler", __VERSION__},
+                       {"model", examples::name_in(options.model)},
+                       {"prompts", options.prompts},
+                       {"seed", options.seed},
+                       {"scheduler", scheduler},
+                       {"steps", options.steps},
+                       {"guidance_scale", options.guidance_scale},
+                       {"repeat", options.repeat}}}};
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string json_line(const Summary& summary, const BenchOptions& options) {
   const Combination& combination = summary.combination;
   const std::optional<Link>& link = combination.link;
-  const SiteBytes& bytes = summary.bytes_per_step;
+  const examples::DeviceOptions& device = options.device;
+  const bool cuda = device.cuda;
   Json psnr_db_each = Json::array();
   for (const double value : summary.psnr_db_each) psnr_db_each.push_back(or_null(value));
   const Json line = {
@@ -143,7 +150,18 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"guidance", combination.guidance},
       {"bands", combination.bands.empty() ? Json() : Json(combination.bands)},
       {"sync_steps", summary.sync_steps},
-      {"device", options.device.cuda ? "cuda" : "cpu"},
+      {"group_norm", examples::word_for(examples::kGroupNorms, options.group_norm)},
+      {"row_format", examples::word_for(examples::kRowFormats, options.row_format)},
+      {"device", cuda ? "cuda" : "cpu"},
+      {"transport", cuda ? Json(examples::word_for(examples::kTransports,
+                                                   device.transport.value_or(GpuTransport::peer)))
+                         : Json()},
+      {"cuda_graphs",
+       cuda ? Json(device.cuda_graphs.value_or(PipelineOptions().cuda_graphs)) : Json()},
+      {"attention",
+       cuda ? Json(examples::word_for(examples::kAttentions,
+                                      device.attention.value_or(GpuAttention::automatic)))
+            : Json()},
       {"dtype", name_of(options.dtype)},
       {"threads", options.threads},
       {"link", link ? Json(link->name) : Json()},
@@ -159,11 +177,7 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"samples", summary.samples},
       {"speedup", summary.speedup},
       {"wait_ms", summary.wait_ms},
-      {"bytes_per_step",
-       {{"attention", bytes.attention},
-        {"halo", bytes.halo},
-        {"group_norm", bytes.group_norm},
-        {"gather", bytes.gather}}},
+      {"bytes_per_step", examples::to_json(summary.bytes_per_step)},
       {"peak_bytes", summary.peak_bytes},
       {"stale_bytes", summary.stale_bytes},
       {"psnr_db", or_null(summary.psnr_db)},

@@ -25,15 +25,40 @@ int finish_output() {
   return 1;
 }
 
-void check_outputs(const std::vector<std::filesystem::path>& places) {
-  std::set<std::filesystem::path> files;
-  for (const std::filesystem::path& place : places) {
-    check_writable(place);
-    if (!files.insert(weakly_canonical(absolute(place))).second) {
+void check_outputs(const std::vector<std::filesystem::path>& outputs,
+                   const std::vector<std::filesystem::path>& inputs) {
+  std::set<std::filesystem::path> read, written;
+  for (const std::filesystem::path& input : inputs) {
+    if (!input.empty()) read.insert(weakly_canonical(absolute(input)));
+  }
+  for (const std::filesystem::path& output : outputs) {
+    if (output.empty()) continue;
+    check_writable(output);
+    const std::filesystem::path file = weakly_canonical(absolute(output));
+    if (read.contains(file)) {
       throw ConfigError(
-          fmt::format("{} is named for two outputs: give each its own file", place.string()));
+          fmt::format("{} is named for an input and for an output: give each its own "
+                      "file",
+                      output.string()));
+    }
+    if (!written.insert(file).second) {
+      throw ConfigError(
+          fmt::format("{} is named for two outputs: give each its own file", output.string()));
     }
   }
+}
+
+std::string name_in(const std::filesystem::path& path) {
+  const std::filesystem::path normal = path.lexically_normal();
+  return (normal.has_filename() ? normal : normal.parent_path()).filename().string();
+}
+
+DeviceProfile read_profile(const std::string& profile) {
+  for (const DeviceProfile& known : DeviceProfile::known()) {
+    if (known.name == profile) return known;
+  }
+  return std::filesystem::exists(profile) ? DeviceProfile::load(profile)
+                                          : DeviceProfile::named(profile);
 }
 
 CLI::Option* as_list(CLI::Option* option) {

@@ -92,8 +92,17 @@ void hold_closed_streams();
 int finish_output();
 
 // Before any work: throws Error where one of these files cannot be written, which would cost the
-// whole run, or where two names lead to one file.
-void check_outputs(const std::vector<std::filesystem::path>& places);
+// whole run, or where two names lead to one file, of outputs or of an output and an input. Empty
+// names stand for none.
+void check_outputs(const std::vector<std::filesystem::path>& outputs,
+                   const std::vector<std::filesystem::path>& inputs);
+
+// The last part of a path, of a folder as well.
+std::string name_in(const std::filesystem::path& path);
+
+// A GPU's by its name, else a file's. Throws ConfigError, with the names that there are, where it
+// is neither.
+DeviceProfile read_profile(const std::string& profile);
 
 // An option whose value is several, separated by commas.
 CLI::Option* as_list(CLI::Option* option);

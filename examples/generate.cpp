@@ -62,14 +62,6 @@ int device_count(const DeviceOptions& device) {
   return device.gpus.empty() ? World::gpu_count() : static_cast<int>(device.gpus.size());
 }
 
-// A GPU's by its name, or a file's.
-DeviceProfile read_profile(const std::string& profile) {
-  for (const DeviceProfile& known : DeviceProfile::known()) {
-    if (known.name == profile) return known;
-  }
-  return DeviceProfile::load(profile);
-}
-
 // The ranks that were asked for or, if none were, as many as the devices and the picture allow.
 int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
   if (options.method == Method::single) return 1;
@@ -128,11 +120,11 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const ModelInfo model = read_model_info(options.model);
   model.check(request);
   std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
-  std::vector<std::filesystem::path> places = pictures;
-  for (const std::string& place : {options.save_latents, options.report, options.trace}) {
-    if (!place.empty()) places.emplace_back(place);
-  }
-  check_outputs(places);
+  std::vector<std::filesystem::path> outputs = pictures;
+  outputs.insert(outputs.end(), {options.save_latents, options.report, options.trace});
+  const bool has_times = options.convolution_times != kNone;
+  check_outputs(outputs, {options.latents, options.prompt_embeds, options.profile,
+                          has_times ? options.convolution_times : ""});
   const World world = options.device.world(choose_ranks(options, model), options.threads);
   PipelineOptions loading;
   loading.dtype = options.dtype;

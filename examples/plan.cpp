@@ -10,6 +10,7 @@
 #include <string>
 #include <variant>
 
+#include "json.h"
 #include "pcpp/output_file.h"
 #include "plan_options.h"
 
@@ -37,15 +38,12 @@ Json to_json(const PlannedRun& run) {
           {"bands", run.parallel.bands},
           {"balanced", run.balanced},
           {"flops", {{"mean", run.mean_flops}, {"slowest", run.slowest_flops}}},
-          {"bytes_per_step",
-           {{"attention", run.sent.attention},
-            {"halo", run.sent.halo},
-            {"group_norm", run.sent.group_norm},
-            {"gather", run.sent.gather}}},
+          {"bytes_per_step", examples::to_json(run.sent)},
           {"memory_bytes",
            {{"weights", run.weight_bytes},
             {"activations", run.activation_bytes},
             {"stale", run.stale_bytes},
+            {"buffers", run.buffer_bytes},
             {"total", run.memory_bytes()}}},
           {"fits", run.fits},
           {"step_ms", run.step_ms},
@@ -57,7 +55,7 @@ std::string json_text(const PlanOptions& options, const DeviceProfile& profile, 
   Json runs = Json::array();
   for (const PlannedRun& run : plan.runs) runs.push_back(to_json(run));
   const Json json = {{"prediction", true},
-                     {"model", options.model.filename().string()},
+                     {"model", name_in(options.model)},
                      {"size", fmt::format("{}x{}", plan.width, plan.height)},
                      {"images", options.images},
                      {"guided", options.guided},
@@ -109,20 +107,12 @@ DeviceProfile profile_for(const PlanOptions& options) {
     return measure_profile(options.model, options.request(), options.dtype,
                            options.device.world(options.devices, options.threads));
   }
-  for (const DeviceProfile& profile : DeviceProfile::known()) {
-    if (profile.name == options.profile) return profile;
-  }
-  if (!std::filesystem::exists(options.profile)) return DeviceProfile::named(options.profile);
-  return DeviceProfile::load(options.profile);
+  return read_profile(options.profile);
 }
 
 void run(const PlanOptions& options) {
   if (options.list_profiles) return list_profiles();
-  std::vector<std::filesystem::path> places;
-  for (const std::string& place : {options.measure, options.json}) {
-    if (!place.empty()) places.emplace_back(place);
-  }
-  check_outputs(places);
+  check_outputs({options.measure, options.json}, {options.profile});
   const DeviceProfile profile = profile_for(options);
   if (!options.measure.empty()) profile.save(options.measure);
   const Plan plan = make_plan(options.model, options.request(), profile);

@@ -30,11 +30,12 @@ void Progress::show(const StepProgress& progress) {
              name_of(progress.kind), progress.step_ms);
     return;
   }
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
-  const double left = elapsed.count() / progress.step * (progress.steps - progress.step);
+  elapsed_ms_ += progress.step_ms;
+  const double step_seconds = elapsed_ms_ / 1e3 / progress.step;
+  const double left = step_seconds * (progress.steps - progress.step);
   const int filled = kBarWidth * progress.step / progress.steps;
   print_to(stderr, "\r[{:=<{}}{: <{}}] {}/{}  {:.2f} s a step, {} left ", "", filled, "",
-           kBarWidth - filled, progress.step, progress.steps, elapsed.count() / progress.step,
+           kBarWidth - filled, progress.step, progress.steps, step_seconds,
            minutes_and_seconds(left));
   line_open_ = true;
   if (progress.step == progress.steps) finish();

@@ -2,8 +2,6 @@
 #ifndef PCPP_EXAMPLES_PROGRESS_H_
 #define PCPP_EXAMPLES_PROGRESS_H_
 
-#include <chrono>
-
 #include "pcpp/trace.h"
 
 namespace pcpp::examples {
@@ -20,7 +18,7 @@ class Progress {
  private:
   bool terminal_;
   bool line_open_ = false;
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  double elapsed_ms_ = 0;  // of the steps so far
 };
 
 }  // namespace pcpp::examples

@@ -5,26 +5,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include "json.h"
+
 namespace pcpp::examples {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json to_json(const SiteBytes& bytes) {
-  return {{"attention", bytes.attention},
-          {"halo", bytes.halo},
-          {"group_norm", bytes.group_norm},
-          {"gather", bytes.gather}};
-}
-
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
-
-// The last part of a path: pictures are passed on, and where a file lay is nobody else's business.
-std::string name_in(const std::string& path) {
-  const std::filesystem::path normal = std::filesystem::path(path).lexically_normal();
-  return (normal.has_filename() ? normal : normal.parent_path()).filename().string();
-}
 
 Json settings(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
@@ -90,15 +79,18 @@ Json totals(const GenerationResult& result) {
   double wait_ms = 0;
   for (const RankReport& rank : result.ranks) {
     for (const StepRecord& step : rank.steps) {
-      sent.attention += step.sent.attention;
-      sent.halo += step.sent.halo;
-      sent.group_norm += step.sent.group_norm;
-      sent.gather += step.sent.gather;
+      sent += step.sent;
       compute_ms += step.compute_ms;
       wait_ms += step.wait_ms;
     }
   }
   return {{"compute_ms", compute_ms}, {"wait_ms", wait_ms}, {"sent_bytes", to_json(sent)}};
+}
+
+// Names of files may be any bytes, text is UTF-8.
+std::string as_utf8(const std::string& bytes) {
+  const std::string dumped = Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json::parse(dumped).get<std::string>();
 }
 
 }  // namespace
@@ -138,16 +130,6 @@ std::string report_json(const RunFacts& facts) {
   return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-namespace {
-
-// Names of files may be any bytes, text is UTF-8.
-std::string as_utf8(const std::string& bytes) {
-  const std::string dumped = Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return Json::parse(dumped).get<std::string>();
-}
-
-}  // namespace
-
 std::map<std::string, std::string> setting_words(const RunFacts& facts) {
   std::map<std::string, std::string> words;
   const Json all = settings(facts);
@@ -157,6 +139,7 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     if (is_place || value.is_null() || value.is_array()) continue;
     words[key] = value.is_string() ? as_utf8(value.get<std::string>()) : value.dump();
   }
+  // Pictures are passed on, and where a file lay is nobody else's business.
   for (const char* key : {"model", "latents", "prompt_embeds", "profile", "convolution_times"}) {
     if (words.contains(key)) words[key] = name_in(words[key]);
   }

@@ -63,11 +63,12 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
   for (std::size_t i = 1; i < all.size(); ++i) {
     const json& line = all[i];
     for (const char* name :
-         {"method",  "ranks",       "partial", "size",           "guidance",    "sync_steps",
-          "dtype",   "threads",     "link",    "emulated",       "seconds",     "step_ms",
-          "samples", "speedup",     "wait_ms", "bytes_per_step", "peak_bytes",  "stale_bytes",
-          "psnr_db", "ssim",        "flip",    "seam",           "seam_single", "picture",
-          "pool",    "psnr_db_each"}) {
+         {"method",   "ranks",        "partial",    "size",           "guidance",    "sync_steps",
+          "dtype",    "threads",      "link",       "emulated",       "seconds",     "step_ms",
+          "samples",  "speedup",      "wait_ms",    "bytes_per_step", "peak_bytes",  "stale_bytes",
+          "psnr_db",  "ssim",         "flip",       "seam",           "seam_single", "picture",
+          "pool",     "psnr_db_each", "group_norm", "row_format",     "transport",   "cuda_graphs",
+          "attention"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
@@ -247,7 +248,7 @@ TEST_F(BenchDenoiseTest, EachLineIsMeasuredOverItsOwnLink) {
 TEST_F(BenchDenoiseTest, LinksAreCalledEmulatedAndChangeNoPicture) {
   const Outcome outcome =
       bench({"--methods", "single,pcpp", "--ranks", "2", "--size", "64x128", "--link",
-             "none,ethernet10g,0.01", "--shared-link", "--json", place("out.jsonl")});
+             "none,ethernet10g,0.01,none", "--shared-link", "--json", place("out.jsonl")});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   const std::vector<json> all = lines("out.jsonl");
   ASSERT_EQ(all.size(), 5U);
@@ -267,6 +268,7 @@ TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--group-norm", "none"}, {"--size", "64xfull"},
       {"--link", "pigeon"},     {"--sync-steps", "3"},
       {"--dtype", "float16"},   {"stray"},
+      {"--partial", "nan"},     {"--sync-steps", "2147483647"},
   };
   for (const Words& words : wrong) {
     const Outcome outcome = bench(words);
@@ -283,6 +285,7 @@ TEST_F(BenchDenoiseTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--size", "100x64"}, "100x64"},
       {{"--ranks", "99"}, "--ranks"},
       {{"--prompt", "\xFF"}, "UTF-8"},
+      {{"--bands", "2,3,3"}, "--bands gives 3 heights"},
   };
   for (const auto& [more, text] : failing) {
     Words words = {"--json", place("out.jsonl")};

@@ -34,6 +34,16 @@ TEST(BenchKernelsTest, GoesOnBehindACaseThatFails) {
   EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 4) << outcome.output;
 }
 
+TEST(BenchKernelsTest, SaysWhereTheFilterLeavesNothingOrNobodyReads) {
+  const Outcome none = run_process({PCPP_BENCH_KERNELS, "--filter", "abacus"});
+  EXPECT_EQ(none.status, 1);
+  EXPECT_EQ(none.errors, "error: no case's name holds 'abacus'\n");
+  const Outcome full =
+      run_process({"/bin/sh", "-c", R"("$0" --filter abacus >/dev/full)", PCPP_BENCH_KERNELS});
+  EXPECT_EQ(full.status, 1);
+  EXPECT_NE(full.errors.find("standard output is full"), std::string::npos) << full.errors;
+}
+
 TEST(BenchKernelsTest, RefusesAWrongCommandLine) {
   const Outcome outcome = run_process({PCPP_BENCH_KERNELS, "--threads", "0"});
   EXPECT_EQ(outcome.status, 2);

@@ -146,6 +146,9 @@ TEST_F(CommandLineTest, EveryFileIsCheckedBeforeAnyWork) {
       {{"--output", place("o.png"), "--report", place("o-1.png")}, "two outputs"},
       {{"--output", place("a/o.png"), "--trace", place("b/o-2.png")}, "two outputs"},
       {{"--report", "none_written.json", "--trace", "./none_written.json"}, "two outputs"},
+      {{"--method", "auto", "--profile", place("a/../l"), "--report", place("l")},
+       "an input and for an output"},
+      {{"--convolution-times", place("t"), "--trace", place("t")}, "an input and for an output"},
       {{"--output", place("q.png")}, "q-2.png: it exists and is not a regular file"},
   };
   for (const auto& [more, text] : failing) {

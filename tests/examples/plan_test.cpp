@@ -185,6 +185,7 @@ TEST_F(PlanTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--profile", place("broken.json")}, "broken.json"},
       {{"--json", place("no/such/plan.json")}, "no/such"},
       {{"--profile", "measured", "--measure", place("plan.json")}, "two outputs"},
+      {{"--profile", place("plan.json")}, "an input and for an output"},
   };
   for (const auto& [more, text] : failing) {
     Words words = {"--profile", "a100-nvlink", "--json", place("plan.json")};
