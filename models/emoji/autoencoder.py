@@ -49,6 +49,11 @@ class Autoencoder(nn.Module):
         latents = latents.contiguous(memory_format=torch.channels_last)
         return self.vae.decoder(self.vae.post_quant_conv(latents)).float()
 
+    def decoded_db(self, latents: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """PSNR of each picture."""
+        made = torch.cat([self.decode(part) for part in latents.split(4)]).clamp(-1, 1)
+        return 10 * torch.log10(4 / (made - pixels).square().mean((1, 2, 3)))
+
 
 def pictures_to_cut(plan: Plan) -> int:
     """How many make a batch."""
@@ -125,8 +130,7 @@ class AutoencoderStage(OneNetwork):
         batch = SceneMaker(self.plan.variants, held_out=True)((77,), 16, self.plan.large[0])
         pixels = self.pictures(batch)
         exact = self.model.encode(pixels)
-        made = torch.cat([self.model.decode(part) for part in exact.split(4)]).clamp(-1, 1)
         encoded = torch.cat([self.model.encode_by_network(part) for part in pixels.split(4)])
-        each = 10 * torch.log10(4 / (made - pixels).square().mean((1, 2, 3)))
+        each = self.model.decoded_db(exact, pixels)
         return (f"decoded latents {each.mean():.2f} dB on unseen scenes ({each.min():.2f} to {each.max():.2f}), "
                 f"encoded ones {(encoded - exact).norm() / exact.norm():.3f} off")

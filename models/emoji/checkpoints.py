@@ -45,6 +45,9 @@ def load_networks(state: dict, networks: dict[str, torch.nn.Module], optimisers)
 
 def pack(work: str, out: str) -> None:
     os.makedirs(out, exist_ok=True)
+    held = [stage for stage in WEIGHTS if os.path.exists(os.path.join(out, f"{stage}.pt"))]
+    if held:
+        raise SystemExit(f"--out {out} has checkpoints already ({', '.join(held)}): name an empty folder")
     for stage, weights in WEIGHTS.items():
         step, state = load_checkpoint(os.path.join(work, f"{stage}.pt"))
         if state is None:

@@ -175,7 +175,7 @@ class ClassifierStage(OneNetwork):
             heat, background, _ = self.model(pixels.contiguous(memory_format=torch.channels_last))
         heat = heat.float()
         hard = (torch.sigmoid(heat.detach()) - target).abs().square() * counts      # focal weights
-        objects = (F.binary_cross_entropy_with_logits(heat, target, reduction="none") * hard).sum() / target.sum()
+        objects = (F.binary_cross_entropy_with_logits(heat, target, reduction="none") * hard).sum() / target.sum().clamp_min(1)
         loss = objects + 0.3 * F.cross_entropy(background.float(), batch.backgrounds.to(self.device))
         loss.backward()
         self.optimisers.step(schedule(step, self.steps))

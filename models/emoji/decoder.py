@@ -76,10 +76,9 @@ class DecoderStage(OneNetwork):
     @torch.no_grad()
     def finished(self) -> str:
         """On held-out scenes."""
-        batch = SceneMaker(self.plan.variants, held_out=True)((78,), 16, self.plan.small[0])
+        batch = SceneMaker(self.plan.variants, held_out=True)((78,), 16, self.plan.large[0])
         pixels = self.pictures(batch)
         exact = self.model.encode(pixels)
         guessed = self.guess(exact, batch.tokens.to(self.device), torch.Generator(self.device).manual_seed(1))
-        of_exact, of_guessed = (10 * torch.log10(4 / (self.model.decode(x).clamp(-1, 1) - pixels).square().mean())
-                                for x in (exact, guessed))
+        of_exact, of_guessed = (self.model.decoded_db(x, pixels).mean() for x in (exact, guessed))
         return f"on unseen scenes {of_guessed:.2f} dB from the U-Net's guesses, {of_exact:.2f} dB from exact latents"

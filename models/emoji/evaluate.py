@@ -24,19 +24,29 @@ from stages import half, pick_device
 
 SEED = 2024
 BATCH = 10
+SHARED = {"pcpp": ["--method", "pcpp"], "distrifusion": ["--method", "distrifusion"],
+          "pooled": ["--method", "pcpp", "--pool", "16", "--row-format", "int4", "--group-norm", "stale"]}
 WAYS = {"single": ["--method", "single"],
-        **{f"{method}-{ranks}": ["--method", method, "--ranks", str(ranks)]
-           for ranks in (2, 4, 8) for method in ("pcpp", "distrifusion")}}
+        **{f"{name}-{ranks}": [*options, "--ranks", str(ranks)]
+           for ranks in (2, 4, 8) for name, options in SHARED.items()}}
 
 
-def pictures_folder(arguments, way: str) -> str:
-    """Of its own for each model and setting."""
+def digest_of(model: str) -> str:
+    """Of its weights, configs and vocabulary."""
     digest = hashlib.sha256()
-    for name in sorted(glob.glob(os.path.join(arguments.model, "*", "*.safetensors"))):
+    for name in sorted(glob.glob(os.path.join(model, "*", "*"))):
         with open(name, "rb") as file:
             digest.update(file.read())
-    drawn = f"{way}-{arguments.size}-{arguments.steps}-{arguments.guidance}-{digest.hexdigest()[:8]}"
-    return os.path.join(arguments.work, "pictures", drawn)
+    return digest.hexdigest()[:8]
+
+
+def picture_paths(arguments, way: str, captions: list[str]) -> list[str]:
+    """Of their own for each model, setting and caption. After a change of the program their folder must go."""
+    drawn = f"{way}-{arguments.size}-{arguments.steps}-{arguments.guidance}-{digest_of(arguments.model)}"
+    folder = os.path.join(arguments.work, "pictures", drawn)
+    os.makedirs(folder, exist_ok=True)
+    names = [f"{i:03}-{hashlib.sha256(caption.encode()).hexdigest()[:8]}.png" for i, caption in enumerate(captions)]
+    return [os.path.join(folder, name) for name in names]
 
 
 def held_out(variants: int, count: int, size: int, seed: int):
@@ -60,7 +70,8 @@ def draw_by_torch(arguments, captions: list[str], paths: list[str]) -> None:
                             num_inference_steps=arguments.steps, guidance_scale=arguments.guidance,
                             generator=[torch.Generator().manual_seed(i) for i in asked]).images
         for i, picture in zip(asked, made):
-            picture.save(paths[i])
+            picture.save(paths[i] + ".new", format="PNG")
+            os.replace(paths[i] + ".new", paths[i])
 
 
 def draw_by_program(arguments, way: str, captions: list[str], paths: list[str]) -> None:
@@ -134,6 +145,16 @@ def contact_sheet(paths: list[str], target: str, columns: int = 8, most: int = 4
         Image.fromarray(np.concatenate(rows, 0)).save(target)
 
 
+def measured_before(work: str, asked: dict) -> dict:
+    """What an earlier run measured of the same, in other ways of sharing."""
+    place = os.path.join(work, "evaluation.json")
+    if not os.path.exists(place):
+        return {}
+    with open(place) as file:
+        before = json.load(file)
+    return before if asked.items() <= before.items() else {}
+
+
 def main(arguments) -> None:
     plan, device = TOY if arguments.toy else FULL, pick_device()
     classifier = Classifier(plan).to(device)
@@ -144,12 +165,12 @@ def main(arguments) -> None:
     captions = [scene.caption for scene in batch.scenes]
     fresh = held_out(plan.variants, arguments.pictures, arguments.size, SEED + 1)
     renders = look_at(classifier, list(renderer(fresh).split(BATCH))).features
-    result = {"steps": arguments.steps, "guidance": arguments.guidance, "size": arguments.size,
+    asked = {"model": digest_of(arguments.model), "pictures": arguments.pictures, "steps": arguments.steps,
+             "guidance": arguments.guidance, "size": arguments.size}
+    result = {**asked, **measured_before(arguments.work, asked),
               "renders": measure(batch.scenes, look_at(classifier, list(renderer(batch).split(BATCH))), renders)}
     for way in (arguments.ways or ["single"]) if arguments.generate else ["torch"]:
-        folder = pictures_folder(arguments, way)
-        os.makedirs(folder, exist_ok=True)
-        paths = [os.path.join(folder, f"{i:03}.png") for i in range(len(captions))]
+        paths = picture_paths(arguments, way, captions)
         if way == "torch":
             draw_by_torch(arguments, captions, paths)
         else:

@@ -17,6 +17,7 @@ from plans import FULL, TOY, Plan
 from tokenizer import write_tokenizer
 
 LARGEST_BYTES = 30_000_000
+BESIDE = ("README.md", "sheet.webp")      # the card and its pictures
 
 
 def trained_pipeline(plan: Plan, work: str, stage: str) -> StableDiffusionPipeline:
@@ -50,8 +51,18 @@ def _name_as_stable_diffusion(path: str) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
+def _check_place(folder: str, work: str) -> None:
+    """All of the folder is replaced: it must be a model's, and hold no checkpoints."""
+    place, kept = os.path.realpath(folder), os.path.realpath(work)
+    if kept == place or kept.startswith(place + os.sep):
+        raise SystemExit(f"--out {folder} holds --work {work} and would be replaced: name another folder")
+    if os.path.isdir(place) and os.listdir(place) and not os.path.exists(os.path.join(place, "model_index.json")):
+        raise SystemExit(f"--out {folder} holds something else than a model: name another folder")
+
+
 def export(plan: Plan, work: str, stage: str, folder: str) -> int:
     """Replaces the folder's networks when all is written; returns its bytes. The card stays."""
+    _check_place(folder, work)
     pipeline = trained_pipeline(plan, work, stage)
     _contiguous(pipeline)
     fresh = folder.rstrip("/") + ".new"
@@ -66,9 +77,9 @@ def export(plan: Plan, work: str, stage: str, folder: str) -> int:
     size = _folder_bytes(fresh)
     if size > LARGEST_BYTES:
         raise SystemExit(f"{size} bytes, more than {LARGEST_BYTES}")
-    card = os.path.join(folder, "README.md")
-    if os.path.exists(card):
-        shutil.copy(card, fresh)
+    for name in BESIDE:
+        if os.path.exists(os.path.join(folder, name)):
+            shutil.copy(os.path.join(folder, name), fresh)
     old = folder.rstrip("/") + ".old"
     shutil.rmtree(old, ignore_errors=True)
     if os.path.exists(folder):

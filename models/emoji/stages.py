@@ -83,7 +83,8 @@ class Clock:
         self.interrupted = True
 
     def is_up(self, step: int) -> bool:
-        return self.interrupted or step == self.stop_at or (self.deadline is not None and time.time() > self.deadline)
+        late = self.deadline is not None and time.time() > self.deadline
+        return self.interrupted or late or (self.stop_at is not None and step >= self.stop_at)
 
 
 def _report(stage: Stage, step: int, losses: list[torch.Tensor], seconds: float, since: float) -> None:

@@ -164,6 +164,12 @@ class Training(unittest.TestCase):
             self.train(packed, "--stages", "decoder", "student")
             subprocess.run([sys.executable, SCRIPTS / "export.py", "--toy", "--work", packed, "--stage", "student",
                             "--out", model], check=True, capture_output=True)
+            for script, *options in (("export.py", "--toy", "--out", packed), ("export.py", "--toy", "--out", folder),
+                                     ("checkpoints.py", "--out", packed)):
+                refused = subprocess.run([sys.executable, SCRIPTS / script, "--work", packed, *options],
+                                         capture_output=True, text=True)
+                self.assertIn("name an", refused.stderr)      # folder
+            self.assertTrue(os.path.exists(f"{packed}/autoencoder.pt"))
             with mock.patch("unpack.ALIKE", 0.0):      # a toy's encoder learns nothing
                 unpack.unpack(TOY, model, f"{folder}/unpacked", 1)
             self.assertLess(max(float((trained(f"{folder}/unpacked", "denoiser")[name] - weight).abs().max())
