@@ -4,6 +4,7 @@
 #include <deque>
 #include <exception>
 #include <map>
+#include <type_traits>
 #include <utility>
 
 #include "base/check.h"
@@ -90,7 +91,7 @@ class NcclTransport final : public DeviceTransport {
 
   void check_world() override {
     hub_.switchboard_.check_running();
-    advance();
+    explained([this] { advance(); });
   }
 
  private:
@@ -103,6 +104,17 @@ class NcclTransport final : public DeviceTransport {
     std::optional<Flight> flight;
     bool is_launched = true;  // what was started is on the lane, and `done` behind it
   };
+  // The hub tells why it ends before it aborts the communicators, which only know that they were.
+  template <typename Function>
+  std::invoke_result_t<Function> explained(const Function& function) {
+    try {
+      return function();
+    } catch (const TransportError&) {
+      hub_.switchboard_.check_running();
+      throw;
+    }
+  }
+
   Deadline own_deadline() const { return deadline_in(hub_.world_.timeout_); }
 
   void join() {
@@ -115,7 +127,8 @@ class NcclTransport final : public DeviceTransport {
         communicators_[lane] = std::make_unique<NcclCommunicator>(
             hub_.world_.api_, hub_.world_.ids_[lane], world_size(), rank());
       }
-      while (!communicators_[lane]->is_ready()) pause(deadline, "the other ranks to join");
+      const auto is_ready = [&] { return communicators_[lane]->is_ready(); };
+      while (!explained(is_ready)) pause(deadline, "the other ranks to join");
     }
   }
 
