@@ -44,7 +44,7 @@ FULL = Plan(
 # The same networks and pictures, but the very largest; smaller batches.
 ON_CPU = replace(
     FULL, large=(*((512, 512),) * 4, (512, 768), (768, 512)), cut=128, variants=8, autoencoder_steps=1200,
-    autoencoder_batch=16, classifier_steps=600, classifier_batch=24, denoiser_steps=12500, decoder_steps=600,
+    autoencoder_batch=16, classifier_steps=600, classifier_batch=24, denoiser_steps=14900, decoder_steps=600,
     student_steps=1000, pixels=96 * 256 * 256)
 
 TOY = Plan(
