@@ -30,6 +30,9 @@ struct AddedEmbedding {
 };
 
 struct UNetConfig {
+  // Of SDXL's pooled text; 0 where the U-Net takes none.
+  std::int64_t pooled_width() const { return added ? added->pooled_width() : 0; }
+
   std::int64_t in_channels = 0;
   std::int64_t out_channels = 0;
   // The size in latent rows and columns that the model was trained for; 0 where it does not say.

@@ -1,6 +1,12 @@
 #include "pipeline/model_info.h"
 
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
 #include "base/check.h"
+#include "base/log.h"
 #include "pipeline/request.h"
 #include "pipeline/translate.h"
 
@@ -39,6 +45,19 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   info.default_width = side(unet.sample_columns);
   info.default_height = side(unet.sample_rows);
   return info;
+}
+
+void warn_of_class(const Checkpoint& checkpoint, bool is_xl) {
+  const std::string name = checkpoint.pipeline_class();
+  const auto is_known = [&name](std::string_view family) {
+    return name == fmt::format("{}Pipeline", family) ||
+           name == fmt::format("{}Img2ImgPipeline", family) ||
+           name == fmt::format("{}InpaintPipeline", family);
+  };
+  if (name.empty() || is_known("StableDiffusion") || is_known("StableDiffusionXL")) return;
+  log().warn("{}: {} is not built in: {} draws, without what the other adds",
+             checkpoint.folder().string(), name,
+             is_xl ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");
 }
 
 ImageShape usual_images(const ModelInfo& model) {

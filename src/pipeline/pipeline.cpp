@@ -87,11 +87,6 @@ DataType checked_dtype(const PipelineOptions& options, const World& world) {
 
 bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
 
-// Of SDXL's pooled text; 0 where the U-Net takes none.
-std::int64_t pooled_width(const UNetConfig& config) {
-  return config.added ? config.added->pooled_width() : 0;
-}
-
 }  // namespace
 
 class Pipeline::Parts {
@@ -106,7 +101,7 @@ class Pipeline::Parts {
         cuda_graphs_(options.cuda_graphs),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
-    warn_of_class();
+    warn_of_class(checkpoint_, is_xl(unet().config()));
     convolutions_ = choose_convolutions_of(unet().sites(), world.threads_per_rank());
   }
 
@@ -116,7 +111,6 @@ class Pipeline::Parts {
   const ModelInfo& model() const { return model_; }
 
  private:
-  void warn_of_class() const;
   UNet load_unet(at::Device device) const;
   const UNet& unet() const { return ranks_.unet(); }
 
@@ -182,20 +176,6 @@ class Pipeline::Parts {
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
 
-// Of a pipeline that does more than Stable Diffusion's: its networks may be plain.
-void Pipeline::Parts::warn_of_class() const {
-  const std::string name = checkpoint_.pipeline_class();
-  const auto is_known = [&name](std::string_view family) {
-    return name == fmt::format("{}Pipeline", family) ||
-           name == fmt::format("{}Img2ImgPipeline", family) ||
-           name == fmt::format("{}InpaintPipeline", family);
-  };
-  if (name.empty() || is_known("StableDiffusion") || is_known("StableDiffusionXL")) return;
-  log().warn("{}: {} is not built in: {} draws, without what the other adds",
-             checkpoint_.folder().string(), name,
-             is_xl(unet().config()) ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");
-}
-
 UNet Pipeline::Parts::load_unet(at::Device device) const {
   const Clock::time_point begin = Clock::now();
   const Component component = checkpoint_.component("unet");
@@ -235,10 +215,10 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
     });
     check<CheckpointError>(
         text.text_width() == config.text_width &&
-            (!config.added || text.pooled_width() == pooled_width(config)),
+            (!config.added || text.pooled_width() == config.pooled_width()),
         "the text encoders make texts of {} values, {} pooled, and the U-Net reads {}, {} pooled: "
         "they are not of the same model",
-        text.text_width(), text.pooled_width(), config.text_width, pooled_width(config));
+        text.text_width(), text.pooled_width(), config.text_width, config.pooled_width());
     text_ = std::move(text);
   }
   if (request.decode && !vae_) {
@@ -263,7 +243,7 @@ Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& re
   const UNetConfig& config = unet().config();
   if (sizes.embedded) {
     inputs.conditions =
-        given_conditions(request, config.text_width, pooled_width(config), sizes.guided);
+        given_conditions(request, config.text_width, config.pooled_width(), sizes.guided);
   }
   const at::Tensor noise =
       request.latents ? to_tensor(*request.latents, "latents")
