@@ -174,6 +174,7 @@ at::Tensor log_weights(const std::vector<KeyValues>& segments) {
   const float largest = std::ranges::max(segments, {}, &KeyValues::log_weight).log_weight;
   const double shift = rounded_to(segments.front().rows.scalar_type(), largest) - largest;
   std::vector<at::Tensor> weights;
+  weights.reserve(segments.size());
   for (const KeyValues& segment : segments) {
     weights.push_back(
         at::full({1, 1, 1, segment.rows.size(1)}, segment.log_weight + shift, options));

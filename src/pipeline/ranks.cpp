@@ -8,6 +8,7 @@
 
 #include <exception>
 #include <string>
+#include <utility>
 
 #include "base/log.h"
 #include "ops/attention.h"
@@ -29,9 +30,9 @@ void list_attention(const at::TensorOptions& options) {
 
 }  // namespace
 
-Ranks::Ranks(const World& world, DataType dtype, GpuAttention attention,
+Ranks::Ranks(World world, DataType dtype, GpuAttention attention,
              const std::function<UNet(at::Device device)>& load)
-    : world_(world), dtype_(dtype), attention_(attention) {
+    : world_(std::move(world)), dtype_(dtype), attention_(attention) {
   for (int rank = 0; rank < world_.ranks(); ++rank) {
     const std::optional<int> gpu = gpu_of(rank);
     if (unets_.contains(gpu)) continue;

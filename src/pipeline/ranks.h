@@ -28,7 +28,7 @@ namespace pcpp {
 class Ranks {
  public:
   // Calls load(device) once for each device, with it present.
-  Ranks(const World& world, DataType dtype, GpuAttention attention,
+  Ranks(World world, DataType dtype, GpuAttention attention,
         const std::function<UNet(at::Device device)>& load);
   ~Ranks();
   Ranks(const Ranks&) = delete;

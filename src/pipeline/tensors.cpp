@@ -37,7 +37,7 @@ at::Tensor to_tensor(const FloatTensor& source, const char* name) {
 
 FloatTensor to_host(const at::Tensor& source) {
   const at::Tensor dense = source.to(at::kCPU, at::kFloat).contiguous();
-  const float* values = dense.const_data_ptr<float>();
+  const auto* values = dense.const_data_ptr<float>();
   return {dense.sizes().vec(), {values, values + dense.numel()}};
 }
 

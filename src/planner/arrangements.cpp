@@ -188,6 +188,7 @@ std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
     tried.bands = bands;
     const ExchangePlan plan = exchange_plan(ranks, tried);
     std::vector<double> seconds;
+    seconds.reserve(bands.size());
     for (int patch = 0; patch < plan.topology().patches(); ++patch) {
       seconds.push_back(rank_cost(plan, patch, costs).seconds);
     }
