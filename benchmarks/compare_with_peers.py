@@ -11,6 +11,7 @@ benchmarks/README.md for what is needed, what is the same and what is not.
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -116,6 +117,7 @@ def peer_command(
     return command
 
 
+@functools.cache
 def build_of(program: Path) -> str:
     """What tells one build of libpcpp from another: a digest of the program and of its library."""
     linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
@@ -265,6 +267,7 @@ def operator_table(lines: list[Line]) -> str:
     return "\n".join(rows)
 
 
+@functools.cache
 def processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -5,6 +5,7 @@ Pictures that are there already are not drawn again, so it may be stopped and st
 """
 
 import argparse
+import functools
 import glob
 import hashlib
 import json
@@ -31,6 +32,7 @@ WAYS = {"single": ["--method", "single"],
            for ranks in (2, 4, 8) for name, options in SHARED.items()}}
 
 
+@functools.cache
 def digest_of(model: str) -> str:
     """Of its weights, configs and vocabulary."""
     digest = hashlib.sha256()
