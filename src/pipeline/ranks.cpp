@@ -53,10 +53,7 @@ Ranks::~Ranks() {
 
 void Ranks::end_on_gpu(const std::function<void()>& function) const noexcept {
   try {
-    outside([&] {
-      gpus().make_present(*first_gpu());
-      function();
-    });
+    outside(function);
   } catch (const std::exception& error) {
     log().error("memory of the GPUs is not given back: {}", error.what());
   }
@@ -71,7 +68,6 @@ std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
                                 Courier* courier) const {
   if (!hubs_) return std::make_unique<LocalHub>(count, courier);
   return outside([&] {
-    gpus().make_present(*first_gpu());
     gpus().release_memory();  // what the last request's pictures left: transports need it
     return hubs_->make(count, timeout);
   });

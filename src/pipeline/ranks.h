@@ -50,12 +50,13 @@ class Ranks {
 
   // Calls function() for what computes outside of ranks and returns what it returns:
   // on_own_thread() for a CPU; on GPUs on the first rank's thread, which keeps what cuDNN prepared
-  // there.
+  // there, with the first GPU present.
   template <typename Function>
   auto outside(const Function& function) const {
     if (!threads_) return on_own_thread(function);
-    std::packaged_task<std::invoke_result_t<Function>()> task([&function] {
+    std::packaged_task<std::invoke_result_t<Function>()> task([this, &function] {
       const c10::InferenceMode inference;
+      gpus().make_present(*first_gpu());
       return function();
     });
     threads_->run(1, [&](int /*thread*/) { task(); });
@@ -69,7 +70,7 @@ class Ranks {
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
   void run_on(std::unique_ptr<Hub> hub,
               const std::function<void(Transport& transport)>& body) const;
-  // outside() with the first GPU present; what is thrown goes to the log.
+  // outside(); what is thrown goes to the log.
   void end_on_gpu(const std::function<void()>& function) const noexcept;
 
   World world_;
