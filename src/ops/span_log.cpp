@@ -1,6 +1,7 @@
 #include "ops/span_log.h"
 
 #include <stdexcept>
+#include <utility>
 
 #include "base/check.h"
 
@@ -22,6 +23,7 @@ SpanLog::~SpanLog() { current_log = nullptr; }
 SpanLog* SpanLog::current() { return current_log; }
 
 std::size_t SpanLog::begin(const char* name) {
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   const int depth = depth_++;
   if (spans_.size() == most_) {
     ++left_out_;
@@ -32,9 +34,14 @@ std::size_t SpanLog::begin(const char* name) {
   return spans_.size() - 1;
 }
 
-void SpanLog::end(std::size_t span) {
+void SpanLog::end(std::size_t span) noexcept {
   --depth_;
-  if (span < most_) spans_[span].end = timeline_.mark();
+  if (span >= most_) return;
+  try {
+    spans_[span].end = timeline_.mark();
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
 }
 
 }  // namespace pcpp

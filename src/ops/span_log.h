@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -40,13 +41,14 @@ class SpanLog {
  private:
   friend class SpanScope;
   std::size_t begin(const char* name);
-  void end(std::size_t span);
+  void end(std::size_t span) noexcept;
 
   Timeline& timeline_;
   const std::size_t most_;
   int depth_ = 0;
   std::vector<Span> spans_;
   std::int64_t left_out_ = 0;
+  std::exception_ptr failure_;  // of an end, in a destructor: thrown by the next begin
 };
 
 // A part of what this thread computes, from here to the end of the block: a span where the thread

@@ -8,6 +8,7 @@
 #include <set>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 #include "base/check.h"
 
@@ -109,17 +110,22 @@ void WorkLog::count(std::string_view name, const std::vector<at::Tensor>& inputs
 }
 
 void WorkScope::begin(Work work, Clock::time_point called) {
+  if (log_->failure_) std::rethrow_exception(std::exchange(log_->failure_, nullptr));
   work_ = std::move(work);
   outermost_ = log_->open_++ == 0;
   if (outermost_) work_.begin = log_->mark();
   log_->telling_seconds_ += milliseconds_since(called) / 1e3;
 }
 
-void WorkScope::end() {
+void WorkScope::end() noexcept {
   const Clock::time_point ended = Clock::now();
   if (outermost_) {
-    work_.end = log_->mark();
-    log_->works_.push_back(std::move(work_));
+    try {
+      work_.end = log_->mark();
+      log_->works_.push_back(std::move(work_));
+    } catch (...) {
+      log_->failure_ = std::current_exception();
+    }
   }
   --log_->open_;
   log_->telling_seconds_ += milliseconds_since(ended) / 1e3;

@@ -6,6 +6,7 @@
 #include <c10/core/StorageImpl.h>
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,6 +74,7 @@ class WorkLog {
   double elementwise_bytes_ = 0;
   std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> alive_;
   std::int64_t peak_bytes_ = 0;
+  std::exception_ptr failure_;  // of a scope's end, in a destructor: thrown by the next begin
 };
 
 // The call of an operator, from here to the end of the block; calls of others in it are part of it.
@@ -94,7 +96,7 @@ class WorkScope {
 
  private:
   void begin(Work work, Clock::time_point called);
-  void end();
+  void end() noexcept;
 
   SpanScope span_;
   WorkLog* log_;

@@ -6,8 +6,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "ops/work.h"
 #include "parallel/local_transport.h"
 #include "parallel/timeline.h"
+#include "pcpp/error.h"
 
 namespace pcpp {
 namespace {
@@ -61,6 +63,57 @@ TEST_F(SpanLogTest, AThreadHasOneAtMostAndNoneBehindItsEnd) {
     EXPECT_EQ(SpanLog::current(), &log);
   }
   EXPECT_EQ(SpanLog::current(), nullptr);
+}
+
+// As a GPU's, once it is lost.
+class FailingTimeline : public Timeline {
+ public:
+  Mark mark() override {
+    if (fails) throw DeviceError("no more marks");
+    return ++marks_;
+  }
+  Clock::time_point time_of(Mark /*mark*/) const override { return {}; }
+  bool fails = false;
+
+ private:
+  Mark marks_ = 0;
+};
+
+TEST(FailedMarks, AreToldByTheNextScope) {
+  FailingTimeline timeline;
+  const SpanLog spans(timeline, 10);
+  WorkLog works(timeline);
+  const auto work = [] { return Work{}; };
+  {
+    const SpanScope scope("span");
+    timeline.fails = true;
+  }
+  timeline.fails = false;
+  EXPECT_THROW(SpanScope("next"), DeviceError);
+  { const SpanScope scope("told once"); }
+  {
+    const WorkScope scope("work", work);
+    timeline.fails = true;
+  }
+  timeline.fails = false;
+  EXPECT_THROW(SpanScope("next"), DeviceError);  // of the work's own span
+  EXPECT_THROW(WorkScope("next", work), DeviceError);
+  { const WorkScope scope("told once", work); }
+  EXPECT_EQ(works.works().size(), 1U);
+}
+
+TEST(FailedMarks, DoNotEndAProcessThatUnwinds) {
+  FailingTimeline timeline;
+  const SpanLog spans(timeline, 10);
+  const WorkLog works(timeline);
+  EXPECT_THROW(
+      {
+        const SpanScope outer("outer");
+        const WorkScope scope("work", [] { return Work{}; });
+        timeline.fails = true;
+        const SpanScope inner("inner");
+      },
+      DeviceError);
 }
 
 }  // namespace
