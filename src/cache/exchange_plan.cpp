@@ -151,7 +151,7 @@ void ExchangePlan::plan_reads(SitePlan& plan, const Site& site,
       plan.synchronous_reads = everything;
       plan.steady_reads = config.group_norm == GroupNormMode::local ? plan.owned : everything;
       plan.always_fresh = config.group_norm == GroupNormMode::synchronous;
-      plan.keeps_own = config.group_norm == GroupNormMode::corrected;
+      plan.keeps_own = config.group_norm == GroupNormMode::corrected && plan.owned.size() > 1;
       break;
   }
   if (config.reach == Reach::none) {

@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace pcpp {
 
@@ -13,7 +14,7 @@ class RankThreads::Thread {
  public:
   Thread() : thread_([this](const std::stop_token& stop) { serve(stop); }) {}
 
-  void give(std::function<void()> task) {
+  void give(std::function<void()> task) noexcept {
     {
       const std::lock_guard lock(mutex_);
       task_ = std::move(task);
@@ -44,12 +45,14 @@ RankThreads::~RankThreads() = default;
 void RankThreads::run(int count, const std::function<void(int)>& function) {
   while (threads_.size() < static_cast<std::size_t>(count)) threads_.emplace_back();
   std::latch ended(count);
-  for (int i = 0; i < count; ++i) {
-    threads_[static_cast<std::size_t>(i)].give([&, i] {
+  std::vector<std::function<void()>> tasks;  // made before any begins: what refers to `ended`
+  for (int i = 0; i < count; ++i) {          // must not be left behind by an exception
+    tasks.emplace_back([&, i] {
       function(i);
       ended.count_down();
     });
   }
+  for (std::size_t i = 0; i < tasks.size(); ++i) threads_[i].give(std::move(tasks[i]));
   ended.wait();
 }
 

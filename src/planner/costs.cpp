@@ -61,6 +61,7 @@ const std::vector<WorkKind>& all_work_kinds() {
 
 double seconds_of(const RateCurve& curve, double work) {
   const std::vector<Point>& points = curve.points;
+  if (points.size() == 1 && points[0].work == 0) return points[0].seconds;
   if (points.size() == 1) return beyond(points[0], {0, 0}, points[0], work);
   const auto above = std::lower_bound(points.begin(), points.end(), work,
                                       [](const Point& point, double w) { return point.work < w; });
