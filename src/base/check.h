@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <stop_token>
 #include <utility>
 
 #include "pcpp/error.h"
@@ -20,6 +21,11 @@ template <typename E, typename... Args>
 template <typename E, typename... Args>
 void check(bool condition, fmt::format_string<Args...> text, Args&&... args) {
   if (!condition) fail<E>(text, std::forward<Args>(args)...);
+}
+
+// Throws Cancelled once a stop is requested.
+inline void check_not_stopped(const std::stop_token& stop) {
+  check<Cancelled>(!stop.stop_requested(), "cancelled");
 }
 
 }  // namespace pcpp

@@ -33,6 +33,18 @@ std::string_view name_of(DataType dtype) {
   return "bfloat16";
 }
 
+std::string_view name_of(SchedulerKind kind) {
+  switch (kind) {
+    case SchedulerKind::ddim:
+      return "ddim";
+    case SchedulerKind::euler:
+      return "euler";
+    case SchedulerKind::dpmpp_2m:
+      break;
+  }
+  return "dpmpp_2m";
+}
+
 std::string_view name_of(StepKind kind) {
   return kind == StepKind::synchronous ? "synchronous" : "steady";
 }

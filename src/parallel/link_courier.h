@@ -16,9 +16,6 @@
 
 namespace pcpp {
 
-// Throws ConfigError unless the link has a finite bandwidth above 0 and a latency of at least 0.
-void check_link(const Link& link);
-
 // When pieces arrive: arithmetic on points in time, without a clock of its own. Not thread-safe.
 class LinkLanes {
  public:

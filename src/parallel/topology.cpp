@@ -20,11 +20,15 @@ RowRange band_at_level(RowRange band, int level) {
   return {rows_at_level(band.begin, level), rows_at_level(band.end, level)};
 }
 
+int most_patches(std::int64_t rows, std::int64_t unit) {
+  return static_cast<int>((rows + unit - 1) / unit);
+}
+
 std::vector<RowRange> split_rows(std::int64_t rows, std::int64_t unit, int patches) {
   check<ConfigError>(rows > 0 && unit > 0, "cannot split {} latent rows in units of {}", rows,
                      unit);
   check<ConfigError>(patches > 0, "{} patches: at least one is needed", patches);
-  const std::int64_t units = (rows + unit - 1) / unit;
+  const int units = most_patches(rows, unit);
   check<ConfigError>(patches <= units,
                      "{} patches are more than the {} that an image of {} latent rows can be cut "
                      "into (each needs {} rows): use fewer ranks or a taller image",

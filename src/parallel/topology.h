@@ -29,6 +29,9 @@ std::int64_t rows_at_level(std::int64_t rows, int level);
 // The band's rows at `level`, for a band that begins on a multiple of 2^level.
 RowRange band_at_level(RowRange band, int level);
 
+// How many bands `rows` latent rows can be cut into at multiples of `unit`.
+int most_patches(std::int64_t rows, std::int64_t unit);
+
 // Cuts `rows` latent rows into `patches` bands at multiples of `unit` rows, as equal as that
 // allows, the first bands taking one unit more where it does not divide. Only the last band may
 // hold a unit that is not full. Throws ConfigError where there are more patches than units.

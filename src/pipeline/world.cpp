@@ -10,14 +10,12 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/link.h"
 #include "gpu/gpu.h"
-#include "parallel/link_courier.h"
 
 namespace pcpp {
 
 namespace {
-
-constexpr int kMaximum = 1024;
 
 void check_gpus(const std::vector<int>& gpus, int count) {
   for (const int gpu : gpus) {
@@ -44,11 +42,12 @@ int World::cores() {
 
 World::World(int ranks, int threads_per_rank, std::optional<Link> link)
     : ranks_(ranks), threads_per_rank_(threads_per_rank), link_(std::move(link)) {
-  check<ConfigError>(ranks >= 0 && ranks <= kMaximum,
-                     "{} ranks are outside [1, {}]; 0 means one for each core", ranks, kMaximum);
-  check<ConfigError>(threads_per_rank >= 0 && threads_per_rank <= kMaximum,
+  check<ConfigError>(ranks >= 0 && ranks <= World::kMostRanks,
+                     "{} ranks are outside [1, {}]; 0 means one for each core", ranks,
+                     World::kMostRanks);
+  check<ConfigError>(threads_per_rank >= 0 && threads_per_rank <= World::kMostRanks,
                      "{} threads a rank are outside [1, {}]; 0 shares the cores evenly",
-                     threads_per_rank, kMaximum);
+                     threads_per_rank, World::kMostRanks);
   if (link_) check_link(*link_);
   if (ranks_ == 0) ranks_ = cores();
   if (threads_per_rank_ == 0) threads_per_rank_ = std::max(1, cores() / ranks_);

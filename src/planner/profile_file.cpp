@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/link.h"
 #include "io/config_reader.h"
 #include "io/json_file.h"
-#include "parallel/link_courier.h"
 #include "pcpp/output_file.h"
 #include "pcpp/plan.h"
 #include "planner/costs.h"
@@ -77,8 +77,8 @@ RateCurve read_curve(ConfigReader config) {
 }
 
 void check_curve(const RateCurve& curve, const std::string& place) {
-  check<ConfigError>(curve.devices >= 1 && curve.devices <= 1024,
-                     "{}: {} devices are outside [1, 1024]", place, curve.devices);
+  check<ConfigError>(curve.devices >= 1 && curve.devices <= World::kMostRanks,
+                     "{}: {} devices are outside [1, {}]", place, curve.devices, World::kMostRanks);
   check<ConfigError>(!curve.points.empty(), "{}: it has no point: give at least one", place);
   double last = -1;
   for (const RateCurve::Point& point : curve.points) {

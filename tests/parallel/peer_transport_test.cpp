@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "parallel/rank_group.h"
 #include "parallel/timeline.h"
@@ -89,6 +90,46 @@ TEST(DeviceRank, GivesUpADeviceThatDoesNotEndByTheDeadline) {
   EXPECT_FALSE(rank.finish(deadline_in(std::chrono::milliseconds(5))));
   may_end = true;
   EXPECT_TRUE(rank.finish(deadline_in(kTimeout)));
+}
+
+// A device may still write to any rank's memory.
+TEST(DeviceRanks, KeepTheMemoryOfAllWhereADeviceDoesNotEndByTheDeadline) {
+  FakeCuda cuda({});
+  int blocks = 0;
+  const auto make_block = [&blocks](std::size_t bytes) {
+    void* memory = nullptr;
+    check_cuda(cudaMalloc(&memory, bytes), "cudaMalloc");
+    ++blocks;
+    return DeviceRank::Block(static_cast<std::byte*>(memory), [&blocks](std::byte* data) {
+      --blocks;
+      log_cuda(cudaFree(data), "cudaFree");
+    });
+  };
+  std::atomic<bool> may_end = false;
+  std::vector<DeviceRank*> released;
+  {
+    DeviceRanks ranks(2);
+    for (const int rank : {0, 1}) {
+      released.push_back(
+          &ranks.add(std::make_unique<DeviceRank>(rank, 0, StreamPriority::normal, make_block)));
+      released.back()->allocate(8);
+    }
+    {
+      const auto lock = testing::fake_cuda::lock();
+      testing::fake_cuda::Operation stuck;
+      stuck.ready = [&] { return may_end.load(); };
+      testing::fake_cuda::enqueue(released[0]->lane(Lane::gather).get(), std::move(stuck));
+    }
+    EXPECT_FALSE(ranks.finish(deadline_in(std::chrono::milliseconds(5))));
+    EXPECT_FALSE(ranks.finish(deadline_in(std::chrono::milliseconds(5))));
+  }
+  ASSERT_EQ(blocks, 2);
+  may_end = true;
+  for (DeviceRank* rank : released) {
+    const std::unique_ptr<DeviceRank> owned(rank);
+    EXPECT_TRUE(owned->finish(deadline_in(kTimeout)));
+  }
+  EXPECT_EQ(blocks, 0);
 }
 
 // By the fake's clock: a millisecond for each computation and for each copy.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <latch>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,12 @@ std::int64_t read(const std::byte* memory) {
   std::int64_t value = 0;
   std::memcpy(&value, memory, sizeof value);
   return value;
+}
+
+// Whether all bytes are `value`.
+bool holds(std::span<const std::byte> memory, int value) {
+  const std::vector<std::byte> expected(memory.size(), static_cast<std::byte>(value));
+  return std::memcmp(memory.data(), expected.data(), memory.size()) == 0;
 }
 
 }  // namespace
@@ -148,6 +155,25 @@ TEST_P(TransportTest, CopiesBlocksOfRowsInOrder) {
       write(source + 8, 99);
     });
     compute([=] { EXPECT_EQ(read(target), 1); });
+  });
+}
+
+// Around what a GPU's rank takes at a time, 2 MiB.
+TEST_P(TransportTest, MemoryOfEverySizeIsZeroFilledAndApart) {
+  run(1, [](Transport& transport, const Compute& compute) {
+    std::vector<std::span<std::byte>> pieces;
+    for (const std::size_t bytes : {std::size_t{3} << 20, std::size_t{8}, std::size_t{2} << 20}) {
+      pieces.emplace_back(transport.allocate(bytes), bytes);
+    }
+    compute([pieces] {
+      for (const auto& piece : pieces) EXPECT_TRUE(holds(piece, 0)) << piece.size();
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        std::memset(pieces[i].data(), static_cast<int>(i + 1), pieces[i].size());
+      }
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        EXPECT_TRUE(holds(pieces[i], static_cast<int>(i + 1))) << pieces[i].size();
+      }
+    });
   });
 }
 
