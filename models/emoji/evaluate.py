@@ -25,6 +25,7 @@ from stages import half, pick_device
 
 SEED = 2024
 BATCH = 10
+SYNC_STEPS = 4      # generate's own
 SHARED = {"pcpp": ["--method", "pcpp"], "distrifusion": ["--method", "distrifusion"],
           "pooled": ["--method", "pcpp", "--pool", "16", "--row-format", "int4", "--group-norm", "stale"]}
 WAYS = {"single": ["--method", "single"],
@@ -45,6 +46,8 @@ def digest_of(model: str) -> str:
 def picture_paths(arguments, way: str, captions: list[str]) -> list[str]:
     """Of their own for each model, setting and caption. After a change of the program their folder must go."""
     drawn = f"{way}-{arguments.size}-{arguments.steps}-{arguments.guidance}-{digest_of(arguments.model)}"
+    if arguments.sync_steps != SYNC_STEPS and way not in ("single", "torch"):
+        drawn += f"-sync-{arguments.sync_steps}"
     folder = os.path.join(arguments.work, "pictures", drawn)
     os.makedirs(folder, exist_ok=True)
     names = [f"{i:03}-{hashlib.sha256(caption.encode()).hexdigest()[:8]}.png" for i, caption in enumerate(captions)]
@@ -89,7 +92,7 @@ def draw_by_program(arguments, way: str, captions: list[str], paths: list[str]) 
         for caption in captions[first:first + BATCH]:
             command += ["--prompt", caption]
         if way != "single":
-            command += ["--threads", "1"]
+            command += ["--threads", "1", "--sync-steps", str(arguments.sync_steps)]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         for i, path in enumerate(wanted, 1):
             os.replace(stem if len(wanted) == 1 else stem.replace(".png", f"-{i}.png"), path)
@@ -168,7 +171,7 @@ def main(arguments) -> None:
     fresh = held_out(plan.variants, arguments.pictures, arguments.size, SEED + 1)
     renders = look_at(classifier, list(renderer(fresh).split(BATCH))).features
     asked = {"model": digest_of(arguments.model), "pictures": arguments.pictures, "steps": arguments.steps,
-             "guidance": arguments.guidance, "size": arguments.size}
+             "guidance": arguments.guidance, "size": arguments.size, "sync_steps": arguments.sync_steps}
     result = {**asked, **measured_before(arguments.work, asked),
               "renders": measure(batch.scenes, look_at(classifier, list(renderer(batch).split(BATCH))), renders)}
     for way in (arguments.ways or ["single"]) if arguments.generate else ["torch"]:
@@ -197,6 +200,7 @@ if __name__ == "__main__":
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--sync-steps", type=int, default=SYNC_STEPS, help="of the shared ways")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--toy", action="store_true", help="as with train.py --toy")
     main(parser.parse_args())
