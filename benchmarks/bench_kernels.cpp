@@ -21,6 +21,7 @@
 #include "gpu/gpu.h"
 #include "gpu_timer.h"
 #include "kernel_case.h"
+#include "quantile.h"
 
 namespace pcpp::benchmarks {
 
@@ -40,12 +41,6 @@ double milliseconds(const std::function<void()>& function) {
   const auto start = Clock::now();
   function();
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 // Both compute the same, or nothing is timed. Also the warm-up.

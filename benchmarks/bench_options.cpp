@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <climits>
+#include <cstdint>
 #include <utility>
 
 #include "examples/command_line.h"
@@ -43,10 +44,12 @@ CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<Value>
 }
 
 void add_combination_options(CLI::App& app, BenchOptions& options) {
-  examples::as_list(app.add_option("--methods", options.methods, "how the ranks share the work"))
-      ->check(CLI::IsMember({"single", "naive", "distrifusion", "pcpp"}))
-      ->capture_default_str();
-  examples::add_numbers(app, "--ranks", options.ranks, 1, examples::kMostRanks,
+  examples::add_choices(
+      app, "--methods",
+      examples::words_of(examples::kMethods,
+                         {Method::single, Method::naive, Method::distrifusion, Method::pcpp}),
+      options.methods, "how the ranks share the work");
+  examples::add_numbers(app, "--ranks", options.ranks, 1, World::kMostRanks,
                         "how many draw together (default: 2)")
       ->type_name("N,...");
   examples::add_numbers(app, "--partial", options.partials, 0, 1,
@@ -58,10 +61,8 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
       ->type_name("M,...");
   add_list(app, "--size", options.sizes, examples::parse_size, "pixels, WxH (default: the model's)")
       ->type_name("WxH ...");
-  examples::as_list(app.add_option("--guidance", options.guidances,
-                                   "both branches on every rank, or one half of the ranks each"))
-      ->check(CLI::IsMember({"batched", "split"}))
-      ->capture_default_str();
+  examples::add_choices(app, "--guidance", examples::kGuidances, options.guidances,
+                        "both branches on every rank, or one half of the ranks each");
   add_list(app, "--link", options.links, parse_link,
            "emulated: a name, gigabytes a second and lane, or none (default: none)")
       ->type_name("NAME ...");
@@ -89,9 +90,9 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   examples::add_choice<RowFormat>(app, "--row-format", examples::kRowFormats,
                                   "how rows travel in steady steps (default: exact)",
                                   [&](RowFormat format) { options.row_format = format; });
-  app.add_option("--guidance-scale", options.guidance_scale, "how closely to follow the prompt")
-      ->capture_default_str();
-  app.add_option("--seed", options.seed, "of the initial noise")->capture_default_str();
+  examples::add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
+                       "how closely to follow the prompt");
+  examples::add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of the initial noise");
   examples::add_choice<SchedulerKind>(app, "--scheduler", examples::kSchedulers,
                                       "default: the model's",
                                       [&](SchedulerKind kind) { options.scheduler = kind; });
@@ -100,9 +101,8 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
   examples::add_choice<DataType>(app, "--dtype", examples::kDataTypes,
                                  "of the networks (default: float32)",
                                  [&](DataType dtype) { options.dtype = dtype; });
-  app.add_option("--threads", options.threads,
-                 "of each rank (default: the cores shared by the most ranks)")
-      ->check(CLI::Range(0, 1024));
+  examples::add_number(app, "--threads", options.threads, 1, World::kMostRanks,
+                       "of each rank (default: the cores shared by the most ranks)");
   examples::add_number(app, "--repeat", options.repeat, 1, INT_MAX,
                        "timed runs of each combination");
   app.add_option("--json", options.json, "write one JSON line for each combination to this file");

@@ -14,17 +14,18 @@
 
 namespace pcpp::benchmarks {
 
+using examples::Method;
 using examples::Size;
 
 struct BenchOptions {
   std::filesystem::path model;
   std::vector<std::string> prompts = {"a fox under a rainbow"};  // a picture each
-  std::vector<std::string> methods = {"single", "distrifusion", "pcpp"};
+  std::vector<Method> methods = {Method::single, Method::distrifusion, Method::pcpp};
   std::vector<int> ranks = {2};
   std::vector<double> partials = {0.3};
   std::vector<int> pools = {0};
   std::vector<Size> sizes;  // empty: the model's own
-  std::vector<std::string> guidances = {"batched"};
+  std::vector<Guidance> guidances = {Guidance::batched};
   std::vector<std::optional<Link>> links = {std::nullopt};
   bool shared_link = false;
   std::vector<int> bands;  // for combinations of as many bands

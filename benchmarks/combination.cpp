@@ -11,7 +11,7 @@ namespace {
 
 // Why the combination cannot be; empty where it can.
 std::string obstacle(const Combination& combination, const ModelInfo& model) {
-  const bool split = combination.guidance == "split";
+  const bool split = combination.is_split();
   if (split && combination.ranks % 2 != 0) return "guidance split needs an even number of ranks";
   const int patches = split ? combination.ranks / 2 : combination.ranks;
   const int most = model.max_patches(combination.size.height);
@@ -21,7 +21,7 @@ std::string obstacle(const Combination& combination, const ModelInfo& model) {
 
 // "pcpp 0.3 pool 16"
 std::string method_name(const Combination& combination) {
-  std::string name = combination.method;
+  std::string name = combination.method_word();
   if (combination.partial) name += fmt::format(" {}", *combination.partial);
   if (combination.pool.value_or(0) > 0) name += fmt::format(" pool {}", *combination.pool);
   return name;
@@ -29,7 +29,7 @@ std::string method_name(const Combination& combination) {
 
 // Of one size, method and guidance, as pcpp has them: partial and pool.
 std::vector<Combination> with_settings(const BenchOptions& options, const Combination& common) {
-  if (common.method != "pcpp") return {common};
+  if (common.method != Method::pcpp) return {common};
   std::vector<Combination> result;
   for (const double partial : options.partials) {
     for (const int pool : options.pools) {
@@ -50,8 +50,7 @@ void add_combinations(const BenchOptions& options, const Combination& common,
         Combination combination = settings;
         combination.ranks = ranks;
         combination.link = link;
-        const bool split = combination.guidance == "split";
-        const auto patches = static_cast<std::size_t>(split ? ranks / 2 : ranks);
+        const auto patches = static_cast<std::size_t>(combination.is_split() ? ranks / 2 : ranks);
         if (options.bands.size() == patches) combination.bands = options.bands;
         const std::string reason = obstacle(combination, model);
         if (reason.empty()) {
@@ -67,14 +66,20 @@ void add_combinations(const BenchOptions& options, const Combination& common,
 }  // namespace
 
 ParallelConfig Combination::parallel(int sync_steps) const {
-  ParallelConfig config = ParallelConfig::pcpp(partial.value_or(0.3));
-  if (method == "naive") config = ParallelConfig::naive();
-  if (method == "distrifusion") config = ParallelConfig::distrifusion();
-  config.pool = pool.value_or(0);
+  ParallelConfig config = examples::config_of(method, partial.value_or(ParallelConfig().partial),
+                                              pool.value_or(ParallelConfig().pool));
   config.sync_steps = sync_steps;
   config.bands = bands;
-  config.guidance = guidance == "split" ? Guidance::split : Guidance::batched;
+  config.guidance = guidance;
   return config;
+}
+
+std::string Combination::method_word() const {
+  return examples::word_for(examples::kMethods, method);
+}
+
+std::string Combination::guidance_word() const {
+  return examples::word_for(examples::kGuidances, guidance);
 }
 
 bool Combination::draws_like(const Combination& other) const {
@@ -85,12 +90,12 @@ bool Combination::draws_like(const Combination& other) const {
 
 std::string Combination::text() const {
   return fmt::format("{}, {} ranks, {}x{}, {}{}", method_name(*this), ranks, size.width,
-                     size.height, guidance, link ? ", " + link->name : "");
+                     size.height, guidance_word(), link ? ", " + link->name : "");
 }
 
 std::vector<std::string> Combination::picture_names(std::size_t count) const {
   std::string name = fmt::format("{}-{}ranks-{}x{}-{}", method_name(*this), ranks, size.width,
-                                 size.height, guidance);
+                                 size.height, guidance_word());
   std::replace(name.begin(), name.end(), ' ', '-');
   if (count == 1) return {name + ".png"};
   std::vector<std::string> names;
@@ -117,16 +122,16 @@ std::vector<Combination> make_combinations(const BenchOptions& options, const Mo
     Combination common;
     common.size = size;
     combinations.push_back(common);
-    for (const std::string& method : options.methods) {
-      if (method == "single") continue;
+    for (const Method method : options.methods) {
+      if (method == Method::single) continue;
       common.method = method;
-      for (const std::string& guidance : options.guidances) {
+      for (const Guidance guidance : options.guidances) {
         common.guidance = guidance;
         add_combinations(options, common, model, combinations);
       }
     }
   }
-  const bool only_single = options.methods == std::vector<std::string>{"single"};
+  const bool only_single = options.methods == std::vector<Method>{Method::single};
   if (combinations.size() == sizes.size() && !only_single) {
     throw ConfigError("no combination of methods, ranks and sizes is left: lower --ranks");
   }

@@ -13,19 +13,23 @@
 namespace pcpp::benchmarks {
 
 struct Combination {
-  std::string method = "single";
+  Method method = Method::single;
   int ranks = 1;
   std::optional<double> partial;  // of pcpp alone
   std::optional<int> pool;        // likewise
   Size size;
-  std::string guidance = "batched";
+  Guidance guidance = Guidance::batched;
   std::optional<Link> link;
   std::vector<int> bands;  // latent rows; empty: as equal as possible
 
-  bool is_single() const { return method == "single"; }
+  bool is_single() const { return method == Method::single; }
+  bool is_split() const { return guidance == Guidance::split; }
   // Naive ranks never wait for each other's rows.
-  bool has_synchronous_steps() const { return method != "naive"; }
+  bool has_synchronous_steps() const { return method != Method::naive; }
   ParallelConfig parallel(int sync_steps) const;
+  // As the command line has them.
+  std::string method_word() const;
+  std::string guidance_word() const;
   // The same in all but the link.
   bool draws_like(const Combination& other) const;
   std::string text() const;  // "pcpp 0.3 pool 16, 4 ranks, 256x256, batched, ethernet10g"

@@ -50,7 +50,7 @@ Drawing to_drawing(GenerationResult& result, int scale) {
   drawing.peak_bytes = result.peak_bytes;
   drawing.latents = std::move(result.latents.values);
   drawing.images = std::move(result.images);
-  drawing.scheduler = result.scheduler;
+  drawing.scheduler = name_of(result.scheduler);
   return drawing;
 }
 
@@ -98,10 +98,8 @@ Drawing from_json(const Json& json) {
 Json draw_all(const BenchOptions& options, const Combination& combination,
               const std::vector<GenerationRequest>& requests) {
   const World world = options.device.world(combination.ranks, options.threads, combination.link);
-  PipelineOptions loading;
+  PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
-  loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
-  loading.attention = options.device.attention.value_or(GpuAttention::automatic);
   Pipeline pipeline(options.model, world, loading);
   Json drawings = Json::array();
   for (const GenerationRequest& request : requests) {
@@ -109,7 +107,7 @@ Json draw_all(const BenchOptions& options, const Combination& combination,
     if (result.trace) {
       write_chrome_trace(options.traces / combination.trace_name(), result,
                          {{"combination", combination.text()},
-                          {"dtype", std::string(name_of(options.dtype))},
+                          {"dtype", examples::word_for(examples::kDataTypes, options.dtype)},
                           {"threads", std::to_string(options.threads)},
                           {"steps", std::to_string(request.steps)},
                           {"sync_steps", std::to_string(options.sync_steps)}});

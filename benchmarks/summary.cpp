@@ -11,6 +11,7 @@
 #include "examples/json.h"
 #include "flip.h"
 #include "quality.h"
+#include "quantile.h"
 
 namespace pcpp::benchmarks {
 
@@ -46,10 +47,10 @@ std::string row(const Summary& summary) {
       "| {} | {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | "
       "{:.3f} "
       "| {:.2f} | {:.0f} | {} | {} | {} | {} |\n",
-      combination.method, combination.ranks,
+      combination.method_word(), combination.ranks,
       combination.partial ? fmt::format("{}", *combination.partial) : "-",
       combination.pool ? fmt::format("{}", *combination.pool) : "-", combination.size.width,
-      combination.size.height, combination.guidance,
+      combination.size.height, combination.guidance_word(),
       combination.link ? combination.link->name + " (emulated)" : "memory", step.median, step.p10,
       step.p90, summary.speedup, summary.wait_ms,
       static_cast<double>(summary.bytes_per_step.total()) / 1e6,
@@ -74,14 +75,6 @@ void add_quality(Summary& summary, const Drawing& drawing, const std::vector<Ima
 
 }  // namespace
 
-double quantile(std::vector<double> values, double q) {
-  std::sort(values.begin(), values.end());
-  const double place = q * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (place - std::floor(place)) * (values[above] - values[below]);
-}
-
 Summary summarize(const Combination& combination, const BenchOptions& options,
                   const std::vector<Drawing>& runs, const Drawing& single) {
   Summary summary;
@@ -98,9 +91,9 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
       wait_ms.push_back(run.steps[static_cast<std::size_t>(step)].wait_ms);
     }
   }
-  summary.seconds = quantile(seconds, 0.5);
-  summary.step_ms = {quantile(step_ms, 0.5), quantile(step_ms, 0.1), quantile(step_ms, 0.9)};
-  summary.wait_ms = quantile(wait_ms, 0.5);
+  summary.seconds = median(seconds);
+  summary.step_ms = {median(step_ms), quantile(step_ms, 0.1), quantile(step_ms, 0.9)};
+  summary.wait_ms = median(wait_ms);
   summary.samples = step_ms.size();
   const Drawing& first = runs.front();
   summary.bytes_per_step = first.steps[static_cast<std::size_t>(options.sync_steps)].sent;
@@ -110,14 +103,8 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
 }
 
 std::string environment_line(const BenchOptions& options, const std::string& scheduler) {
-  const std::vector<int>& gpus = options.device.gpus;
   Json gpu_names;
-  if (options.device.cuda) {
-    gpu_names = Json::array();
-    for (int i = 0; i < (gpus.empty() ? World::gpu_count() : static_cast<int>(gpus.size())); ++i) {
-      gpu_names.push_back(World::gpu_name(gpus.empty() ? i : gpus[static_cast<std::size_t>(i)]));
-    }
-  }
+  for (const int gpu : options.device.used_gpus()) gpu_names.push_back(World::gpu_name(gpu));
   const Json line = {{"environment",
                       {{"cpu", processor()},
                        {"cores", World::cores()},
@@ -137,32 +124,22 @@ std::string environment_line(const BenchOptions& options, const std::string& sch
 std::string json_line(const Summary& summary, const BenchOptions& options) {
   const Combination& combination = summary.combination;
   const std::optional<Link>& link = combination.link;
-  const examples::DeviceOptions& device = options.device;
-  const bool cuda = device.cuda;
   Json psnr_db_each = Json::array();
   for (const double value : summary.psnr_db_each) psnr_db_each.push_back(or_null(value));
-  const Json line = {
-      {"method", combination.method},
-      {"ranks", combination.ranks},
-      {"partial", or_null(combination.partial)},
-      {"pool", combination.pool ? Json(*combination.pool) : Json()},
-      {"size", fmt::format("{}x{}", combination.size.width, combination.size.height)},
-      {"guidance", combination.guidance},
-      {"bands", combination.bands.empty() ? Json() : Json(combination.bands)},
-      {"sync_steps", summary.sync_steps},
-      {"group_norm", examples::word_for(examples::kGroupNorms, options.group_norm)},
-      {"row_format", examples::word_for(examples::kRowFormats, options.row_format)},
-      {"device", cuda ? "cuda" : "cpu"},
-      {"transport", cuda ? Json(examples::word_for(examples::kTransports,
-                                                   device.transport.value_or(GpuTransport::peer)))
-                         : Json()},
-      {"cuda_graphs",
-       cuda ? Json(device.cuda_graphs.value_or(PipelineOptions().cuda_graphs)) : Json()},
-      {"attention",
-       cuda ? Json(examples::word_for(examples::kAttentions,
-                                      device.attention.value_or(GpuAttention::automatic)))
-            : Json()},
-      {"dtype", name_of(options.dtype)},
+  Json line = {{"method", combination.method_word()},
+               {"ranks", combination.ranks},
+               {"partial", or_null(combination.partial)},
+               {"pool", combination.pool ? Json(*combination.pool) : Json()},
+               {"size", fmt::format("{}x{}", combination.size.width, combination.size.height)},
+               {"guidance", combination.guidance_word()},
+               {"bands", combination.bands.empty() ? Json() : Json(combination.bands)},
+               {"sync_steps", summary.sync_steps},
+               {"group_norm", examples::word_for(examples::kGroupNorms, options.group_norm)},
+               {"row_format", examples::word_for(examples::kRowFormats, options.row_format)},
+               {"device", options.device.cuda ? "cuda" : "cpu"}};
+  line.update(examples::gpu_json(options.device));
+  const Json others = {
+      {"dtype", examples::word_for(examples::kDataTypes, options.dtype)},
       {"threads", options.threads},
       {"link", link ? Json(link->name) : Json()},
       {"emulated", link.has_value()},
@@ -189,6 +166,7 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"picture", options.pictures.empty()
                       ? Json()
                       : Json(combination.picture_names(options.prompts.size()).front())}};
+  line.update(others);
   return line.dump() + "\n";
 }
 

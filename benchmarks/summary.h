@@ -14,9 +14,6 @@
 
 namespace pcpp::benchmarks {
 
-// The q-quantile, q in [0, 1], by linear interpolation between the sorted values. Needs a value.
-double quantile(std::vector<double> values, double q);
-
 struct Quantiles {
   double median = 0;
   double p10 = 0;

@@ -88,6 +88,13 @@ function(pcpp_layer_closure result)
   set(${result} ${seen} PARENT_SCOPE)
 endfunction()
 
+# pcpp_use_own_cache(NAME): what the test's programs would keep in the user's cache, they keep in the
+# build folder.
+function(pcpp_use_own_cache name)
+  set_property(TEST ${name} APPEND PROPERTY
+               ENVIRONMENT XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/tests/cache)
+endfunction()
+
 # pcpp_add_test(NAME SOURCES ... LAYERS layers...): one test program over the named layers, run from
 # the top of the tree: paths in it are relative, so that a compiler cache serves every clone. The
 # LIBRARIES stand for the layers that they REPLACE. In a sanitizer build, programs whose layers need
@@ -112,6 +119,6 @@ function(pcpp_add_test name)
   target_compile_definitions(${name} PRIVATE PCPP_TEST_DATA="tests/data")
   target_link_libraries(${name} PRIVATE GTest::gtest GTest::gtest_main ${ARG_LIBRARIES})
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT}
-                       ENVIRONMENT XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/tests/cache)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+  pcpp_use_own_cache(${name})
 endfunction()

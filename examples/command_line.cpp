@@ -3,12 +3,28 @@
 #include <fcntl.h>
 
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
+#include <numeric>
 #include <set>
 
 #include "pcpp/output_file.h"
 
 namespace pcpp::examples {
+
+ParallelConfig config_of(Method method, double partial, int pool) {
+  if (method == Method::naive) return ParallelConfig::naive();
+  if (method == Method::distrifusion) return ParallelConfig::distrifusion();
+  ParallelConfig config = ParallelConfig::pcpp(partial);
+  config.pool = pool;
+  return config;
+}
+
+Method method_of(const PlannedRun& run) {
+  if (run.ranks == 1) return Method::single;
+  if (run.parallel.reach == Reach::none) return Method::naive;
+  return run.parallel.reach == Reach::all ? Method::distrifusion : Method::pcpp;
+}
 
 void hold_closed_streams() {
   for (const int stream : {0, 1, 2}) {
@@ -68,8 +84,6 @@ CLI::Option* as_list(CLI::Option* option) {
 
 namespace {
 
-const Words<bool> kSwitch = {{"on", true}, {"off", false}};
-
 void parse_device(const std::string& text, DeviceOptions& options) {
   constexpr std::string_view kPrefix = "cuda:";
   options.gpus.clear();
@@ -89,8 +103,21 @@ void parse_device(const std::string& text, DeviceOptions& options) {
 }  // namespace
 
 World DeviceOptions::world(int ranks, int threads, const std::optional<Link>& link) const {
-  return cuda ? World::cuda(gpus, ranks, transport.value_or(GpuTransport::peer))
-              : World(ranks, threads, link);
+  return cuda ? World::cuda(gpus, ranks, gpu_transport()) : World(ranks, threads, link);
+}
+
+PipelineOptions DeviceOptions::pipeline_options() const {
+  PipelineOptions options;
+  options.cuda_graphs = cuda_graphs.value_or(options.cuda_graphs);
+  options.attention = attention.value_or(options.attention);
+  return options;
+}
+
+std::vector<int> DeviceOptions::used_gpus() const {
+  if (!cuda || !gpus.empty()) return gpus;
+  std::vector<int> all(static_cast<std::size_t>(World::gpu_count()));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 void add_device_options(CLI::App& app, DeviceOptions& options) {

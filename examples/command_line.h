@@ -3,6 +3,7 @@
 #define PCPP_EXAMPLES_COMMAND_LINE_H_
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,23 +24,49 @@
 
 namespace pcpp::examples {
 
+// How the ranks share the work.
+enum class Method { single, naive, distrifusion, pcpp, automatic };
+
 // The words of the command line and what they stand for.
 template <typename Value>
 using Words = std::vector<std::pair<std::string, Value>>;
 
-inline const Words<DataType> kDataTypes = {{"float32", DataType::float32},
-                                           {"float16", DataType::float16},
-                                           {"bfloat16", DataType::bfloat16}};
+// By the library's names.
+template <typename Value>
+Words<Value> named(std::initializer_list<Value> values) {
+  Words<Value> words;
+  for (const Value value : values) words.emplace_back(name_of(value), value);
+  return words;
+}
+
+inline const Words<Method> kMethods = {{"single", Method::single},
+                                       {"naive", Method::naive},
+                                       {"distrifusion", Method::distrifusion},
+                                       {"pcpp", Method::pcpp},
+                                       {"auto", Method::automatic}};
+inline const Words<DataType> kDataTypes =
+    named({DataType::float32, DataType::float16, DataType::bfloat16});
 inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
-inline const Words<SchedulerKind> kSchedulers = {{"ddim", SchedulerKind::ddim},
-                                                 {"euler", SchedulerKind::euler}};
+inline const Words<SchedulerKind> kSchedulers =
+    named({SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m});
+inline const Words<SigmaSpacing> kSigmaSpacings = {{"timesteps", SigmaSpacing::timesteps},
+                                                   {"karras", SigmaSpacing::karras},
+                                                   {"exponential", SigmaSpacing::exponential}};
 inline const Words<GroupNormMode> kGroupNorms = {{"corrected", GroupNormMode::corrected},
                                                  {"stale", GroupNormMode::stale},
                                                  {"local", GroupNormMode::local},
                                                  {"synchronous", GroupNormMode::synchronous}};
 inline const Words<RowFormat> kRowFormats = {
     {"exact", RowFormat::exact}, {"int8", RowFormat::int8}, {"int4", RowFormat::int4}};
+inline const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
+                                                {"nccl", GpuTransport::nccl}};
+inline const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
+                                                {"flash", GpuAttention::flash},
+                                                {"efficient", GpuAttention::efficient},
+                                                {"cudnn", GpuAttention::cudnn},
+                                                {"math", GpuAttention::math}};
+inline const Words<bool> kSwitch = {{"on", true}, {"off", false}};
 
 template <typename Value>
 std::string word_for(const Words<Value>& words, Value value) {
@@ -47,16 +75,24 @@ std::string word_for(const Words<Value>& words, Value value) {
   return found == words.end() ? "" : found->first;
 }
 
-inline const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
-                                                {"nccl", GpuTransport::nccl}};
-inline const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
-                                                {"flash", GpuAttention::flash},
-                                                {"efficient", GpuAttention::efficient},
-                                                {"cudnn", GpuAttention::cudnn},
-                                                {"math", GpuAttention::math}};
+// The words of these values alone, in their order.
+template <typename Value>
+Words<Value> words_of(const Words<Value>& words, std::initializer_list<Value> values) {
+  Words<Value> chosen;
+  for (const Value value : values) chosen.emplace_back(word_for(words, value), value);
+  return chosen;
+}
 
-inline constexpr int kMostRanks = 1024;  // World's
+// A method as a value of the library's, for single and automatic that of pcpp. These three alone
+// read `partial` and `pool`.
+ParallelConfig config_of(Method method, double partial, int pool);
+// The method of a run that was planned.
+Method method_of(const PlannedRun& run);
+
 inline constexpr int kMostImages = 1024;
+
+// An option whose value is several, separated by commas.
+CLI::Option* as_list(CLI::Option* option);
 
 // An option that takes one of some words, which its help and its error list.
 template <typename Value>
@@ -73,6 +109,26 @@ void add_choice(CLI::App& app, const std::string& name, const Words<Value>& word
     throw CLI::ValidationError(fmt::format("{}: '{}' is not one of {}", name, text, list));
   };
   app.add_option_function<std::string>(name, parse, help)->type_name(list);
+}
+
+// An option that takes several of some words, separated by commas. `values` holds its default.
+template <typename Value>
+void add_choices(CLI::App& app, const std::string& name, const Words<Value>& words,
+                 std::vector<Value>& values, const std::string& help) {
+  std::vector<std::string> known, defaults;
+  for (const auto& [word, value] : words) known.push_back(word);
+  for (const Value value : values) defaults.push_back(word_for(words, value));
+  const auto store = [&values, words](const std::vector<std::string>& chosen) {
+    values.clear();
+    for (const std::string& text : chosen) {
+      for (const auto& [word, value] : words) {
+        if (word == text) values.push_back(value);
+      }
+    }
+  };
+  as_list(app.add_option_function<std::vector<std::string>>(name, store, help))
+      ->check(CLI::IsMember(known))
+      ->default_str(fmt::format("[{}]", fmt::join(defaults, ",")));
 }
 
 // To `stream`, or nowhere where it takes no more: that a log is full ends no run.
@@ -103,9 +159,6 @@ std::string name_in(const std::filesystem::path& path);
 // A GPU's by its name, else a file's. Throws ConfigError, with the names that there are, where it
 // is neither.
 DeviceProfile read_profile(const std::string& profile);
-
-// An option whose value is several, separated by commas.
-CLI::Option* as_list(CLI::Option* option);
 
 // The whole text as a number.
 template <typename Number>
@@ -168,6 +221,12 @@ struct DeviceOptions {
 
   // As World's constructors.
   World world(int ranks, int threads, const std::optional<Link>& link = std::nullopt) const;
+  // The library's options with those of --cuda-graphs and --attention.
+  PipelineOptions pipeline_options() const;
+  // The GPUs that ranks compute on, by number: those named or, where none is, all that there are.
+  // Empty on the cpu. As World::gpu_count().
+  std::vector<int> used_gpus() const;
+  GpuTransport gpu_transport() const { return transport.value_or(GpuTransport::peer); }
 };
 // --device and --transport.
 void add_device_options(CLI::App& app, DeviceOptions& options);

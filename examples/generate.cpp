@@ -38,6 +38,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.seed = options.seed;
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
+  request.sigmas = options.sigmas;
   request.parallel = options.parallel();
   request.automatic = options.method == Method::automatic;
   request.decode = options.draws_pictures();
@@ -58,8 +59,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
 }
 
 int device_count(const DeviceOptions& device) {
-  if (!device.cuda) return World::cores();
-  return device.gpus.empty() ? World::gpu_count() : static_cast<int>(device.gpus.size());
+  return device.cuda ? static_cast<int>(device.used_gpus().size()) : World::cores();
 }
 
 // The ranks that were asked for or, if none were, as many as the devices and the picture allow.
@@ -126,10 +126,8 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   check_outputs(outputs, {options.latents, options.prompt_embeds, options.profile,
                           has_times ? options.convolution_times : ""});
   const World world = options.device.world(choose_ranks(options, model), options.threads);
-  PipelineOptions loading;
+  PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
-  loading.cuda_graphs = options.device.cuda_graphs.value_or(loading.cuda_graphs);
-  loading.attention = options.device.attention.value_or(GpuAttention::automatic);
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == kNone) {
     loading.convolution_times.emplace();
@@ -149,7 +147,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
     print_to(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
              drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
   }
-  const RunFacts facts{drawn, world, loading, result, load_seconds, std::move(pictures)};
+  const RunFacts facts{drawn, world, result, load_seconds, std::move(pictures)};
   write_outputs(facts);
 }
 

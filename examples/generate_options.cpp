@@ -14,14 +14,6 @@ namespace pcpp::examples {
 
 namespace {
 
-constexpr int kMostPixels = 16384;  // of a side, the library's
-
-const Words<Method> kMethods = {{"single", Method::single},
-                                {"naive", Method::naive},
-                                {"distrifusion", Method::distrifusion},
-                                {"pcpp", Method::pcpp},
-                                {"auto", Method::automatic}};
-
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
       ->capture_default_str();
@@ -43,6 +35,10 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--images", options.images, 1, kMostImages, "pictures for each prompt");
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
                             [&](SchedulerKind kind) { options.scheduler = kind; });
+  add_choice<SigmaSpacing>(app, "--sigmas", kSigmaSpacings,
+                           "of euler and dpmpp_2m: how noise levels are spaced (default: the "
+                           "model's)",
+                           [&](SigmaSpacing spacing) { options.sigmas = spacing; });
 }
 
 void add_parallel_options(CLI::App& app, GenerateOptions& options) {
@@ -50,9 +46,9 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_gpu_options(app, options.device);
   add_choice<DataType>(app, "--dtype", kDataTypes, "of the networks (default: float32)",
                        [&](DataType dtype) { options.dtype = dtype; });
-  add_number(app, "--ranks", options.ranks, 1, kMostRanks,
+  add_number(app, "--ranks", options.ranks, 1, World::kMostRanks,
              "how many draw together (default: as fit the cores, or one for each GPU)");
-  add_number(app, "--threads", options.threads, 1, kMostRanks,
+  add_number(app, "--threads", options.threads, 1, World::kMostRanks,
              "of each rank (default: the cores shared evenly)");
   add_number(app, "--extra-weight-mb", options.extra_weight_mb, 0, INT64_MAX / kBytesPerMegabyte,
              "megabytes that weights may take beyond their size to compute faster");
@@ -128,7 +124,8 @@ std::string unread(const CLI::App& app, Method method) {
   const bool automatic = method == Method::automatic;
   for (const char* name : {"--partial", "--pool"}) {
     if (app.count(name) > 0 && method != Method::pcpp && !automatic) {
-      return fmt::format("{} is for --method pcpp, not {}: leave it out", name, name_of(method));
+      return fmt::format("{} is for --method pcpp, not {}: leave it out", name,
+                         word_for(kMethods, method));
     }
   }
   if (app.count("--profile") > 0 && !automatic) {
@@ -140,11 +137,7 @@ std::string unread(const CLI::App& app, Method method) {
 }  // namespace
 
 ParallelConfig GenerateOptions::parallel() const {
-  ParallelConfig config = ParallelConfig::pcpp(partial);
-  if (method == Method::naive) config = ParallelConfig::naive();
-  if (method == Method::distrifusion) config = ParallelConfig::distrifusion();
-  config.partial = partial;
-  config.pool = pool;
+  ParallelConfig config = config_of(method, partial, pool);
   config.sync_steps = sync_steps;
   config.group_norm = group_norm;
   config.row_format = row_format;
@@ -155,7 +148,7 @@ ParallelConfig GenerateOptions::parallel() const {
 
 GenerateOptions GenerateOptions::as(const PlannedRun& chosen, const World& world) const {
   GenerateOptions options = *this;
-  options.method = chosen.ranks == 1 ? Method::single : Method::pcpp;
+  options.method = method_of(chosen);
   options.ranks = chosen.ranks;
   if (!device.cuda) options.threads = world.threads_per_rank();
   options.guidance = chosen.parallel.guidance;
@@ -164,11 +157,11 @@ GenerateOptions GenerateOptions::as(const PlannedRun& chosen, const World& world
 }
 
 std::string GenerateOptions::arrangement() const {
-  std::string words = fmt::format("--method {} --ranks {}", name_of(method), ranks);
+  std::string words = fmt::format("--method {} --ranks {}", word_for(kMethods, method), ranks);
   if (!device.cuda) words += fmt::format(" --threads {}", threads);
   if (method == Method::single) return words;
-  return words + fmt::format(" --partial {} --guidance {} --bands {}", partial, name_of(guidance),
-                             fmt::join(bands, ","));
+  return words + fmt::format(" --partial {} --guidance {} --bands {}", partial,
+                             word_for(kGuidances, guidance), fmt::join(bands, ","));
 }
 
 std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
@@ -185,10 +178,5 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   if (!problem.empty()) return usage_error(app, problem);
   return options;
 }
-
-std::string name_of(Method method) { return word_for(kMethods, method); }
-std::string name_of(Guidance guidance) { return word_for(kGuidances, guidance); }
-std::string name_of(RowFormat format) { return word_for(kRowFormats, format); }
-std::string name_of(GroupNormMode mode) { return word_for(kGroupNorms, mode); }
 
 }  // namespace pcpp::examples

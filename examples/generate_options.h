@@ -20,8 +20,6 @@ inline constexpr std::int64_t kBytesPerMegabyte = 1'000'000;
 // In place of a file.
 inline constexpr std::string_view kNone = "none";
 
-enum class Method { single, naive, distrifusion, pcpp, automatic };
-
 struct GenerateOptions {
   std::filesystem::path model;
   std::vector<std::string> prompts;
@@ -33,6 +31,7 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   int images = 1;
   std::optional<SchedulerKind> scheduler;
+  std::optional<SigmaSpacing> sigmas;
   DeviceOptions device;
   DataType dtype = DataType::float32;
   int ranks = 0;
@@ -67,12 +66,6 @@ struct GenerateOptions {
 // The options, or the exit status of a run that ends here: help was asked for (0, printed on the
 // standard output), or the command line is wrong (2, one line on the standard error).
 std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv);
-
-// The words of the command line.
-std::string name_of(Method method);
-std::string name_of(Guidance guidance);
-std::string name_of(GroupNormMode mode);
-std::string name_of(RowFormat format);
 
 }  // namespace pcpp::examples
 

@@ -20,18 +20,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string method_of(const PlannedRun& run) {
-  if (run.ranks == 1) return "single";
-  if (run.parallel.reach == Reach::none) return "naive";
-  return run.parallel.reach == Reach::all ? "distrifusion" : "pcpp";
-}
-
 Json partial_of(const PlannedRun& run) {
-  return method_of(run) == "pcpp" ? Json(run.parallel.partial) : Json();
+  return method_of(run) == Method::pcpp ? Json(run.parallel.partial) : Json();
 }
 
 Json to_json(const PlannedRun& run) {
-  return {{"method", method_of(run)},
+  return {{"method", word_for(kMethods, method_of(run))},
           {"partial", partial_of(run)},
           {"ranks", run.ranks},
           {"guidance", word_for(kGuidances, run.parallel.guidance)},
@@ -80,12 +74,12 @@ void print_table(const PlanOptions& options, const DeviceProfile& profile, const
            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   const PlannedRun& best = plan.fastest();
   for (const PlannedRun& run : plan.runs) {
-    const std::string method = method_of(run);
+    const Method method = method_of(run);
     print_to(stdout,
              "| {} | {}{} | {} | {} | {} | {:.4g} ({:.4g}) | {:.1f} | {:.2f}{} | {:.4g} | {:.3g} "
              "| {:.2f} |\n",
-             &run == &best ? "*" : " ", method,
-             method == "pcpp" ? fmt::format(" {}", run.parallel.partial) : "", run.ranks,
+             &run == &best ? "*" : " ", word_for(kMethods, method),
+             method == Method::pcpp ? fmt::format(" {}", run.parallel.partial) : "", run.ranks,
              word_for(kGuidances, run.parallel.guidance), fmt::join(run.parallel.bands, ","),
              run.mean_flops / 1e12, run.slowest_flops / 1e12,
              static_cast<double>(run.sent.total()) / 1e6,

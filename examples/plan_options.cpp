@@ -12,16 +12,15 @@ void add_picture_options(CLI::App& app, PlanOptions& options) {
          "pixels (default: the model's)")
       ->type_name("WxH");
   add_number(app, "--images", options.images, 1, kMostImages, "pictures in one batch");
-  add_choice<bool>(app, "--guidance", {{"on", true}, {"off", false}},
-                   "whether both branches run (default: on)",
+  add_choice<bool>(app, "--guided", kSwitch, "whether both branches run (default: on)",
                    [&](bool guided) { options.guided = guided; });
 }
 
 void add_measured_options(CLI::App& app, PlanOptions& options) {
-  add_number(app, "--devices", options.devices, 1, kMostRanks, "how many there are at most");
-  as_list(app.add_option("--methods", options.methods, "to try beside one device"))
-      ->check(CLI::IsMember({"naive", "distrifusion", "pcpp"}))
-      ->capture_default_str();
+  add_number(app, "--devices", options.devices, 1, World::kMostRanks, "how many there are at most");
+  add_choices(app, "--methods",
+              words_of(kMethods, {Method::naive, Method::distrifusion, Method::pcpp}),
+              options.methods, "to try beside one device");
   add_numbers(app, "--partial", options.partials, 0, 1,
               "pcpp: the parts of an adjacent band that attention reads (default: 0.3)")
       ->type_name("P,...");
@@ -34,7 +33,7 @@ void add_measured_options(CLI::App& app, PlanOptions& options) {
   add_choice<DataType>(app, "--dtype", kDataTypes,
                        "of the networks that are timed (default: float32); float16 on GPUs",
                        [&](DataType dtype) { options.dtype = dtype; });
-  add_number(app, "--threads", options.threads, 1, kMostRanks,
+  add_number(app, "--threads", options.threads, 1, World::kMostRanks,
              "of each rank that is timed on the cpu (default: the cores shared evenly)");
   app.add_flag("--list-profiles", options.list_profiles, "print the names that there are");
 }
@@ -49,11 +48,11 @@ PlanRequest PlanOptions::request() const {
   request.guided = guided;
   request.devices = devices;
   request.methods.clear();
-  for (const std::string& method : methods) {
-    if (method == "naive") request.methods.push_back(ParallelConfig::naive());
-    if (method == "distrifusion") request.methods.push_back(ParallelConfig::distrifusion());
-    if (method != "pcpp") continue;
-    for (const double partial : partials) request.methods.push_back(ParallelConfig::pcpp(partial));
+  for (const Method method : methods) {
+    for (const double partial : partials) {
+      request.methods.push_back(config_of(method, partial, 0));
+      if (method != Method::pcpp) break;  // which alone reads `partial`
+    }
   }
   return request;
 }

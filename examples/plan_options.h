@@ -18,7 +18,7 @@ struct PlanOptions {
   int images = 1;
   bool guided = true;
   int devices = 2;
-  std::vector<std::string> methods = {"distrifusion", "pcpp"};
+  std::vector<Method> methods = {Method::distrifusion, Method::pcpp};
   std::vector<double> partials = {0.3};
   std::string profile = "measured";  // a name, a file, or `measured`
   DataType dtype = DataType::float32;

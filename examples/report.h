@@ -15,7 +15,6 @@ namespace pcpp::examples {
 struct RunFacts {
   const GenerateOptions& options;  // with what `auto` chose in its place
   const World& world;
-  const PipelineOptions& loading;
   const GenerationResult& result;
   double load_seconds = 0;
   std::vector<std::filesystem::path> pictures;

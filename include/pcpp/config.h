@@ -81,7 +81,22 @@ struct FloatTensor {
 };
 using TensorMap = std::map<std::string, FloatTensor>;
 
-enum class SchedulerKind { ddim, euler };
+// DDIM, Euler's method and DPM-Solver++ with two steps' predictions (DPM++ 2M).
+enum class SchedulerKind { ddim, euler, dpmpp_2m };
+
+// "ddim", "euler" or "dpmpp_2m".
+PCPP_EXPORT std::string_view name_of(SchedulerKind kind);
+
+// Where a run's noise levels (sigma = noise / signal) lie between the most and the least noise, for
+// schedulers that step along them: Euler and DPM++ 2M.
+enum class SigmaSpacing {
+  timesteps,    // where the timesteps' are, which the model's scheduler spaces
+  karras,       // closer to one another where there is little noise (arXiv 2206.00364, equation 5)
+  exponential,  // evenly spaced logarithms
+};
+
+// The longest side of a picture, in pixels.
+inline constexpr int kMostPixels = 16384;
 
 // One batch of pictures: `images_per_prompt` for each prompt, in the order of the prompts.
 struct PCPP_EXPORT GenerationRequest {
@@ -96,6 +111,7 @@ struct PCPP_EXPORT GenerationRequest {
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler;  // absent: the model's own; DDIM where that is PNDM
+  std::optional<SigmaSpacing> sigmas;      // absent: the model's own; DDIM takes none
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; replaces the
   // draw from `seed`.

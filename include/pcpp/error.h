@@ -10,7 +10,8 @@
 
 namespace pcpp {
 
-// Base of every exception that leaves the library.
+// Base of every exception that leaves the library, but std::bad_alloc where images or tensor files
+// do not fit into memory.
 class PCPP_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

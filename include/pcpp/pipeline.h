@@ -106,7 +106,7 @@ struct GenerationResult {
   std::vector<FloatTensor> step_latents;  // after each scheduler step; empty unless keep_steps
   int width = 0;
   int height = 0;
-  std::string scheduler;  // "ddim" or "euler"
+  SchedulerKind scheduler = SchedulerKind::ddim;  // that drew
   // Of the longest text, beyond what the text encoder takes. Negative prompts count where guidance
   // reads them.
   int truncated_tokens = 0;
@@ -124,7 +124,7 @@ struct GenerationResult {
 class PCPP_EXPORT Pipeline {
  public:
   // Throws CheckpointError for a folder that cannot be read or is not supported, ConfigError for
-  // options that cannot be met.
+  // options that cannot be met, DeviceError where the model does not fit or a device fails.
   Pipeline(const std::filesystem::path& folder, const World& world,
            const PipelineOptions& options = {});
   ~Pipeline();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -63,7 +64,8 @@ struct PCPP_EXPORT DeviceProfile {
   // Throws ConfigError, with the names that there are, for another name.
   static const DeviceProfile& named(const std::string& name);
 
-  // JSON. load() throws CheckpointError for a file that cannot be read or is not a profile.
+  // JSON. load() throws CheckpointError for a file that cannot be read or is not a profile, save()
+  // ConfigError where the file cannot be written.
   static DeviceProfile load(const std::filesystem::path& file);
   void save(const std::filesystem::path& file) const;
 };
@@ -124,10 +126,12 @@ PCPP_EXPORT Plan make_plan(const std::filesystem::path& folder, const PlanReques
 // weights made for it. The curves serve other sizes too, less well the further they are. Between
 // GPUs the link is that of the fastest transfers seen, and steps are launched without CUDA graphs:
 // small bands will be faster with them. Throws ConfigError for a request that cannot be met, before
-// anything is timed.
+// anything is timed, CheckpointError for a folder that cannot be read, TransportError where a rank
+// waits for another for ten minutes, DeviceError, and Cancelled from within a step once `stop` is
+// requested.
 PCPP_EXPORT DeviceProfile measure_profile(const std::filesystem::path& folder,
                                           const PlanRequest& request, DataType dtype,
-                                          const World& world);
+                                          const World& world, const std::stop_token& stop = {});
 
 }  // namespace pcpp
 

@@ -40,15 +40,18 @@ enum class GpuTransport {
   nccl,  // by NCCL, which takes one rank a GPU
 };
 
-// N ranks as threads of this process, each computing on CPU cores or on a GPU. A plain value: the
-// threads live only while a request runs, so a failed request leaves nothing behind that must be
-// rebuilt.
+// N ranks as threads of this process, each computing on CPU cores or on a GPU. A plain value, which
+// holds no threads: on a CPU they live while a request runs, on GPUs as long as the pipeline. A
+// failed request leaves nothing behind that must be rebuilt.
 class PCPP_EXPORT World {
  public:
+  // The most ranks of a world, and the most threads of a rank.
+  static constexpr int kMostRanks = 1024;
+
   // On CPU cores.
   // `ranks` 0: one for each core that the process may use. `threads_per_rank` 0: the cores shared
   // evenly. `link`: rows travel at its speed in place of the memory's. Throws ConfigError for
-  // negative or absurd (over 1024) numbers and for a link without a speed.
+  // negative or absurd (over kMostRanks) numbers and for a link without a speed.
   explicit World(int ranks = 0, int threads_per_rank = 0, std::optional<Link> link = std::nullopt);
 
   // On NVIDIA GPUs, by the numbers that the CUDA runtime gives them: rank r computes on the r-th of
@@ -71,7 +74,8 @@ class PCPP_EXPORT World {
   static int cores();
   // The GPUs that it may use. Throws ConfigError, with the reason, where there is none.
   static int gpu_count();
-  // "NVIDIA H200"
+  // As the CUDA runtime names it, such as "NVIDIA H200". Throws ConfigError where the process
+  // cannot use the GPU.
   static std::string gpu_name(int gpu);
 
  private:

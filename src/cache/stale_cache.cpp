@@ -132,7 +132,7 @@ void StaleCache::repeat_step() {
 
 Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_stride) {
   require(in_step_ && site == next_site_, "sites are swapped in order, once a step");
-  check<Cancelled>(!stop_.stop_requested(), "cancelled");
+  check_not_stopped(stop_);
   ++next_site_;
   const SitePlan& plan = plan_.site(site);
   const bool fresh = kind_ == StepKind::synchronous || plan.always_fresh;

@@ -143,9 +143,6 @@ std::string ConfigReader::text(std::string_view key, std::string_view absent) {
   return value_or(key, std::string(absent));
 }
 
-std::optional<std::int64_t> ConfigReader::optional_integer(std::string_view key) {
-  return optional<std::int64_t>(key);
-}
 std::optional<double> ConfigReader::optional_number(std::string_view key) {
   return optional<double>(key);
 }
@@ -164,9 +161,6 @@ std::vector<std::int64_t> ConfigReader::integers(std::string_view key,
 std::vector<double> ConfigReader::numbers(std::string_view key) {
   return list_as<double>(source_, key, take_required(key));
 }
-std::vector<std::string> ConfigReader::texts(std::string_view key) {
-  return list_as<std::string>(source_, key, take_required(key));
-}
 std::vector<std::string> ConfigReader::texts(std::string_view key,
                                              std::vector<std::string> absent) {
   const json* value = take(key);
@@ -180,25 +174,6 @@ std::vector<std::int64_t> ConfigReader::integer_or_list(std::string_view key, st
 std::vector<bool> ConfigReader::boolean_or_list(std::string_view key, std::size_t count,
                                                 bool absent) {
   return value_or_list(key, count, absent);
-}
-
-std::vector<std::vector<std::int64_t>> ConfigReader::nested_integers(std::string_view key,
-                                                                     std::size_t count,
-                                                                     std::int64_t absent) {
-  const json* value = take(key);
-  if (value == nullptr || !value->is_array()) {
-    const std::int64_t single =
-        value == nullptr ? absent : value_as<std::int64_t>(source_, key, *value);
-    return {count, {single}};
-  }
-  if (value->size() != count) {
-    fail_at(source_, key, *value, fmt::format("it must have {} entries", count));
-  }
-  std::vector<std::vector<std::int64_t>> result;
-  for (const json& entry : *value) {
-    result.push_back(list_as<std::int64_t>(source_, key, entry.is_array() ? entry : json{entry}));
-  }
-  return result;
 }
 
 nlohmann::json ConfigReader::value(std::string_view key) {

@@ -42,22 +42,17 @@ class ConfigReader {
   bool boolean(std::string_view key, bool absent);
   std::string text(std::string_view key);
   std::string text(std::string_view key, std::string_view absent);
-  std::optional<std::int64_t> optional_integer(std::string_view key);
   std::optional<double> optional_number(std::string_view key);
   std::optional<std::string> optional_text(std::string_view key);
 
   std::vector<std::int64_t> integers(std::string_view key);
   std::vector<std::int64_t> integers(std::string_view key, std::vector<std::int64_t> absent);
   std::vector<double> numbers(std::string_view key);
-  std::vector<std::string> texts(std::string_view key);
   std::vector<std::string> texts(std::string_view key, std::vector<std::string> absent);
   // A single integer (or boolean) stands for `count` equal ones; a list must have `count` entries.
   std::vector<std::int64_t> integer_or_list(std::string_view key, std::size_t count,
                                             std::int64_t absent);
   std::vector<bool> boolean_or_list(std::string_view key, std::size_t count, bool absent);
-  // The same for lists of lists: [1, 2] with count 2 is {{1}, {2}}, [[1, 2], 3] is {{1, 2}, {3}}.
-  std::vector<std::vector<std::int64_t>> nested_integers(std::string_view key, std::size_t count,
-                                                         std::int64_t absent);
   // The value as it stands; null where absent.
   nlohmann::json value(std::string_view key);
 

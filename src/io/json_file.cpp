@@ -1,5 +1,7 @@
 #include "io/json_file.h"
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <set>
 #include <span>
@@ -40,6 +42,28 @@ class StructureCheck {
   std::vector<std::set<std::string>> keys_;
 };
 
+// Python's json writes what is not finite as bare words, which JSON does not have.
+std::string with_quoted_words(std::string_view text) {
+  constexpr std::array<std::string_view, 3> kWords = {"-Infinity", "Infinity", "NaN"};
+  std::string quoted;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::string_view rest = text.substr(i);
+    const auto* const word = std::ranges::find_if(
+        kWords, [&](std::string_view known) { return !in_string && rest.starts_with(known); });
+    if (word != kWords.end()) {
+      quoted.append("\"").append(*word).append("\"");
+      i += word->size();
+      continue;
+    }
+    const std::size_t taken = in_string && rest.starts_with('\\') && rest.size() > 1 ? 2 : 1;
+    if (rest.front() == '"') in_string = !in_string;
+    quoted += rest.substr(0, taken);
+    i += taken;
+  }
+  return quoted;
+}
+
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& source) {
@@ -64,7 +88,10 @@ json read_json_file(const std::filesystem::path& path) {
   check<CheckpointError>(bytes.size() <= kMaximumBytes,
                          "{} holds {} bytes; a JSON file may hold {} at most", path.string(),
                          bytes.size(), kMaximumBytes);
-  return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const bool has_words = text.find("Infinity") != text.npos || text.find("NaN") != text.npos;
+  return has_words ? parse_json(with_quoted_words(text), path.string())
+                   : parse_json(text, path.string());
 }
 
 std::string to_error_text(const json& value) {

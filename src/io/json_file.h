@@ -13,7 +13,8 @@ namespace pcpp {
 // mistake; a key that stands twice in an object and nesting deeper than 64 are mistakes.
 nlohmann::json parse_json(std::string_view text, const std::string& source);
 
-// The value in a file of at most 64 MiB, by the same rules.
+// The value in a file of at most 64 MiB, by the same rules; but for the words NaN, Infinity and
+// -Infinity, which Python writes, the texts "NaN", "Infinity" and "-Infinity" are read.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
 // A value as one line for an error: cut after 80 bytes, bytes that are not UTF-8 replaced.

@@ -136,6 +136,6 @@ std::int64_t UNet::parameters() const { return parts_->parameters; }
 
 const SiteRegistry& UNet::sites() const { return parts_->sites; }
 
-std::int64_t UNet::row_unit() const { return std::int64_t{1} << (parts_->level_count() - 1); }
+std::int64_t UNet::row_unit() const { return parts_->config.row_unit(); }
 
 }  // namespace pcpp

@@ -26,7 +26,8 @@ struct AddedConditions {
 class UNet {
  public:
   // Takes every weight of the scope; throws CheckpointError for one missing, extra or wrongly
-  // shaped. With WeightScope::shapes_only() it serves for planning and must not be called.
+  // shaped. With WeightScope::shapes_only() it serves for planning: it may be called on tensors
+  // without memory (meta) alone.
   UNet(const UNetConfig& config, const WeightScope& weights);
   ~UNet();
   UNet(UNet&&) noexcept;
@@ -46,7 +47,7 @@ class UNet {
   const UNetConfig& config() const;
   std::int64_t parameters() const;
   const SiteRegistry& sites() const;
-  // Latent rows that every level keeps whole: 2^(levels - 1).
+  // UNetConfig::row_unit().
   std::int64_t row_unit() const;
 
  private:

@@ -32,6 +32,8 @@ struct AddedEmbedding {
 struct UNetConfig {
   // Of SDXL's pooled text; 0 where the U-Net takes none.
   std::int64_t pooled_width() const { return added ? added->pooled_width() : 0; }
+  // Latent rows that make one row of the lowest level: bands are cut at multiples of so many.
+  std::int64_t row_unit() const { return std::int64_t{1} << (levels.size() - 1); }
 
   std::int64_t in_channels = 0;
   std::int64_t out_channels = 0;

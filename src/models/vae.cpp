@@ -198,7 +198,7 @@ at::Tensor VaeDecoder::decode(const at::Tensor& latents, const std::stop_token& 
   check<ConfigError>(latents.dim() == 4 && latents.size(1) == latent_channels(),
                      "the latents' channels must be the VAE's latent_channels, {}",
                      latent_channels());
-  const auto go_on = [&stop] { check<Cancelled>(!stop.stop_requested(), "cancelled"); };
+  const auto go_on = [&stop] { check_not_stopped(stop); };
   PatchContext context;
   at::Tensor image = latents.div(parts_->options.scaling_factor).add(parts_->options.shift_factor);
   image = image.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast);

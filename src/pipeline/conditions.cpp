@@ -26,7 +26,8 @@ at::Tensor repeated(const at::Tensor& tensor, std::int64_t times) {
 }
 
 Conditions repeated(const Conditions& conditions, std::int64_t times) {
-  return {repeated(conditions.text, times), repeated(conditions.pooled, times)};
+  return {repeated(conditions.text, times), repeated(conditions.pooled, times),
+          conditions.truncated_tokens};
 }
 
 // One embedding of the request, of `dimensions` dimensions with `width` values in the last one.
@@ -44,7 +45,7 @@ at::Tensor embedding(const TensorMap& embeds, const char* name, std::int64_t dim
 
 Conditions given(const TensorMap& embeds, const char* text, const char* pooled,
                  std::int64_t text_width, std::int64_t pooled_width) {
-  Conditions conditions{embedding(embeds, text, 3, text_width), {}};
+  Conditions conditions{embedding(embeds, text, 3, text_width), {}, 0};
   if (pooled_width == 0) return conditions;
   conditions.pooled = embedding(embeds, pooled, 2, pooled_width);
   check<ConfigError>(conditions.pooled.size(0) == conditions.text.size(0),
@@ -99,6 +100,7 @@ Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
     for (const std::string& prompt : prompts) {
       const TokenIds encoded = encoder.tokenizer.encode(prompt);
       ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
+      conditions.truncated_tokens = std::max(conditions.truncated_tokens, encoded.dropped);
     }
     const at::Tensor batch = as_tensor(ids).view({static_cast<std::int64_t>(prompts.size()), -1});
     const ClipText::Output output = encoder.model(batch.to(device_));
@@ -115,14 +117,6 @@ Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
   return conditions;
 }
 
-int TextEncoders::truncated_tokens(const std::string& prompt) const {
-  int dropped = 0;
-  for (const Encoder& encoder : encoders_) {
-    dropped = std::max(dropped, encoder.tokenizer.encode(prompt).dropped);
-  }
-  return dropped;
-}
-
 BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
                                 bool guided) {
   BranchConditions branches{encoders.encode(request.prompts), std::nullopt};
@@ -130,7 +124,7 @@ BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRe
     if (!request.negative_prompts && encoders.zeros_for_absent()) {
       const at::Tensor& pooled = branches.conditional.pooled;
       branches.unconditional = {at::zeros_like(branches.conditional.text),
-                                pooled.defined() ? at::zeros_like(pooled) : pooled};
+                                pooled.defined() ? at::zeros_like(pooled) : pooled, 0};
     } else {
       std::vector<std::string> negatives =
           request.negative_prompts.value_or(std::vector<std::string>{""});

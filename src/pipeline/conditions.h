@@ -19,6 +19,7 @@ namespace pcpp {
 struct Conditions {
   at::Tensor text;
   at::Tensor pooled;
+  int truncated_tokens = 0;  // of the longest text, that did not fit
 };
 
 // The text encoders of a checkpoint: one CLIP, or SDXL's two. Immutable.
@@ -35,8 +36,6 @@ class TextEncoders {
   std::int64_t pooled_width() const;
   // On the CPU. Throws ConfigError for a prompt that is not UTF-8.
   Conditions encode(const std::vector<std::string>& prompts) const;
-  // How many tokens of the prompt do not fit.
-  int truncated_tokens(const std::string& prompt) const;
   // Whether an absent negative prompt means zeros (diffusers' force_zeros_for_empty_prompt).
   bool zeros_for_absent() const { return zeros_for_absent_; }
 

@@ -61,7 +61,7 @@ class Rank {
   }
 
   // The latents after the step, by the prediction that was gathered last.
-  at::Tensor advance(const at::Tensor& latents, int step) const {
+  at::Tensor advance(const at::Tensor& latents, int step) {
     const SpanScope scope("scheduler");
     const bool split = task_.plan.topology().branches_of_rank() < task_.branches();
     const at::Tensor conditional = whole_noise(split ? 1 : 0);  // guided already, where not split
@@ -72,7 +72,7 @@ class Rank {
       return task_.scheduler.step(unconditional.defined()
                                       ? guided(unconditional, conditional, task_.guidance_scale)
                                       : conditional,
-                                  step, latents);
+                                  step, latents, history_);
     }
     at::Tensor next = at::empty_like(latents);
     const Predictions<float> predictions{
@@ -127,7 +127,7 @@ class Rank {
     if (topology.branches_of_rank() == 1) {
       return topology.first_branch(rank_) == 0 ? *all.unconditional : all.conditional;
     }
-    Conditions both{at::cat({all.unconditional->text, all.conditional.text}), {}};
+    Conditions both{at::cat({all.unconditional->text, all.conditional.text}), {}, 0};
     if (all.conditional.pooled.defined()) {
       both.pooled = at::cat({all.unconditional->pooled, all.conditional.pooled});
     }
@@ -187,6 +187,7 @@ class Rank {
   at::Tensor timestep_;
   at::Tensor text_;
   std::optional<AddedConditions> added_;
+  SolverHistory history_;
 };
 
 StepKind kind_of(const ParallelConfig& config, int step) {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "parallel/topology.h"
 #include "pipeline/request.h"
 #include "pipeline/translate.h"
 
@@ -27,7 +28,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
                          checkpoint.folder().string(), unet.in_channels, unet.out_channels);
   ModelInfo info;
   info.latent_channels = static_cast<int>(unet.in_channels);
-  info.row_unit = 1 << (unet.levels.size() - 1);
+  info.row_unit = static_cast<int>(unet.row_unit());
   if (checkpoint.has("vae")) {
     ConfigReader vae = checkpoint.component("vae").config();
     const std::size_t levels = vae.integers("block_out_channels").size();
@@ -66,8 +67,7 @@ ImageShape usual_images(const ModelInfo& model) {
 
 int ModelInfo::max_patches(int height) const {
   if (height <= 0 || height % scale != 0) return 0;
-  const int rows = height / scale;
-  return (rows + row_unit - 1) / row_unit;
+  return most_patches(height / scale, row_unit);
 }
 
 void ModelInfo::check(const GenerationRequest& request) const { check_request(request, *this); }

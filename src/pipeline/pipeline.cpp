@@ -1,6 +1,5 @@
 #include "pcpp/pipeline.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
@@ -20,19 +19,21 @@
 #include "base/deadline.h"
 #include "base/log.h"
 #include "io/checkpoint.h"
+#include "kernels/moments.h"
 #include "models/unet.h"
 #include "models/vae.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
-#include "ops/gpu_attention.h"
 #include "pipeline/conditions.h"
 #include "pipeline/denoise.h"
 #include "pipeline/model_info.h"
 #include "pipeline/on_device.h"
+#include "pipeline/options.h"
 #include "pipeline/own_thread.h"
 #include "pipeline/ranks.h"
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
+#include "pipeline/threads.h"
 #include "pipeline/trace.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
@@ -60,31 +61,6 @@ at::Tensor time_ids(const RequestSizes& sizes) {
   return result;
 }
 
-// Before anything is loaded.
-DataType checked_dtype(const PipelineOptions& options, const World& world) {
-  const bool on_gpus = !world.gpus().empty();
-  check<ConfigError>(options.dtype != DataType::float16 || on_gpus,
-                     "dtype float16 on the cpu: only GPUs compute in it; take bfloat16 or float32, "
-                     "or device cuda");
-  check<ConfigError>(options.attention == GpuAttention::automatic || on_gpus,
-                     "attention {} on the cpu, which has a kernel of its own: leave it at auto, or "
-                     "take device cuda",
-                     name_of(options.attention));
-  check<ConfigError>(options.extra_weight_bytes >= 0,
-                     "{} bytes of extra weights were allowed: allow 0 or more",
-                     options.extra_weight_bytes);
-  check_convolution_times(options.convolution_times.value_or(""));
-  if (!options.profile) return options.dtype;
-  const auto bytes = [](DataType dtype) { return c10::elementSize(scalar_type_of(dtype)); };
-  const DataType planned = options.profile->dtype;
-  check<ConfigError>(
-      planned == options.dtype || (on_gpus && bytes(planned) == bytes(options.dtype)),
-      "the profile {} is for networks in {} and this pipeline's are in {}: measure one, or load "
-      "the model with its dtype",
-      options.profile->name, name_of(planned), name_of(options.dtype));
-  return options.dtype;
-}
-
 bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
 
 }  // namespace
@@ -92,7 +68,7 @@ bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
 class Pipeline::Parts {
  public:
   Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
-      : dtype_(checked_dtype(options, world)),
+      : dtype_(checked(options, world).dtype),
         checkpoint_(Checkpoint::open(folder, options.variant)),
         ranks_(world, options.dtype, options.attention,
                [this](at::Device device) { return load_unet(device); }),
@@ -116,7 +92,7 @@ class Pipeline::Parts {
 
   // For a network that computes with so many threads.
   ConvolutionWays choose_convolutions_of(const SiteRegistry& sites, int threads) {
-    at::set_num_threads(threads);
+    set_threads(threads);
     const ConvolutionWays ways =
         choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
     use_all_threads();
@@ -127,7 +103,7 @@ class Pipeline::Parts {
   std::unique_ptr<Scheduler> load_scheduler(const GenerationRequest& request) const {
     std::unique_ptr<Scheduler> scheduler = make_scheduler(
         checkpoint_.component("scheduler").folder() / "scheduler_config.json", request.scheduler,
-        is_xl(unet().config()) ? OutdatedValues::keep : OutdatedValues::mend);
+        request.sigmas, is_xl(unet().config()) ? OutdatedValues::keep : OutdatedValues::mend);
     scheduler->set_steps(request.steps);
     return scheduler;
   }
@@ -159,7 +135,7 @@ class Pipeline::Parts {
     return static_cast<int>(std::min<std::int64_t>(
         World::cores(), std::int64_t{world().ranks()} * world().threads_per_rank()));
   }
-  void use_all_threads() const { at::set_num_threads(all_threads()); }
+  void use_all_threads() const { set_threads(all_threads()); }
 
   DataType dtype_;
   Checkpoint checkpoint_;
@@ -195,7 +171,9 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
-    if (measured.curves.empty()) measured = ranks_.measure(shape, request.stop);
+    if (measured.curves.empty()) {
+      measured = ranks_.measure(shape, request.peer_timeout, request.stop);
+    }
     profile = &measured;
   }
   Plan plan;
@@ -307,7 +285,7 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   }
   use_all_threads();
   if (request.decode) decode(request, first.latents, result);
-  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+  check_not_stopped(request.stop);
   result.ranks = reports(plan, ranks);
   if (!request.trace) return;
   result.trace = network_trace(unet());
@@ -319,19 +297,15 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                                           GenerationResult& result) {
   use_all_threads();
   load_for(request, sizes);
-  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+  check_not_stopped(request.stop);
   if (inputs.conditions) return std::move(*inputs.conditions);
   const Clock::time_point text_begin = Clock::now();
   BranchConditions conditions = on_device(ranks_.first_gpu(), [&](at::Device /*device*/) {
     return encode_prompts(*text_, request, sizes.guided);
   });
-  std::vector<std::string> texts = request.prompts;
-  if (sizes.guided && request.negative_prompts) {
-    texts.insert(texts.end(), request.negative_prompts->begin(), request.negative_prompts->end());
-  }
-  for (const std::string& text : texts) {
-    result.truncated_tokens = std::max(result.truncated_tokens, text_->truncated_tokens(text));
-  }
+  result.truncated_tokens =
+      std::max(conditions.conditional.truncated_tokens,
+               conditions.unconditional ? conditions.unconditional->truncated_tokens : 0);
   result.times.text_seconds = seconds_since(text_begin);
   return conditions;
 }
@@ -340,7 +314,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model_);
-  check<Cancelled>(!request.stop.stop_requested(), "cancelled");
+  check_not_stopped(request.stop);
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;
@@ -348,6 +322,9 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,
                           sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
+  check<ConfigError>(!ranks_.first_gpu() || topology.patches() <= kMostOtherBands + 1,
+                     "{} bands on GPUs, whose GroupNorm combines {} at most: take fewer ranks",
+                     topology.patches(), kMostOtherBands + 1);
   const ExchangePlan plan(unet().sites().sites(), topology, parallel,
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
@@ -356,7 +333,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
       ranks_.outside([&] { return prepare(request, sizes, inputs, result); });
   result.width = sizes.width;
   result.height = sizes.height;
-  result.scheduler = scheduler.name();
+  result.scheduler = scheduler.kind();
   const DenoiseTask task{.scheduler = scheduler,
                          .plan = plan,
                          .parallel = parallel,
@@ -370,7 +347,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .on_step = request.on_step,
                          .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
-             sizes.height, topology.patches(), request.steps, result.scheduler);
+             sizes.height, topology.patches(), request.steps, name_of(result.scheduler));
   const Clock::time_point denoise_begin = Clock::now();
   std::vector<DenoiseResult> ranks = run(task, request, inputs.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);

@@ -1,24 +1,26 @@
 #include "pcpp/plan.h"
 
-#include <ATen/Parallel.h>
-
+#include <chrono>
 #include <memory>
 
-#include "base/check.h"
 #include "io/checkpoint.h"
 #include "models/unet.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
 #include "pipeline/model_info.h"
+#include "pipeline/options.h"
 #include "pipeline/own_thread.h"
 #include "pipeline/ranks.h"
 #include "pipeline/request.h"
+#include "pipeline/threads.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
 
 namespace pcpp {
 
 namespace {
+
+constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(10);
 
 struct Model {
   explicit Model(const std::filesystem::path& folder)
@@ -58,10 +60,8 @@ Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
 }
 
 DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanRequest& request,
-                              DataType dtype, const World& world) {
-  check<ConfigError>(dtype != DataType::float16 || !world.gpus().empty(),
-                     "dtype float16 is for GPUs, and this measures the cpu: take bfloat16 or "
-                     "float32");
+                              DataType dtype, const World& world, const std::stop_token& stop) {
+  check_dtype(dtype, world);
   return translated(world.device(), [&] {
     const Model model(folder);
     const WorkShape shape = shape_of(sizes_of(request, model.info));
@@ -71,12 +71,12 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
           std::make_unique<Ranks>(world, dtype, GpuAttention::automatic, [&](at::Device device) {
             return UNet(model.unet, WeightScope::constants(scalar_type_of(dtype), device));
           });
-      at::set_num_threads(world.threads_per_rank());
+      set_threads(world.threads_per_rank());
       choose_convolutions(made->unet().sites(), usual_images(model.info),
                           PipelineOptions().extra_weight_bytes, default_convolution_times());
       return made;
     });
-    return ranks->measure(shape);
+    return ranks->measure(shape, kMeasurementTimeout, stop);
   });
 }
 

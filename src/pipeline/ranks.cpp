@@ -1,6 +1,5 @@
 #include "pipeline/ranks.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/ScopeExit.h>
@@ -16,6 +15,7 @@
 #include "parallel/link_courier.h"
 #include "parallel/rank_group.h"
 #include "pipeline/on_device.h"
+#include "pipeline/threads.h"
 #include "pipeline/translate.h"
 #include "planner/measurement.h"
 
@@ -88,7 +88,7 @@ void Ranks::run_on(std::unique_ptr<Hub> hub,
     const std::optional<int> gpu = gpu_of(transport.rank());
     translated(gpu ? fmt::format("cuda:{}", *gpu) : "the cpu", [&] {
       const c10::InferenceMode inference;
-      at::set_num_threads(world_.threads_per_rank());
+      set_threads(world_.threads_per_rank());
       const auto scope = gpu ? gpus().enter(*gpu, transport.stream()) : nullptr;
       body(transport);
     });
@@ -104,14 +104,13 @@ void Ranks::run(int count, std::chrono::milliseconds timeout,
   run_on(hub(count, timeout, courier ? &*courier : nullptr), body);
 }
 
-DeviceProfile Ranks::measure(const WorkShape& shape, const std::stop_token& stop) const {
+DeviceProfile Ranks::measure(const WorkShape& shape, std::chrono::milliseconds timeout,
+                             const std::stop_token& stop) const {
   // Without an emulated link: the profile names it.
-  DeviceProfile profile =
-      measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
-                        [this](int count, const auto& body) {
-                          run_on(hub(count, kMeasurementTimeout, nullptr), body);
-                        }},
-                       shape, dtype_, stop);
+  DeviceProfile profile = measured_profile(
+      {world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
+       [&](int count, const auto& body) { run_on(hub(count, timeout, nullptr), body); }, timeout},
+      shape, dtype_, stop);
   profile.name = "measured";
   std::string ranks =
       fmt::format("this machine, {} x {} threads", world_.ranks(), world_.threads_per_rank());

@@ -63,8 +63,10 @@ class Ranks {
     return task.get_future().get();
   }
 
-  // What they cost at this size, on the world's link. Throws Cancelled once `stop` is requested.
-  DeviceProfile measure(const WorkShape& shape, const std::stop_token& stop = {}) const;
+  // What they cost at this size, on the world's link, where none waits for another longer than
+  // `timeout`. Throws Cancelled once `stop` is requested.
+  DeviceProfile measure(const WorkShape& shape, std::chrono::milliseconds timeout,
+                        const std::stop_token& stop) const;
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;

@@ -14,12 +14,11 @@ namespace pcpp {
 
 namespace {
 
-constexpr int kMaximumPixels = 16384;  // of a side
-constexpr std::int64_t kMaximumImages = 65536;
+constexpr std::int64_t kMostImages = 65536;
 
 std::int64_t check_size(const char* name, int pixels, int scale) {
-  check<ConfigError>(pixels > 0 && pixels <= kMaximumPixels, "{} {} is outside [{}, {}]", name,
-                     pixels, scale, kMaximumPixels);
+  check<ConfigError>(pixels > 0 && pixels <= kMostPixels, "{} {} is outside [{}, {}]", name, pixels,
+                     scale, kMostPixels);
   const int below = pixels / scale * scale;
   const std::string near =
       below > 0 ? fmt::format("{} or {}", below, below + scale) : fmt::format("{}", scale);
@@ -80,9 +79,9 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   sizes.guided = request.guidance_scale > 1;
   sizes.embedded = !request.prompt_embeds.empty();
   const std::int64_t prompts = check_texts(request);
-  check<ConfigError>(prompts <= kMaximumImages / request.images_per_prompt,
+  check<ConfigError>(prompts <= kMostImages / request.images_per_prompt,
                      "{} prompts of {} images each: at most {} images can be asked for at once",
-                     prompts, request.images_per_prompt, kMaximumImages);
+                     prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,

@@ -30,7 +30,7 @@ bool StepGraphs::run(const std::function<void()>& step) {
 
 void StepGraphs::repeat(const Recording& recording) const {
   for (const Segment& segment : recording) {
-    check<Cancelled>(!stop_.stop_requested(), "cancelled");
+    check_not_stopped(stop_);
     if (segment.graph) segment.graph->launch();
     if (segment.exchange) segment.exchange();
   }

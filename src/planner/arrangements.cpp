@@ -17,6 +17,12 @@ struct RankCost {
   double seconds = 0;  // of computation, packing included
 };
 
+// Bytes of a steady step.
+struct Traffic {
+  double most = 0;  // of what one rank sends or receives
+  double all = 0;   // of what all send
+};
+
 class Planner {
  public:
   Planner(const UNetConfig& unet, const WorkShape& shape, const DeviceProfile& profile)
@@ -25,7 +31,7 @@ class Planner {
   PlannedRun planned(int ranks, const ParallelConfig& parallel);
   // The bands whose slowest is fastest, found by moving one unit at a time away from the slowest.
   std::vector<int> balanced(int ranks, const ParallelConfig& parallel);
-  int most_patches() const { return static_cast<int>((shape_.rows + unit() - 1) / unit()); }
+  int most_patches() const { return pcpp::most_patches(shape_.rows, unit()); }
 
  private:
   std::int64_t unit() const { return network_.unet().row_unit(); }
@@ -39,7 +45,9 @@ class Planner {
              network_.element_bytes()}};
   }
   RankCost rank_cost(const ExchangePlan& plan, int rank, const Costs& costs);
-  double link_seconds(const ExchangePlan& plan) const;
+  // Of so many exchanges, one after the other.
+  double link_seconds(const Traffic& traffic, std::int64_t exchanges) const;
+  double stale_seconds(const ExchangePlan& plan) const;
   double fresh_seconds(const ExchangePlan& plan) const;
   double gather_seconds(const ExchangePlan& plan, const Costs& costs) const;
 
@@ -91,53 +99,41 @@ RankCost Planner::rank_cost(const ExchangePlan& plan, int rank, const Costs& cos
   return cost;
 }
 
-// The time in which the links carry a steady step's rows.
-double Planner::link_seconds(const ExchangePlan& plan) const {
-  if (!profile_.link) return 0;
-  double most = 0;
-  double all = 0;
+// Of the bytes that `part` takes out of a rank's.
+template <typename Part>
+Traffic traffic(const ExchangePlan& plan, Part part) {
+  Traffic bytes;
   for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
-    const auto sent = static_cast<double>(stale(plan, plan.sent_bytes(rank, StepKind::steady)));
-    const auto received =
-        static_cast<double>(stale(plan, plan.received_bytes(rank, StepKind::steady)));
-    most = std::max({most, sent, received});
-    all += sent;
+    const auto sent = static_cast<double>(part(plan.sent_bytes(rank, StepKind::steady)));
+    const auto received = static_cast<double>(part(plan.received_bytes(rank, StepKind::steady)));
+    bytes.most = std::max({bytes.most, sent, received});
+    bytes.all += sent;
   }
-  const double bytes = profile_.link->shared ? all : most;
-  return bytes > 0 ? profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second : 0;
+  return bytes;
+}
+
+double Planner::link_seconds(const Traffic& traffic, std::int64_t exchanges) const {
+  if (!profile_.link || exchanges == 0 || traffic.all == 0) return 0;
+  const double bytes = profile_.link->shared ? traffic.all : traffic.most;
+  return static_cast<double>(exchanges) * profile_.link->latency_seconds +
+         bytes / profile_.link->bytes_per_second;
+}
+
+// The time in which the links carry what the next step reads.
+double Planner::stale_seconds(const ExchangePlan& plan) const {
+  return link_seconds(traffic(plan, [&](const SiteBytes& bytes) { return stale(plan, bytes); }), 1);
 }
 
 // The time in which all wait for the link to carry what is read in the same step, site by site.
 double Planner::fresh_seconds(const ExchangePlan& plan) const {
-  const auto sites = static_cast<double>(fresh_sites(plan));
-  if (!profile_.link || sites == 0 || plan.topology().patches() == 1) return 0;
-  double most = 0;
-  double all = 0;
-  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
-    const auto sent = static_cast<double>(plan.sent_bytes(rank, StepKind::steady).group_norm);
-    most = std::max(most, sent);
-    all += sent;
-  }
-  const double bytes = profile_.link->shared ? all : most;
-  return sites * profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second;
+  return link_seconds(traffic(plan, [](const SiteBytes& bytes) { return bytes.group_norm; }),
+                      fresh_sites(plan));
 }
 
 double Planner::gather_seconds(const ExchangePlan& plan, const Costs& costs) const {
-  const int ranks = plan.topology().world_size();
-  if (ranks == 1) return 0;
-  std::int64_t all = 0;
-  std::int64_t most = 0;
-  for (int rank = 0; rank < ranks; ++rank) {
-    const std::int64_t sent = plan.sent_bytes(rank, StepKind::steady).gather;
-    all += sent;
-    most = std::max({most, sent, plan.received_bytes(rank, StepKind::steady).gather});
-  }
-  double seconds = costs.seconds(WorkKind::gather, "", static_cast<double>(most));
-  if (profile_.link) {
-    const auto bytes = static_cast<double>(profile_.link->shared ? all : most);
-    seconds += profile_.link->latency_seconds + bytes / profile_.link->bytes_per_second;
-  }
-  return seconds;
+  const Traffic gather = traffic(plan, [](const SiteBytes& bytes) { return bytes.gather; });
+  if (gather.all == 0) return 0;
+  return costs.seconds(WorkKind::gather, "", gather.most) + link_seconds(gather, 1);
 }
 
 PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
@@ -174,7 +170,7 @@ PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
               sent.gather / ranks};
   run.weight_bytes = network_.weight_bytes() + profile_.extra_weight_bytes;
   run.fits = profile_.memory_bytes == 0 || run.memory_bytes() <= profile_.memory_bytes;
-  const double step = std::max(slowest.seconds, link_seconds(plan)) + fresh_seconds(plan) +
+  const double step = std::max(slowest.seconds, stale_seconds(plan)) + fresh_seconds(plan) +
                       gather_seconds(plan, costs);
   run.step_ms = 1e3 * step;
   run.exposed_ms = 1e3 * (step - slowest.seconds);
@@ -233,7 +229,8 @@ std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
 std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
                                           int devices, const std::vector<ParallelConfig>& methods,
                                           const DeviceProfile& profile) {
-  check<ConfigError>(devices >= 1 && devices <= 1024, "{} devices are outside [1, 1024]", devices);
+  check<ConfigError>(devices >= 1 && devices <= World::kMostRanks, "{} devices are outside [1, {}]",
+                     devices, World::kMostRanks);
   check_profile(profile);
   Planner planner(unet, shape, profile);
   std::vector<PlannedRun> runs = {planner.planned(1, ParallelConfig{})};

@@ -145,8 +145,8 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
   Timeline& timeline = transport.timeline();
   if (!host_computes) timeline.keep_spans(kMostTransfers);
   const UNet& unet = ranks_.unet(transport.rank());
-  StaleCache cache(plan, transport, kMeasurementTimeout, stop_);
-  NoiseGather gather(plan, transport, kMeasurementTimeout);
+  StaleCache cache(plan, transport, ranks_.timeout, stop_);
+  NoiseGather gather(plan, transport, ranks_.timeout);
   PatchContext context(plan, cache, transport.rank(), unet.sites().text_slots());
   const Topology& topology = plan.topology();
   const std::int64_t halo = (context.is_first() ? 0 : 1) + (context.is_last() ? 0 : 1);
@@ -170,7 +170,7 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
     times.works = log.works();
     if (step > 0) timed.push_back(std::move(times));  // the first fills caches, lays out weights
   }
-  transport.drain(deadline_in(kMeasurementTimeout));
+  transport.drain(deadline_in(ranks_.timeout));
   for (TimedStep& step : timed) finish(step, timeline, host_computes);
   link_.add(timeline);
 }
@@ -252,17 +252,17 @@ std::vector<RateCurve> Measurement::curves() const {
 
 // One device; then every world with the most and the least reading and with split guidance.
 std::vector<Arranged> arrangements_for(const UNet& unet, const WorkShape& shape, int devices) {
-  const auto most_patches = static_cast<int>((shape.rows + unet.row_unit() - 1) / unet.row_unit());
+  const int most = most_patches(shape.rows, unet.row_unit());
   std::vector<int> worlds;
   for (int ranks = 2; ranks < devices; ranks *= 2) worlds.push_back(ranks);
   if (devices > 1) worlds.push_back(devices);
   std::vector<Arranged> all = {{1, ParallelConfig{}}};
   for (const int ranks : worlds) {
-    if (ranks <= most_patches) {
+    if (ranks <= most) {
       all.push_back({ranks, ParallelConfig::distrifusion()});
       all.push_back({ranks, ParallelConfig::pcpp(0)});
     }
-    if (shape.branches == 2 && ranks % 2 == 0 && ranks / 2 <= most_patches) {
+    if (shape.branches == 2 && ranks % 2 == 0 && ranks / 2 <= most) {
       all.push_back({ranks, ParallelConfig::distrifusion()});
       all.back().parallel.guidance = Guidance::split;
     }

@@ -13,9 +13,6 @@
 
 namespace pcpp {
 
-// What measured ranks wait for each other at most.
-inline constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(10);
-
 // Ranks that can be timed.
 struct MeasuredRanks {
   int count = 1;  // at most
@@ -24,6 +21,7 @@ struct MeasuredRanks {
   // Calls body(transport) for so many ranks, each on a thread of its own that computes on the
   // rank's device, and returns once all have ended.
   std::function<void(int ranks, const std::function<void(Transport&)>& body)> run;
+  std::chrono::milliseconds timeout;  // what they wait for each other at most
 };
 
 // A profile of these ranks at this size, without name and source: one rank alone, then 2, 4, ...

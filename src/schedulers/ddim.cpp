@@ -10,15 +10,10 @@
 
 #include "base/check.h"
 #include "schedulers/noise_schedule.h"
+#include "schedulers/thresholding.h"
 
 namespace pcpp {
 namespace {
-
-// Dynamic thresholding (arXiv 2205.11487, section 2.3).
-struct Thresholding {
-  double ratio = 0;
-  double largest = 0;
-};
 
 struct DdimConfig {
   NoiseSchedule schedule;
@@ -28,13 +23,6 @@ struct DdimConfig {
   std::optional<double> clip;  // the predicted image is cut to [-clip, clip]
 };
 
-at::Tensor thresholded(const at::Tensor& image, const Thresholding& thresholding) {
-  const at::Tensor flat = image.reshape({image.size(0), -1});
-  const at::Tensor bound =
-      flat.abs().quantile(thresholding.ratio, 1, true).clamp(1, thresholding.largest);
-  return (flat.clamp(-bound, bound) / bound).reshape(image.sizes());
-}
-
 class Ddim : public Scheduler {
  public:
   explicit Ddim(DdimConfig config) : config_(std::move(config)) {}
@@ -43,9 +31,10 @@ class Ddim : public Scheduler {
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
-  at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample) const override;
+  at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
+                  SolverHistory& history) const override;
   std::optional<LinearUpdate> linear_update(int step) const override;
-  std::string_view name() const override { return "ddim"; }
+  SchedulerKind kind() const override { return SchedulerKind::ddim; }
 
  private:
   // The shares of image and noise in a sample, now and one step later.
@@ -99,7 +88,8 @@ at::Tensor Ddim::scale_input(const at::Tensor& sample, int step) const {
   return sample;
 }
 
-at::Tensor Ddim::step(const at::Tensor& prediction, int step, const at::Tensor& sample) const {
+at::Tensor Ddim::step(const at::Tensor& prediction, int step, const at::Tensor& sample,
+                      SolverHistory& /*history*/) const {
   const Shares& share = shares_.at(static_cast<std::size_t>(step));
   at::Tensor image = prediction;
   at::Tensor noise = prediction;
@@ -158,15 +148,7 @@ std::unique_ptr<Scheduler> read_ddim(ConfigReader& config) {
     if (!(clip_range > 0)) config.refuse("clip_sample_range", "it must be above 0");
     read.clip = clip_range;
   }
-  const Thresholding thresholding{config.number("dynamic_thresholding_ratio", 0.995),
-                                  config.number("sample_max_value", 1)};
-  if (config.boolean("thresholding", false)) {
-    if (!(thresholding.ratio >= 0 && thresholding.ratio <= 1)) {
-      config.refuse("dynamic_thresholding_ratio", "it must lie in [0, 1]");
-    }
-    if (!(thresholding.largest >= 1)) config.refuse("sample_max_value", "it must be at least 1");
-    read.thresholding = thresholding;
-  }
+  read.thresholding = read_thresholding(config);
   return std::make_unique<Ddim>(std::move(read));
 }
 

@@ -77,17 +77,6 @@ Spacing spacing_named(std::string_view name) {
   return name == "linspace" ? Spacing::linspace : Spacing::trailing;
 }
 
-// numpy.arange(count, 0, -count / steps), whose later values are multiples of the rounded first
-// difference: where a value lies half way, this decides how it is rounded.
-std::vector<double> trailing_timesteps(double count, int steps) {
-  const double first_difference = (count - count / steps) - count;
-  std::vector<double> result;
-  for (int i = 0; i < steps; ++i) {
-    result.push_back(std::nearbyint(count + i * first_difference) - 1);
-  }
-  return result;
-}
-
 }  // namespace
 
 Prediction prediction_named(std::string_view name) {
@@ -141,7 +130,8 @@ std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps) {
                      "trained on",
                      steps, count);
   if (schedule.spacing == Spacing::trailing) {
-    return trailing_timesteps(static_cast<double>(count), steps);
+    return trailing_timesteps(static_cast<double>(count), static_cast<double>(count) / steps,
+                              steps);
   }
   std::vector<double> result;
   if (schedule.spacing == Spacing::linspace) {
@@ -152,6 +142,17 @@ std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps) {
     }
   }
   std::reverse(result.begin(), result.end());
+  return result;
+}
+
+std::vector<double> trailing_timesteps(double from, double distance, int most) {
+  // As numpy.arange(from, 0, -distance), whose later values are multiples of the rounded first
+  // difference: where a value lies half way, this decides how it is rounded.
+  const double first_difference = (from - distance) - from;
+  std::vector<double> result;
+  for (int i = 0; i < most && from + i * first_difference > 0; ++i) {
+    result.push_back(std::nearbyint(from + i * first_difference) - 1);
+  }
   return result;
 }
 

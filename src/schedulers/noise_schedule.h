@@ -1,4 +1,4 @@
-// What DDIM and Euler share: how much signal each timestep of the training keeps, and which of them
+// What all schedulers share: how much signal each timestep of the training keeps, and which of them
 // a run visits. The arithmetic is diffusers', operation for operation, float32 where it is there.
 #ifndef PCPP_SCHEDULERS_NOISE_SCHEDULE_H_
 #define PCPP_SCHEDULERS_NOISE_SCHEDULE_H_
@@ -42,6 +42,10 @@ NoiseSchedule read_noise_schedule(ConfigReader& config, std::string_view default
 // lies in [1, train_timesteps]. Where diffusers rounds to one timestep too many (trailing, 61 steps
 // of 1000: a last one at -1), that one is left out.
 std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps);
+
+// Spacing::trailing: timesteps from `from` - 1 down, `distance` apart, to nothing or to the
+// `most`-th.
+std::vector<double> trailing_timesteps(double from, double distance, int most);
 
 // numpy.linspace: `count` evenly spaced values from `first` to `last`.
 std::vector<double> even_values(double first, double last, int count);

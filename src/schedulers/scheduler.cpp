@@ -9,6 +9,7 @@
 #include "io/config_reader.h"
 #include "io/json_file.h"
 #include "schedulers/ddim.h"
+#include "schedulers/dpm_solver.h"
 #include "schedulers/euler.h"
 
 namespace pcpp {
@@ -17,6 +18,7 @@ namespace {
 std::optional<SchedulerKind> kind_of_class(std::string_view class_name) {
   if (class_name == "DDIMScheduler") return SchedulerKind::ddim;
   if (class_name == "EulerDiscreteScheduler") return SchedulerKind::euler;
+  if (class_name == "DPMSolverMultistepScheduler") return SchedulerKind::dpmpp_2m;
   return std::nullopt;
 }
 
@@ -40,7 +42,19 @@ void state_defaults_of_pndm(nlohmann::json& object) {
   object.emplace("set_alpha_to_one", false);
 }
 
-// Keys of the schedulers that diffusers calls compatible with DDIM and Euler, and of LCM and TCD:
+std::unique_ptr<Scheduler> read_scheduler(SchedulerKind kind, ConfigReader& config) {
+  switch (kind) {
+    case SchedulerKind::ddim:
+      return read_ddim(config);
+    case SchedulerKind::euler:
+      return read_euler(config);
+    case SchedulerKind::dpmpp_2m:
+      break;
+  }
+  return read_dpm_solver(config);
+}
+
+// Keys of the schedulers that diffusers calls compatible with these, and of LCM and TCD:
 // folders carry them along when their scheduler was changed.
 void ignore_keys_of_other_schedulers(ConfigReader& config) {
   config.ignore({"algorithm_type",
@@ -88,6 +102,7 @@ Scheduler::~Scheduler() = default;
 
 std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,
                                           std::optional<SchedulerKind> kind,
+                                          std::optional<SigmaSpacing> sigmas,
                                           OutdatedValues outdated) {
   const std::string source = scheduler_config_file.string();
   nlohmann::json object = read_json_file(scheduler_config_file);
@@ -103,8 +118,9 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
     log().warn("{}: PNDMScheduler is not built in: DDIM draws, on its noise schedule", source);
   }
   check<ConfigError>(kind.has_value(),
-                     "{}: _class_name is {}; DDIMScheduler and EulerDiscreteScheduler are "
-                     "supported: choose scheduler ddim or euler to use one with this model",
+                     "{}: _class_name is {}; DDIMScheduler, EulerDiscreteScheduler and "
+                     "DPMSolverMultistepScheduler are supported: choose scheduler ddim, euler or "
+                     "dpmpp_2m to use one with this model",
                      source, class_name.value_or("missing"));
   const bool own_class = kind == own_kind;
   if (kind == SchedulerKind::ddim && !own_class && !object.contains("clip_sample")) {
@@ -116,9 +132,17 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || for_pndm);
 
+  if (sigmas) {
+    check<ConfigError>(kind != SchedulerKind::ddim,
+                       "the ddim scheduler visits the training's own noise levels: leave sigmas "
+                       "out, or choose scheduler euler or dpmpp_2m");
+    object["use_karras_sigmas"] = sigmas == SigmaSpacing::karras;
+    object["use_exponential_sigmas"] = sigmas == SigmaSpacing::exponential;
+    object["use_beta_sigmas"] = false;
+  }
+
   ConfigReader config(std::move(object), source);
-  std::unique_ptr<Scheduler> scheduler =
-      *kind == SchedulerKind::ddim ? read_ddim(config) : read_euler(config);
+  std::unique_ptr<Scheduler> scheduler = read_scheduler(*kind, config);
   if (own_class) {
     ignore_keys_of_other_schedulers(config);
     config.finish();

@@ -15,9 +15,15 @@
 
 namespace pcpp {
 
-// The deterministic solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0), with its
-// float32 coefficients. After set_steps a scheduler does not change: every other member may be
-// called from several threads at once, for any step, in any order.
+// What a multistep solver carries from one step of a run to the next. A run begins with an empty
+// one, and a step with an empty one is as the first of a run.
+struct SolverHistory {
+  at::Tensor image;  // that the last step predicted
+};
+
+// The deterministic solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0, DPM-Solver++
+// of order 2), with its float32 coefficients. After set_steps a scheduler does not change: every
+// other member may be called from several threads at once, for any step, in any order.
 class Scheduler {
  public:
   virtual ~Scheduler();
@@ -26,8 +32,8 @@ class Scheduler {
   // the timesteps of the training, or where the model's options leave no such run.
   virtual void set_steps(int steps) = 0;
 
-  // What the U-Net is given, one a step, noisiest first; empty before set_steps. Whole numbers
-  // with DDIM, float32 values with Euler.
+  // What the U-Net is given, one a step, noisiest first; empty before set_steps. float32 values
+  // with Euler, else whole numbers.
   virtual const std::vector<double>& timesteps() const = 0;
 
   // The factor that makes standard normal noise the first sample. After set_steps.
@@ -38,17 +44,16 @@ class Scheduler {
   virtual at::Tensor scale_input(const at::Tensor& sample, int step) const = 0;
 
   // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
-  // float32, of one shape and on one device. Neither is written. A step outside
-  // [0, timesteps().size()) throws std::out_of_range, here and in scale_input.
-  virtual at::Tensor step(const at::Tensor& prediction, int step,
-                          const at::Tensor& sample) const = 0;
+  // float32, of one shape and on one device. Neither is written; `history` is of the same run. A
+  // step outside [0, timesteps().size()) throws std::out_of_range, here and in scale_input.
+  virtual at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
+                          SolverHistory& history) const = 0;
 
   // The same as one multiplication each of sample and prediction, to rounding; absent where
-  // predicted images are clipped.
+  // predicted images are clipped and from solvers that read the history.
   virtual std::optional<LinearUpdate> linear_update(int step) const = 0;
 
-  // "ddim" or "euler".
-  virtual std::string_view name() const = 0;
+  virtual SchedulerKind kind() const = 0;
 };
 
 // diffusers' StableDiffusionPipeline (SD 1.x and 2.x; SDXL's does not) mends a scheduler that it
@@ -64,13 +69,18 @@ enum class OutdatedValues { keep, mend };
 //
 // PNDMScheduler, which Stable Diffusion 1.x comes with, is taken for DDIM where no kind is given.
 //
-// Throws ConfigError where the file's class is none of these and EulerDiscreteScheduler and no kind
-// is given, and CheckpointError where the file cannot be read or a value is not supported.
+// `sigmas` takes the place of what the file says of it (use_karras_sigmas, use_exponential_sigmas).
+//
+// Throws ConfigError where no kind is given and the file's class is neither that nor
+// DDIMScheduler, EulerDiscreteScheduler or DPMSolverMultistepScheduler, and where `sigmas` is given
+// to DDIM, which has none; CheckpointError where the file cannot be read or a value is not
+// supported.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
 std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,
                                           std::optional<SchedulerKind> kind,
-                                          OutdatedValues outdated = OutdatedValues::keep);
+                                          std::optional<SigmaSpacing> sigmas,
+                                          OutdatedValues outdated);
 
 }  // namespace pcpp
 

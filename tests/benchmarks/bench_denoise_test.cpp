@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -277,6 +278,25 @@ TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
     EXPECT_EQ(outcome.output, "");
   }
   EXPECT_EQ(run_process({PCPP_BENCH_DENOISE, "--help"}).status, 0);
+}
+
+TEST_F(BenchDenoiseTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
+  const std::vector<std::array<std::string, 3>> wrong = {
+      {"--guidance-scale", "-1", "number from 0 to 1000"},
+      {"--guidance-scale", "nan", "number from 0 to 1000"},
+      {"--guidance-scale", "1001", "number from 0 to 1000"},
+      {"--seed", "-1", "whole number from 0 to 18446744073709551615"},
+      {"--seed", "0x10", "whole number from 0 to 18446744073709551615"},
+      {"--threads", "0", "whole number from 1 to 1024"},
+      {"--threads", "1025", "whole number from 1 to 1024"},
+      {"--ranks", "1025", "whole number from 1 to 1024"},
+  };
+  for (const auto& [option, value, rule] : wrong) {
+    const Outcome outcome = bench({option, value});
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_EQ(outcome.errors, "bench_denoise: " + option + ": '" + value + "' is not a " + rule +
+                                  " (see bench_denoise --help)\n");
+  }
 }
 
 TEST_F(BenchDenoiseTest, OtherFailuresNameTheValueAndLeaveNoFile) {

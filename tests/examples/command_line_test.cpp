@@ -5,9 +5,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "examples/process.h"
 #include "io/files.h"
@@ -25,6 +29,8 @@ std::string data(const std::string& name) { return (fs::path(PCPP_TEST_DATA) / n
 
 class CommandLineTest : public ::testing::Test {
  protected:
+  CommandLineTest() { unsetenv("PCPP_LOG"); }  // what it asks for would be counted with the lines
+
   std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
 
   // A run of a tiny model with a text encoder and a VAE.
@@ -51,13 +57,22 @@ class CommandLineTest : public ::testing::Test {
 
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
+// The folder lacks all that a model is loaded from but the configs that a request is judged by.
 TEST_F(CommandLineTest, RefusesABadRequestBeforeTheModelIsLoaded) {
-  const Outcome outcome = generate({"--prompt", "a fox", "--width", "257", "--convolution-times",
-                                    place("times.json"), "--output", place("fox.png")});
-  EXPECT_EQ(outcome.status, 1);
-  EXPECT_NE(outcome.errors.find("width 257 is not a multiple of 8"), std::string::npos)
-      << outcome.errors;
-  EXPECT_EQ(files(), std::vector<std::string>());  // loading would have timed convolutions
+  for (const char* config : {"unet/config.json", "vae/config.json"}) {
+    folder_.write(std::string("configs/") + config,
+                  testing::read_text(data(std::string("models/sd15/") + config)));
+  }
+  const Words all = {"--model", place("configs"), "--prompt", "a fox", "--output", place("x.png")};
+  Words wide = all;
+  wide.insert(wide.end(), {"--width", "257"});
+  for (const auto& [more, text] : {std::pair{wide, "width 257 is not a multiple of 8"},
+                                   std::pair{all, "there are no weights"}}) {
+    const Outcome outcome = generate(more);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
+    EXPECT_EQ(files(), Words{"configs"});
+  }
 }
 
 TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
@@ -298,6 +313,44 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
     EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
     EXPECT_EQ(files(), Words{"broken.safetensors"});
   }
+}
+
+long occurrences(const std::string& text, const std::string& part) {
+  long found = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++found;
+  }
+  return found;
+}
+
+// The class is one that the library warns of.
+TEST_F(CommandLineTest, LogsWhatTheEnvironmentAsksFor) {
+  fs::copy(data("models/sd15"), place("model"), fs::copy_options::recursive);
+  nlohmann::json index = nlohmann::json::parse(std::ifstream(place("model/model_index.json")));
+  index["_class_name"] = "StableDiffusionOtherPipeline";
+  folder_.write("model/model_index.json", index.dump());
+  const Words drawn = words({"--model", place("model"), "--prompt", "a fox", "--steps", "1",
+                             "--method", "single", "--output", "none"});
+  const auto logged = [&](const std::string& setting) {
+    Words all = {"/usr/bin/env", setting};
+    all.insert(all.end(), drawn.begin(), drawn.end());
+    const Outcome outcome = run_process(all);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return outcome.errors;
+  };
+  const auto expect_lines = [](const std::string& text, long warnings, bool informs) {
+    EXPECT_EQ(occurrences(text, "[pcpp] [warning]"), warnings) << text;
+    EXPECT_EQ(occurrences(text, "[pcpp] [info]") > 0, informs) << text;
+    EXPECT_EQ(occurrences(text, "[pcpp]"), warnings + occurrences(text, "[pcpp] [info]")) << text;
+  };
+  const std::string usual = logged("PCPP_LOG=warning");
+  expect_lines(usual, 1, false);
+  EXPECT_EQ(occurrences(usual, "StableDiffusionOtherPipeline is not built in"), 1) << usual;
+  expect_lines(logged("PCPP_LOG=info"), 1, true);
+  expect_lines(logged("PCPP_LOG=off"), 0, false);
+  const std::string other = logged("PCPP_LOG=loud");
+  expect_lines(other, 2, false);
+  EXPECT_EQ(occurrences(other, "PCPP_LOG is 'loud'"), 1) << other;
 }
 
 TEST_F(CommandLineTest, AFullOrClosedStandardErrorEndsNoRun) {

@@ -110,7 +110,7 @@ TEST_F(PlanTest, WhatAutoPrintsRepeatsThePicture) {
 
 TEST_F(PlanTest, ATableThatIsNotPrintedIsAnError) {
   for (const std::string redirection : {">/dev/full", ">&-"}) {
-    for (const std::string more : {"--guidance=on", "--list-profiles"}) {
+    for (const std::string more : {"--guided=on", "--list-profiles"}) {
       const Outcome outcome = run_process(testing::redirected(
           redirection, {PCPP_PLAN, "--model", model(), "--profile", "a100-nvlink", more}));
       EXPECT_EQ(outcome.status, 1) << redirection << " " << more;
@@ -140,7 +140,7 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--devices", "0"},
       {"--methods", "magic"},
       {"--partial", "1.5"},
-      {"--guidance", "maybe"},
+      {"--guided", "maybe"},
       {"--images", "-1"},
       {"--dtype", "float16"},
       {"--devices", "999999"},

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <stop_token>
 
@@ -26,7 +27,8 @@ MeasuredRanks ranks_of(const UNet& unet, int count) {
               at::set_num_threads(1);
               body(transport);
             });
-          }};
+          },
+          std::chrono::minutes(1)};
 }
 
 // Two levels, small enough to run in a blink.

@@ -1,4 +1,4 @@
-"""Writes tests/data/schedulers/{ddim,euler}.json: what diffusers' schedulers do with many configs.
+"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m}.json: what diffusers' schedulers do with many configs.
 
 Each case holds the text of a scheduler_config.json and a run with it: the timesteps, the first
 scale, and after some of the steps the scaled input and the sample. The U-Net's place is taken by
@@ -58,7 +58,8 @@ ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
             "prediction_type": "v_prediction", "clip_sample": False}
 PREDICTIONS = ["epsilon", "sample", "v_prediction"]
 SPACINGS = ["leading", "linspace", "trailing"]
-CLASSES = {"ddim": diffusers.DDIMScheduler, "euler": diffusers.EulerDiscreteScheduler}
+CLASSES = {"ddim": diffusers.DDIMScheduler, "euler": diffusers.EulerDiscreteScheduler,
+           "dpmpp_2m": diffusers.DPMSolverMultistepScheduler}
 
 
 def ddim_cases():
@@ -163,6 +164,65 @@ def euler_cases():
     yield "mended_defaults_as_euler", {**DDIM, "timestep_spacing": "leading"}, "euler", 7, True
 
 
+def dpmpp_2m_cases():
+    dpm = {"_class_name": "DPMSolverMultistepScheduler", **SCALED}
+    for spacing in SPACINGS:
+        for prediction in PREDICTIONS:
+            yield (f"{spacing}_{prediction}", {**dpm, "timestep_spacing": spacing,
+                   "prediction_type": prediction, "steps_offset": 1}, None, 7)
+    for steps in [1, 2, 14, 15, 20, 50]:
+        for spacing in SPACINGS:
+            yield f"{spacing}_{steps}_steps", {**dpm, "timestep_spacing": spacing}, None, steps
+    yield "trailing_16", {**dpm, "timestep_spacing": "trailing"}, None, 16
+    yield "many_steps", dpm, None, 400
+    yield "defaults", {"_class_name": "DPMSolverMultistepScheduler"}, None, 10
+    yield "few_train_timesteps", {**dpm, "num_train_timesteps": 37}, None, 7
+    yield "trained_betas", {"_class_name": "DPMSolverMultistepScheduler", "num_train_timesteps": 5,
+                            "trained_betas": [0.01, 0.05, 0.1, 0.2, 0.4]}, None, 4
+    for spacing in SPACINGS:
+        yield (f"cosine_{spacing}", {"_class_name": "DPMSolverMultistepScheduler",
+               "beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1,
+               "timestep_spacing": spacing}, None, 12)
+    # In more steps several share the first timestep, and diffusers begins with the second of them.
+    yield "cosine_karras", {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True,
+                            "beta_schedule": "squaredcos_cap_v2"}, None, 2
+    for steps in [1, 2, 7, 20]:
+        yield f"karras_{steps}_steps", {**dpm, "use_karras_sigmas": True}, None, steps
+        yield f"exponential_{steps}_steps", {**dpm, "use_exponential_sigmas": True}, None, steps
+    for steps in [2, 7, 20]:
+        yield f"heun_{steps}_steps", {**dpm, "solver_type": "heun"}, None, steps
+        for final in [{"final_sigmas_type": "sigma_min"},
+                      {"final_sigmas_type": "sigma_min", "euler_at_final": True},
+                      {"final_sigmas_type": "sigma_min", "lower_order_final": False}]:
+            names = "_".join(list(final)[1:] or ["sigma_min"])
+            yield f"{names}_{steps}_steps", {**dpm, "use_karras_sigmas": True, **final}, None, steps
+    yield "heun_sigma_min", {**dpm, "solver_type": "heun", "final_sigmas_type": "sigma_min",
+                             "lower_order_final": False}, None, 7
+    yield "thresholding", {**dpm, "thresholding": True, "dynamic_thresholding_ratio": 0.8,
+                           "sample_max_value": 1.5}, None, 7
+    for steps in [1, 4, 20]:
+        yield f"zero_snr_{steps}_steps", {**dpm, **ZERO_SNR}, None, steps
+    yield "zero_snr_linspace", {**dpm, "rescale_betas_zero_snr": True,
+                                "prediction_type": "v_prediction"}, None, 7
+    # As diffusers writes the file of a scheduler with all of its defaults.
+    yield "written", {**dpm, "algorithm_type": "dpmsolver++", "euler_at_final": False,
+                      "solver_order": 2,
+                      "solver_type": "midpoint", "variance_type": None, "flow_shift": 1.0,
+                      "use_lu_lambdas": False, "use_flow_sigmas": False, "use_beta_sigmas": False,
+                      "use_dynamic_shifting": False, "time_shift_type": "exponential"}, None, 7
+    yield "sd15", SD15, "dpmpp_2m", 20
+    yield "sd21_v", SD21_V, "dpmpp_2m", 20
+    yield "sdxl", SDXL, "dpmpp_2m", 20
+    yield "turbo", SDXL_TURBO, "dpmpp_2m", 4
+    yield "zero_snr_ddim", {**DDIM, **ZERO_SNR}, "dpmpp_2m", 7
+    yield "ddim_defaults", {"_class_name": "DDIMScheduler"}, "dpmpp_2m", 7
+    yield "unipc", {"_class_name": "UniPCMultistepScheduler", **SCALED, "solver_type": "bh2",
+                    "solver_order": 2}, "dpmpp_2m", 7
+    yield "mended", {**dpm, "timestep_spacing": "leading"}, None, 7, True
+    yield "mended_sd15", {**SD15, "steps_offset": 0, "timestep_spacing": "leading"}, "dpmpp_2m", 7, \
+        True
+
+
 def pipeline_with(scheduler):
     return diffusers.StableDiffusionPipeline(
         vae=None, text_encoder=None, tokenizer=None, unet=None, scheduler=scheduler,
@@ -189,12 +249,13 @@ def short(value):
     return float(f"{value:.9g}")
 
 
-def run(noise, name, config, kind, steps, mend=False):
+def run(noise, name, config, kind, asked, mend=False):
     scheduler = scheduler_of(config, kind, mend)
-    scheduler.set_timesteps(steps)
-    timesteps = scheduler.timesteps[:steps]
+    scheduler.set_timesteps(asked)
+    timesteps = scheduler.timesteps[:asked]
+    steps = len(timesteps)    # fewer where the noisiest timesteps are clipped
     kept = sorted({0, 1, steps // 2, steps - 2, steps - 1} & set(range(steps)))
-    case = {"name": name, "config": config, "kind": kind, "mend": mend, "steps": steps,
+    case = {"name": name, "config": config, "kind": kind, "mend": mend, "steps": asked,
             "init_noise_sigma": short(float(scheduler.init_noise_sigma)),
             "timesteps": [short(float(t)) for t in timesteps], "kept": kept,
             "scaled": [], "samples": []}
@@ -215,7 +276,8 @@ def main():
     warnings.simplefilter("ignore", FutureWarning)
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
     DATA.mkdir(parents=True, exist_ok=True)
-    for kind, cases in [("ddim", ddim_cases()), ("euler", euler_cases())]:
+    for kind, cases in [("ddim", ddim_cases()), ("euler", euler_cases()),
+                        ("dpmpp_2m", dpmpp_2m_cases())]:
         runs = [run(noise, *case) for case in cases]
         assert len({case["name"] for case in runs}) == len(runs)
         head = json.dumps({"shape": SHAPE, "noise": [short(x) for x in noise.flatten().tolist()]})

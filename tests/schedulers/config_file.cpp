@@ -20,11 +20,12 @@ struct TemporaryFile {
 
 std::unique_ptr<Scheduler> scheduler_from(const std::string& text,
                                           std::optional<SchedulerKind> kind,
-                                          OutdatedValues outdated) {
+                                          OutdatedValues outdated,
+                                          std::optional<SigmaSpacing> sigmas) {
   const TemporaryFile file{std::filesystem::path(::testing::TempDir()) /
                            (std::to_string(getpid()) + "_scheduler_config.json")};
   std::ofstream(file.path) << text;
-  return make_scheduler(file.path, kind, outdated);
+  return make_scheduler(file.path, kind, sigmas, outdated);
 }
 
 }  // namespace pcpp

@@ -15,7 +15,8 @@ namespace pcpp {
 // scheduler_config.json and is gone on return.
 std::unique_ptr<Scheduler> scheduler_from(const std::string& text,
                                           std::optional<SchedulerKind> kind = std::nullopt,
-                                          OutdatedValues outdated = OutdatedValues::keep);
+                                          OutdatedValues outdated = OutdatedValues::keep,
+                                          std::optional<SigmaSpacing> sigmas = std::nullopt);
 
 }  // namespace pcpp
 

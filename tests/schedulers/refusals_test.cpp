@@ -42,7 +42,7 @@ void expect_refused(const std::string& class_name, const std::vector<Refusal>& r
   }
 }
 
-const std::vector<Refusal> kRefusedByBoth = {
+const std::vector<Refusal> kRefusedByAll = {
     {R"("beta_strat": 0.1)", {"beta_strat", "0.1", "scheduler_config.json"}},
     {R"("predict_epsilon": false)", {"predict_epsilon"}},
     {R"("unheard_of": null)", {"unheard_of"}},
@@ -63,9 +63,10 @@ const std::vector<Refusal> kRefusedByBoth = {
     {R"("rescale_betas_zero_snr": 1)", {"rescale_betas_zero_snr", "1"}},
 };
 
-TEST(SchedulerRefusals, OptionsOfBoth) {
-  expect_refused("DDIMScheduler", kRefusedByBoth);
-  expect_refused("EulerDiscreteScheduler", kRefusedByBoth);
+TEST(SchedulerRefusals, OptionsOfAll) {
+  expect_refused("DDIMScheduler", kRefusedByAll);
+  expect_refused("EulerDiscreteScheduler", kRefusedByAll);
+  expect_refused("DPMSolverMultistepScheduler", kRefusedByAll);
 }
 
 TEST(SchedulerRefusals, OptionsOfDdim) {
@@ -95,15 +96,70 @@ TEST(SchedulerRefusals, OptionsOfEuler) {
                   {R"("sigma_min": 5, "sigma_max": 4)", {"sigma_min", "5", "sigma_max"}}});
 }
 
+TEST(SchedulerRefusals, OptionsOfDpmpp2m) {
+  expect_refused(
+      "DPMSolverMultistepScheduler",
+      {{R"("algorithm_type": "sde-dpmsolver++")", {"algorithm_type", "sde-dpmsolver++"}},
+       {R"("algorithm_type": "dpmsolver")", {"algorithm_type", "dpmsolver++"}},
+       {R"("solver_order": 3)", {"solver_order", "3", "2 is supported"}},
+       {R"("solver_type": "euler")", {"solver_type", "euler", "midpoint"}},
+       {R"("use_beta_sigmas": true)", {"use_beta_sigmas", "true"}},
+       {R"("use_lu_lambdas": true)", {"use_lu_lambdas", "true"}},
+       {R"("use_flow_sigmas": true)", {"use_flow_sigmas", "true"}},
+       {R"("final_sigmas_type": "one")", {"final_sigmas_type", "one"}},
+       {R"("lambda_min_clipped": "low")", {"lambda_min_clipped", "low"}},
+       {R"("thresholding": true, "sample_max_value": 0.5)", {"sample_max_value", "0.5"}}});
+}
+
+// Python writes the default so.
+TEST(SchedulerRefusals, LambdaMinClippedMayBeMinusInfinity) {
+  const auto said = scheduler_from(
+      config_of("DPMSolverMultistepScheduler", R"(, "lambda_min_clipped": -Infinity)"));
+  const auto bare = scheduler_from(config_of("DPMSolverMultistepScheduler"));
+  said->set_steps(20);
+  bare->set_steps(20);
+  EXPECT_EQ(said->timesteps(), bare->timesteps());
+  const std::string text =
+      config_of("EulerDiscreteScheduler", R"(, "lambda_min_clipped": -Infinity)");
+  EXPECT_NO_THROW(scheduler_from(text));
+  EXPECT_NO_THROW(scheduler_from(text, SchedulerKind::ddim));
+}
+
+TEST(SchedulerRefusals, DdimTakesNoSigmas) {
+  expect_error<ConfigError>(
+      [] {
+        scheduler_from(config_of("DDIMScheduler"), std::nullopt, OutdatedValues::keep,
+                       SigmaSpacing::karras);
+      },
+      {"ddim", "sigmas", "dpmpp_2m"});
+}
+
+TEST(SchedulerRefusals, Dpmpp2mSteps) {
+  const auto scheduler =
+      scheduler_from(config_of("DPMSolverMultistepScheduler", R"(, "num_train_timesteps": 50)"));
+  for (const int steps : {-3, 0, 50}) {
+    expect_error<ConfigError>([&] { scheduler->set_steps(steps); },
+                              {std::to_string(steps), "[1, 49]"});
+  }
+  EXPECT_NO_THROW(scheduler->set_steps(49));
+  EXPECT_THROW(scheduler->set_steps(0), ConfigError);
+  EXPECT_EQ(scheduler->timesteps().size(), 49U);  // the plan before the refused one stands
+  const auto clipped =
+      scheduler_from(config_of("DPMSolverMultistepScheduler", R"(, "lambda_min_clipped": 100)"));
+  expect_error<ConfigError>([&] { clipped->set_steps(1); }, {"lambda_min_clipped"});
+}
+
 TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
   for (const char* name : {"FlaxPNDMScheduler", "FlaxDDIMScheduler", "LMSDiscreteScheduler"}) {
     expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
-                              {name, "ddim", "euler", "scheduler_config.json"});
-    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::ddim)->name(), "ddim");
-    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::euler)->name(), "euler");
+                              {name, "ddim", "euler", "dpmpp_2m", "scheduler_config.json"});
+    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::ddim)->kind(), SchedulerKind::ddim);
+    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::euler)->kind(), SchedulerKind::euler);
+    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::dpmpp_2m)->kind(),
+              SchedulerKind::dpmpp_2m);
   }
   expect_error<ConfigError>([] { scheduler_from("{}"); }, {"_class_name", "missing"});
-  EXPECT_EQ(scheduler_from("{}", SchedulerKind::euler)->name(), "euler");
+  EXPECT_EQ(scheduler_from("{}", SchedulerKind::euler)->kind(), SchedulerKind::euler);
 }
 
 // What diffusers' DDIMScheduler.from_config makes of Stable Diffusion 1.5's file.
@@ -113,11 +169,11 @@ TEST(SchedulerRefusals, PndmIsTakenForDdimWhereNoneIsChosen) {
                        R"(, "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1)");
   const auto taken = scheduler_from(text);
   const auto chosen = scheduler_from(text, SchedulerKind::ddim);
-  EXPECT_EQ(taken->name(), "ddim");
+  EXPECT_EQ(taken->kind(), SchedulerKind::ddim);
   taken->set_steps(20);
   chosen->set_steps(20);
   EXPECT_EQ(taken->timesteps(), chosen->timesteps());
-  EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->name(), "euler");
+  EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->kind(), SchedulerKind::euler);
 }
 
 // Its own files never say clip_sample, and it never clips.
@@ -137,6 +193,14 @@ TEST(SchedulerRefusals, PndmsFileMeansItsOwnDefaults) {
     EXPECT_EQ(update->sample, expected->sample);
     EXPECT_EQ(update->noise, expected->noise);
   }
+}
+
+// diffusers takes it for dpmsolver++ and then refuses its own default of final_sigmas_type.
+TEST(SchedulerRefusals, DeisMayBeDrawnByDpmpp2m) {
+  const auto scheduler = scheduler_from(
+      config_of("DEISMultistepScheduler", R"(, "algorithm_type": "deis", "solver_type": "logrho")"),
+      SchedulerKind::dpmpp_2m);
+  EXPECT_NO_THROW(scheduler->set_steps(20));
 }
 
 TEST(SchedulerRefusals, NamingTheFoldersOwnClassIsAsStrict) {
@@ -163,7 +227,10 @@ TEST(SchedulerRefusals, BrokenFiles) {
       [] { scheduler_from(config_of("DDIMScheduler", R"(, "_use_default_values": 7)")); },
       {"_use_default_values", "7"});
   expect_error<CheckpointError>(
-      [] { make_scheduler("no_such_folder/scheduler_config.json", std::nullopt); },
+      [] {
+        make_scheduler("no_such_folder/scheduler_config.json", std::nullopt, std::nullopt,
+                       OutdatedValues::keep);
+      },
       {"no_such_folder"});
 }
 
@@ -202,6 +269,10 @@ TEST(SchedulerRefusals, KeysOfOtherSchedulersArePassedOver) {
          "use_beta_sigmas": false, "thresholding": false, "_diffusers_version": "0.42.1")";
   EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler", rest)));
   EXPECT_NO_THROW(scheduler_from(config_of("EulerDiscreteScheduler", rest)));
+  EXPECT_NO_THROW(scheduler_from(
+      config_of("DPMSolverMultistepScheduler",
+                R"(, "rho": 7, "predict_x0": true, "skip_prk_steps": true, "clip_sample": true,
+         "interpolation_type": "linear", "set_alpha_to_one": false, "sigma_min": null)")));
   EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler", R"(, "use_beta_sigmas": true)")));
   EXPECT_NO_THROW(scheduler_from(config_of("EulerDiscreteScheduler", R"(, "thresholding": true)")));
 }

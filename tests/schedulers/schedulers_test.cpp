@@ -6,11 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "schedulers/config_file.h"
@@ -21,6 +23,9 @@ namespace {
 // The same float32 operations in the same order: all but logarithms, powers and exponentials, whose
 // last bit differs between numpy's and the C library's, come out equal.
 constexpr double kTolerance = 1e-6;
+
+constexpr std::array<const char*, 3> kClasses = {"DDIMScheduler", "EulerDiscreteScheduler",
+                                                 "DPMSolverMultistepScheduler"};
 
 nlohmann::json reference(const std::string& name) {
   std::ifstream file(std::string(PCPP_TEST_DATA) + "/schedulers/" + name + ".json");
@@ -45,7 +50,9 @@ at::Tensor prediction_of(const at::Tensor& scaled, double timestep) {
 std::unique_ptr<Scheduler> scheduler_of(const nlohmann::json& run) {
   std::optional<SchedulerKind> kind;
   if (!run["kind"].is_null()) {
-    kind = run["kind"] == "ddim" ? SchedulerKind::ddim : SchedulerKind::euler;
+    kind = run["kind"] == "ddim"    ? SchedulerKind::ddim
+           : run["kind"] == "euler" ? SchedulerKind::euler
+                                    : SchedulerKind::dpmpp_2m;
   }
   return scheduler_from(run["config"].dump(), kind,
                         run["mend"] == true ? OutdatedValues::mend : OutdatedValues::keep);
@@ -53,7 +60,7 @@ std::unique_ptr<Scheduler> scheduler_of(const nlohmann::json& run) {
 
 void expect_plan(const Scheduler& scheduler, const nlohmann::json& run) {
   const auto expected = run["timesteps"].get<std::vector<double>>();
-  const bool whole = scheduler.name() == "ddim";
+  const bool whole = scheduler.kind() != SchedulerKind::euler;
   ASSERT_EQ(scheduler.timesteps().size(), expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double tolerance = whole ? 0 : kTolerance * std::max(1.0, std::abs(expected[i]));
@@ -68,11 +75,12 @@ void expect_samples(const Scheduler& scheduler, const nlohmann::json& run,
   const auto kept = run["kept"].get<std::vector<int>>();
   const auto timesteps = run["timesteps"].get<std::vector<double>>();
   at::Tensor sample = noise * scheduler.init_noise_sigma();
+  SolverHistory history;
   std::size_t next = 0;
-  for (int step = 0; step < run["steps"]; ++step) {
+  for (int step = 0; step < std::ssize(timesteps); ++step) {
     const at::Tensor scaled = scheduler.scale_input(sample, step);
     const double timestep = timesteps[static_cast<std::size_t>(step)];
-    sample = scheduler.step(prediction_of(scaled, timestep), step, sample);
+    sample = scheduler.step(prediction_of(scaled, timestep), step, sample, history);
     if (next == kept.size() || kept[next] != step) continue;
     EXPECT_LE(relative_error(scaled, tensor_of(run["scaled"][next], shape)), kTolerance)
         << "scaled input of step " << step;
@@ -90,7 +98,7 @@ void expect_all_runs(const std::string& name) {
   for (const nlohmann::json& run : data["cases"]) {
     SCOPED_TRACE(name + ": " + run["name"].get<std::string>());
     const std::unique_ptr<Scheduler> scheduler = scheduler_of(run);
-    EXPECT_EQ(scheduler->name(), name);
+    EXPECT_EQ(name_of(scheduler->kind()), name);
     EXPECT_TRUE(scheduler->timesteps().empty());
     scheduler->set_steps(3);  // a plan that must leave nothing behind
     scheduler->set_steps(run["steps"]);
@@ -103,25 +111,68 @@ TEST(Schedulers, DdimEqualsDiffusers) { expect_all_runs("ddim"); }
 
 TEST(Schedulers, EulerEqualsDiffusers) { expect_all_runs("euler"); }
 
+TEST(Schedulers, Dpmpp2mEqualsDiffusers) { expect_all_runs("dpmpp_2m"); }
+
+// As in diffusers, from_config(..., use_karras_sigmas=True).
+TEST(Schedulers, GivenSigmasTakeThePlaceOfTheFiles) {
+  for (const char* name : {"EulerDiscreteScheduler", "DPMSolverMultistepScheduler"}) {
+    const std::string plain = std::string(R"({"_class_name": ")") + name + "\"";
+    const std::string karras = plain + R"(, "use_karras_sigmas": true})";
+    const std::string exponential = plain + R"(, "use_exponential_sigmas": true})";
+    const std::vector<std::pair<SigmaSpacing, std::string>> said = {
+        {SigmaSpacing::timesteps, plain + "}"},
+        {SigmaSpacing::karras, karras},
+        {SigmaSpacing::exponential, exponential}};
+    for (const auto& [spacing, text] : said) {
+      const auto expected = scheduler_from(text);
+      expected->set_steps(9);
+      for (const std::string& file : {plain + "}", karras, exponential}) {
+        const auto given = scheduler_from(file, std::nullopt, OutdatedValues::keep, spacing);
+        given->set_steps(9);
+        EXPECT_EQ(given->timesteps(), expected->timesteps()) << file;
+      }
+    }
+  }
+}
+
+// A second-order step reads the history, and begins anew with an empty one.
+TEST(Schedulers, AnEmptyHistoryBeginsARun) {
+  const auto scheduler = scheduler_from(R"({"_class_name": "DPMSolverMultistepScheduler"})");
+  scheduler->set_steps(8);
+  const at::Tensor sample = at::arange(24, at::kFloat).sin().reshape({1, 4, 2, 3});
+  const at::Tensor prediction = at::arange(24, at::kFloat).cos().reshape({1, 4, 2, 3});
+  SolverHistory history;
+  static_cast<void>(scheduler->step(prediction, 2, sample, history));
+  const at::Tensor second = scheduler->step(sample, 3, prediction, history);
+  SolverHistory empty;
+  const at::Tensor first = scheduler->step(sample, 3, prediction, empty);
+  EXPECT_FALSE(second.allclose(first));
+  EXPECT_TRUE(history.image.equal(empty.image));
+}
+
 // Ranks step one scheduler at once, and ask for a step again when they are repeated.
 TEST(Schedulers, StepsDependOnNothingButTheirArguments) {
-  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+  for (const char* name : kClasses) {
     SCOPED_TRACE(name);
     const auto scheduler = scheduler_from(std::string(R"({"_class_name": ")") + name + "\"}");
     scheduler->set_steps(8);
     const at::Tensor sample = at::arange(24, at::kFloat).sin().reshape({1, 4, 2, 3});
     const at::Tensor prediction = at::arange(24, at::kFloat).cos().reshape({1, 4, 2, 3});
+    const at::Tensor before = at::arange(24, at::kFloat).reshape({1, 4, 2, 3});
     const at::Tensor sample_before = sample.clone();
     const at::Tensor prediction_before = prediction.clone();
     std::vector<at::Tensor> forward(8);
     for (int step = 0; step < 8; ++step) {
-      forward[static_cast<std::size_t>(step)] = scheduler->step(prediction, step, sample);
+      SolverHistory history{before};
+      forward[static_cast<std::size_t>(step)] = scheduler->step(prediction, step, sample, history);
     }
     std::vector<at::Tensor> threaded(8);
     std::vector<std::thread> threads;
     for (int step = 7; step >= 0; --step) {
       threads.emplace_back([&, step] {
-        threaded[static_cast<std::size_t>(step)] = scheduler->step(prediction, step, sample);
+        SolverHistory history{before};
+        threaded[static_cast<std::size_t>(step)] =
+            scheduler->step(prediction, step, sample, history);
       });
     }
     for (std::thread& thread : threads) thread.join();
@@ -149,7 +200,8 @@ TEST(Schedulers, LinearUpdatesAreTheSteps) {
         at::Tensor next = at::arange(24, at::kFloat);
         guided_step(sample.const_data_ptr<float>(), {noise.const_data_ptr<float>()}, *update, 24,
                     next.mutable_data_ptr<float>());
-        const at::Tensor expected = scheduler->step(noise, step, sample);
+        SolverHistory history;
+        const at::Tensor expected = scheduler->step(noise, step, sample, history);
         EXPECT_TRUE(next.allclose(expected, 1e-4, 1e-4 * expected.abs().max().item<double>()))
             << step;
       }
@@ -164,14 +216,15 @@ TEST(Schedulers, AClippedImageIsNoLinearUpdate) {
 }
 
 TEST(Schedulers, StepOutsideThePlanThrows) {
-  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+  for (const char* name : kClasses) {
     const auto scheduler = scheduler_from(std::string(R"({"_class_name": ")") + name + "\"}");
     const at::Tensor sample = at::arange(4, at::kFloat).reshape({1, 1, 2, 2});
-    EXPECT_THROW(scheduler->step(sample, 0, sample), std::out_of_range);
+    SolverHistory history;
+    EXPECT_THROW(scheduler->step(sample, 0, sample, history), std::out_of_range);
     scheduler->set_steps(3);
-    EXPECT_NO_THROW(scheduler->step(sample, 2, sample));
-    EXPECT_THROW(scheduler->step(sample, 3, sample), std::out_of_range);
-    EXPECT_THROW(scheduler->step(sample, -1, sample), std::out_of_range);
+    EXPECT_NO_THROW(scheduler->step(sample, 2, sample, history));
+    EXPECT_THROW(scheduler->step(sample, 3, sample, history), std::out_of_range);
+    EXPECT_THROW(scheduler->step(sample, -1, sample, history), std::out_of_range);
     EXPECT_THROW(scheduler->scale_input(sample, -1), std::out_of_range);
     EXPECT_THROW(scheduler->scale_input(sample, 3), std::out_of_range);
   }

@@ -1,0 +1,38 @@
+#include "pipeline/options.h"
+
+#include "base/check.h"
+#include "ops/convolution_costs.h"
+#include "ops/gpu_attention.h"
+#include "planner/network_work.h"
+
+namespace pcpp {
+
+void check_dtype(DataType dtype, const World& world) {
+  check<ConfigError>(dtype != DataType::float16 || !world.gpus().empty(),
+                     "dtype float16 on the cpu: only GPUs compute in it; take bfloat16 or float32, "
+                     "or device cuda");
+}
+
+const PipelineOptions& checked(const PipelineOptions& options, const World& world) {
+  const bool on_gpus = !world.gpus().empty();
+  check_dtype(options.dtype, world);
+  check<ConfigError>(options.attention == GpuAttention::automatic || on_gpus,
+                     "attention {} on the cpu, which has a kernel of its own: leave it at auto, or "
+                     "take device cuda",
+                     name_of(options.attention));
+  check<ConfigError>(options.extra_weight_bytes >= 0,
+                     "{} bytes of extra weights were allowed: allow 0 or more",
+                     options.extra_weight_bytes);
+  check_convolution_times(options.convolution_times.value_or(""));
+  if (!options.profile) return options;
+  const auto bytes = [](DataType dtype) { return c10::elementSize(scalar_type_of(dtype)); };
+  const DataType planned = options.profile->dtype;
+  check<ConfigError>(
+      planned == options.dtype || (on_gpus && bytes(planned) == bytes(options.dtype)),
+      "the profile {} is for networks in {} and this pipeline's are in {}: measure one, or load "
+      "the model with its dtype",
+      options.profile->name, name_of(planned), name_of(options.dtype));
+  return options;
+}
+
+}  // namespace pcpp

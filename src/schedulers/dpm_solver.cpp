@@ -1,0 +1,254 @@
+#include "schedulers/dpm_solver.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "schedulers/noise_schedule.h"
+#include "schedulers/sigmas.h"
+#include "schedulers/thresholding.h"
+
+namespace pcpp {
+namespace {
+
+// How a step weighs the change of the predicted image since the last one.
+enum class Correction { midpoint, heun };
+
+struct DpmSolverConfig {
+  NoiseSchedule schedule;
+  Prediction prediction = Prediction::epsilon;
+  std::optional<Thresholding> thresholding;
+  Correction correction = Correction::midpoint;
+  SigmaSpacing spacing = SigmaSpacing::timesteps;
+  bool whole_timesteps = true;  // rounded where `spacing` is karras; else cut to whole ones
+  double least_lambda = 0;      // no timestep with a lower log(signal / noise) is visited
+  bool ends_at_zero = true;     // false: at the training's least noise
+  bool ends_at_first_order = false;
+  bool short_runs_end_at_first_order = true;
+};
+
+// Runs of fewer steps are short.
+constexpr std::size_t kLongRun = 15;
+
+class DpmSolver : public Scheduler {
+ public:
+  explicit DpmSolver(DpmSolverConfig config)
+      : config_(std::move(config)), training_(config_.schedule) {}
+
+  void set_steps(int steps) override;
+  const std::vector<double>& timesteps() const override { return timesteps_; }
+  double init_noise_sigma() const override { return 1; }
+  at::Tensor scale_input(const at::Tensor& sample, int step) const override;
+  at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
+                  SolverHistory& history) const override;
+  // The images of two steps enter one.
+  std::optional<LinearUpdate> linear_update(int /*step*/) const override { return std::nullopt; }
+  SchedulerKind kind() const override { return SchedulerKind::dpmpp_2m; }
+
+ private:
+  // A noise level: the shares of image and noise in a sample, and log(image / noise).
+  struct Level {
+    explicit Level(float sigma);
+
+    float image;
+    float noise;
+    float lambda;
+  };
+
+  // One step, from the level `image`, `noise`; the names are those of what they multiply.
+  struct Weights {
+    float image = 0;
+    float noise = 0;
+    float sample = 0;
+    float predicted = 0;
+    float change = 0;         // of the predicted image since the last step, over
+    float inverse_ratio = 0;  // the last step's length over this one's
+    bool first_order = true;
+  };
+
+  std::int64_t visited_timesteps() const;
+  std::vector<double> whole_timesteps(int steps) const;
+  bool first_order_at(std::size_t step, std::size_t steps) const;
+  at::Tensor predicted_image(const at::Tensor& prediction, const Weights& weights,
+                             const at::Tensor& sample) const;
+
+  DpmSolverConfig config_;
+  TrainingSigmas training_;
+  std::vector<double> timesteps_;
+  std::vector<Weights> weights_;
+};
+
+DpmSolver::Level::Level(float sigma)
+    : image(1 / std::sqrt(sigma * sigma + 1)),
+      noise(sigma * image),
+      lambda(std::log(image) - std::log(noise)) {}
+
+// Those from the first of the training that are not too noisy.
+std::int64_t DpmSolver::visited_timesteps() const {
+  const std::vector<float>& alphas = config_.schedule.alphas_cumprod;
+  const auto enough = [&](float alpha) {
+    return std::log(std::sqrt(alpha)) - std::log(std::sqrt(1 - alpha)) >= config_.least_lambda;
+  };
+  return std::partition_point(alphas.begin(), alphas.end(), enough) - alphas.begin();
+}
+
+// diffusers' rule, in which the last step's end counts as one more timestep.
+std::vector<double> DpmSolver::whole_timesteps(int steps) const {
+  const std::int64_t count = config_.schedule.train_timesteps();
+  const std::int64_t visited = visited_timesteps();
+  if (config_.schedule.spacing == Spacing::trailing) {
+    return trailing_timesteps(static_cast<double>(visited),
+                              static_cast<double>(count) / static_cast<double>(steps), steps);
+  }
+  std::vector<double> timesteps = even_values(0, static_cast<double>(visited - 1), steps + 1);
+  for (std::size_t i = 0; i < timesteps.size(); ++i) {
+    timesteps[i] =
+        config_.schedule.spacing == Spacing::linspace
+            ? std::nearbyint(timesteps[i])
+            : static_cast<double>(static_cast<std::int64_t>(i) * (visited / (steps + 1)) +
+                                  config_.schedule.steps_offset);
+  }
+  timesteps.erase(timesteps.begin());
+  std::reverse(timesteps.begin(), timesteps.end());
+  check<ConfigError>(
+      timesteps.front() < static_cast<double>(count),
+      "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
+      "it was trained on 0 to {} only: take fewer steps",
+      steps, config_.schedule.steps_offset, timesteps.front(), count - 1);
+  return timesteps;
+}
+
+bool DpmSolver::first_order_at(std::size_t step, std::size_t steps) const {
+  if (step == 0) return true;
+  const bool is_short = config_.short_runs_end_at_first_order && steps < kLongRun;
+  return step + 1 == steps && (config_.ends_at_zero || config_.ends_at_first_order || is_short);
+}
+
+void DpmSolver::set_steps(int steps) {
+  const std::int64_t most = visited_timesteps() - 1;
+  check<ConfigError>(most >= 1, "the model's lambda_min_clipped of {} leaves no timesteps",
+                     config_.least_lambda);
+  check<ConfigError>(steps >= 1 && steps <= most,
+                     "steps is {}; it must lie in [1, {}], below the timesteps that the model was "
+                     "trained on",
+                     steps, most);
+  std::vector<double> timesteps;
+  std::vector<double> sigmas;
+  if (config_.spacing == SigmaSpacing::timesteps) {
+    timesteps = whole_timesteps(steps);
+    for (const double timestep : timesteps) sigmas.push_back(training_.at(timestep));
+  } else {
+    sigmas =
+        spaced_sigmas(config_.spacing, training_.values.back(), training_.values.front(), steps);
+    for (const double sigma : sigmas) {
+      const double timestep = training_.timestep_of(sigma);
+      timesteps.push_back(config_.whole_timesteps ? std::nearbyint(timestep)
+                                                  : std::trunc(timestep));
+    }
+  }
+  sigmas.push_back(config_.ends_at_zero ? 0 : training_.values.front());
+
+  std::vector<Weights> weights;
+  for (std::size_t i = 0; i < timesteps.size(); ++i) {
+    const Level from(static_cast<float>(sigmas[i]));
+    const Level to(static_cast<float>(sigmas[i + 1]));
+    const float length = to.lambda - from.lambda;
+    // A run with karras or exponential sigmas that ends at the least noise is there a step before.
+    const bool stays = i + 1 == timesteps.size() && length == 0;
+    check<ConfigError>(length > 0 || stays,
+                       "steps is {}; that visits the noise level {} twice: take fewer steps", steps,
+                       sigmas[i]);
+    const float decay = std::exp(-length) - 1;
+    Weights step{.image = from.image,
+                 .noise = from.noise,
+                 .sample = to.noise / from.noise,
+                 .predicted = to.image * decay,
+                 .first_order = stays || first_order_at(i, timesteps.size())};
+    if (!step.first_order) {
+      const Level last(static_cast<float>(sigmas[i - 1]));
+      step.inverse_ratio = 1 / ((from.lambda - last.lambda) / length);
+      step.change = config_.correction == Correction::midpoint ? -0.5F * step.predicted
+                                                               : to.image * (decay / length + 1);
+    }
+    weights.push_back(step);
+  }
+  timesteps_ = std::move(timesteps);
+  weights_ = std::move(weights);
+}
+
+at::Tensor DpmSolver::scale_input(const at::Tensor& sample, int step) const {
+  static_cast<void>(weights_.at(static_cast<std::size_t>(step)));
+  return sample;
+}
+
+at::Tensor DpmSolver::predicted_image(const at::Tensor& prediction, const Weights& weights,
+                                      const at::Tensor& sample) const {
+  at::Tensor image = prediction;
+  if (config_.prediction == Prediction::epsilon) {
+    image = (sample - weights.noise * prediction) / weights.image;
+  } else if (config_.prediction == Prediction::v_prediction) {
+    image = weights.image * sample - weights.noise * prediction;
+  }
+  return config_.thresholding ? thresholded(image, *config_.thresholding) : image;
+}
+
+at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Tensor& sample,
+                           SolverHistory& history) const {
+  const Weights& weights = weights_.at(static_cast<std::size_t>(step));
+  const at::Tensor image = predicted_image(prediction, weights, sample);
+  const at::Tensor last = std::exchange(history.image, image);
+  const at::Tensor next = weights.sample * sample - weights.predicted * image;
+  if (weights.first_order || !last.defined()) return next;
+  return next + weights.change * (weights.inverse_ratio * (image - last));
+}
+
+double read_least_lambda(ConfigReader& config) {
+  const double nothing = -std::numeric_limits<double>::infinity();
+  // Python's json writes infinities as words (read_json_file).
+  if (config.value("lambda_min_clipped") == "-Infinity") return nothing;
+  return config.number("lambda_min_clipped", nothing);
+}
+
+Correction read_correction(ConfigReader& config) {
+  // The solver types of DEIS and UniPC stand for midpoint, as in diffusers.
+  return config.one_of("solver_type", {"midpoint", "heun", "logrho", "bh1", "bh2"}, "midpoint") ==
+                 "heun"
+             ? Correction::heun
+             : Correction::midpoint;
+}
+
+}  // namespace
+
+std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
+  DpmSolverConfig read;
+  read.schedule = read_noise_schedule(config, "linspace");
+  // A signal of 0 would be infinite noise: diffusers puts the least float16 in its place.
+  if (read.schedule.zero_terminal_snr) read.schedule.alphas_cumprod.back() = 0x1p-24F;
+  read.prediction = prediction_named(
+      config.one_of("prediction_type", {"epsilon", "sample", "v_prediction"}, "epsilon"));
+  read.thresholding = read_thresholding(config);
+  config.one_of("algorithm_type", {"dpmsolver++", "deis"}, "dpmsolver++");
+  if (config.integer("solver_order", 2) != 2) config.refuse("solver_order", "2 is supported");
+  for (const char* key : {"use_lu_lambdas", "use_flow_sigmas", "use_dynamic_shifting"}) {
+    config.require_equal(key, false, false);
+  }
+  read.correction = read_correction(config);
+  read.spacing = read_sigma_spacing(config);
+  read.whole_timesteps = read.spacing == SigmaSpacing::karras &&
+                         config.text("beta_schedule", "linear") != "squaredcos_cap_v2";
+  read.least_lambda = read_least_lambda(config);
+  read.ends_at_zero = config.one_of("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
+  read.ends_at_first_order = config.boolean("euler_at_final", false);
+  read.short_runs_end_at_first_order = config.boolean("lower_order_final", true);
+  return std::make_unique<DpmSolver>(std::move(read));
+}
+
+}  // namespace pcpp

@@ -1,0 +1,63 @@
+#include "schedulers/sigmas.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+
+namespace pcpp {
+
+TrainingSigmas::TrainingSigmas(const NoiseSchedule& schedule) {
+  for (std::int64_t t = 0; t < schedule.train_timesteps(); ++t) {
+    values.push_back(schedule.sigma(t));
+    logarithms.push_back(static_cast<float>(std::log(static_cast<double>(values.back()))));
+  }
+}
+
+double TrainingSigmas::at(double timestep) const {
+  if (timestep >= static_cast<double>(values.size() - 1)) return values.back();
+  const auto index = static_cast<std::size_t>(timestep);
+  const double low = values[index];
+  return (values[index + 1] - low) * (timestep - static_cast<double>(index)) + low;
+}
+
+double TrainingSigmas::timestep_of(double sigma) const {
+  const double log_sigma = std::log(std::max(sigma, 1e-10));
+  const auto above = std::upper_bound(logarithms.begin(), logarithms.end(), log_sigma);
+  const auto low =
+      std::clamp<std::ptrdiff_t>(above - logarithms.begin() - 1, 0, std::ssize(logarithms) - 2);
+  const float low_log = logarithms[static_cast<std::size_t>(low)];
+  const float high_log = logarithms[static_cast<std::size_t>(low + 1)];
+  const double weight = std::clamp((low_log - log_sigma) / (low_log - high_log), 0.0, 1.0);
+  return (1 - weight) * static_cast<double>(low) + weight * static_cast<double>(low + 1);
+}
+
+std::vector<double> spaced_sigmas(SigmaSpacing spacing, double most, double least, int steps) {
+  if (spacing == SigmaSpacing::exponential) {
+    std::vector<double> sigmas = even_values(std::log(most), std::log(least), steps);
+    for (double& sigma : sigmas) sigma = std::exp(sigma);
+    return sigmas;
+  }
+  constexpr double kRho = 7;
+  const double root_of_most = std::pow(most, 1 / kRho);
+  const double root_of_least = std::pow(least, 1 / kRho);
+  std::vector<double> sigmas = even_values(0, 1, steps);
+  for (double& sigma : sigmas) {
+    sigma = std::pow(root_of_most + sigma * (root_of_least - root_of_most), kRho);
+  }
+  return sigmas;
+}
+
+SigmaSpacing read_sigma_spacing(ConfigReader& config) {
+  config.require_equal("use_beta_sigmas", false, false);
+  const bool karras = config.boolean("use_karras_sigmas", false);
+  const bool exponential = config.boolean("use_exponential_sigmas", false);
+  if (karras && exponential) {
+    config.refuse("use_karras_sigmas", "use_exponential_sigmas is true too, and only one may be");
+  }
+  if (karras) return SigmaSpacing::karras;
+  return exponential ? SigmaSpacing::exponential : SigmaSpacing::timesteps;
+}
+
+}  // namespace pcpp
