@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -10,12 +9,12 @@
 
 #include "cache/cache_steps.h"
 #include "cache/noise_gather.h"
-#include "kernels/bfloat16.h"
 #include "kernels/encode_rows.h"
 #include "parallel/forwarding_transport.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
+#include "support/elements.h"
 
 namespace pcpp {
 namespace {
@@ -68,15 +67,6 @@ TEST(StaleCacheMemory, IsWhatThePlanSaysOfStaleRowsAndOfBuffers) {
   }
 }
 
-float float_of(float value) { return value; }
-float float_of(Bfloat16 value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
-}
-void assign(float& target, float value) { target = value; }
-void assign(Bfloat16& target, float value) {
-  target.bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
-}
-
 // Rows of one value each come back as it, to rounding, so that a row tells whose it is.
 float encoded_value(int step, SiteId site, std::int64_t branch, std::int64_t row) {
   return static_cast<float>(1 + (step * 61 + site * 17 + branch * 101 + row * 7) % 251);
@@ -89,9 +79,7 @@ std::vector<Element> encoded_own(const ExchangePlan& plan, int patch, int step, 
   std::vector<Element> own;
   for (std::int64_t branch = 0; branch < plan.batch(); ++branch) {
     for (std::int64_t row = owned.begin; row < owned.end; ++row) {
-      Element element;
-      assign(element, encoded_value(step, id, branch, row));
-      own.insert(own.end(), values, element);
+      own.insert(own.end(), values, element_of<Element>(encoded_value(step, id, branch, row)));
     }
   }
   return own;
@@ -106,6 +94,15 @@ std::vector<double> moments_own(const ExchangePlan& plan, int patch, int step, S
     for (std::size_t i = 0; i < pairs; ++i) own.insert(own.end(), {mean, mean * mean + 4});
   }
   return own;
+}
+
+// Of how many other bands `patch` reads rows of the site in a step of this kind.
+std::size_t bands_read(const ExchangePlan& plan, int patch, SiteId id, StepKind kind) {
+  std::size_t bands = 0;
+  for (int from = 0; from < plan.topology().patches(); ++from) {
+    if (!plan.site(id).sent(from, patch, kind).empty()) ++bands;
+  }
+  return bands;
 }
 
 // To float16's rounding.
@@ -132,15 +129,17 @@ void run_encoded_steps(const ExchangePlan& plan, Transport& transport) {
     for (SiteId id = 0; id < static_cast<SiteId>(plan.sites().size()); ++id) {
       if (plan.site(id).kind == SiteKind::group_norm) {
         const std::vector<double> own = moments_own(plan, transport.rank(), step, id);
-        expect_moments(plan, read_step, id,
-                       cache.swap(id, reinterpret_cast<const std::byte*>(own.data()),
-                                  plan.site(id).row_bytes));
+        const Reading moments =
+            cache.swap(id, reinterpret_cast<const std::byte*>(own.data()), plan.site(id).row_bytes);
+        ASSERT_EQ(moments.pieces.size(), static_cast<std::size_t>(plan.topology().patches() - 1));
+        expect_moments(plan, read_step, id, moments);
         continue;
       }
       const std::vector<Element> own = encoded_own<Element>(plan, transport.rank(), step, id);
       const std::int64_t bytes = static_cast<std::int64_t>(own.size() * sizeof(Element));
       const Reading reading =
           cache.swap(id, reinterpret_cast<const std::byte*>(own.data()), bytes / plan.batch());
+      ASSERT_EQ(reading.pieces.size(), bands_read(plan, transport.rank(), id, kind_of(step))) << id;
       const std::int64_t values =
           plan.site(id).row_bytes / static_cast<std::int64_t>(sizeof(Element));
       for (const Piece& piece : reading.pieces) {
@@ -187,7 +186,7 @@ std::vector<Element> random_own(const ExchangePlan& plan, int patch, int step, S
   const std::int64_t bytes =
       plan.batch() * site.owned[static_cast<std::size_t>(patch)].size() * site.row_bytes;
   std::vector<Element> own(static_cast<std::size_t>(bytes) / sizeof(Element));
-  for (Element& value : own) assign(value, normal(random));
+  for (Element& value : own) set(value, normal(random));
   return own;
 }
 
@@ -226,6 +225,7 @@ void run_residual_steps(const ExchangePlan& plan, Transport& transport,
       const auto bytes = static_cast<std::int64_t>(own.size() * sizeof(Element));
       const Reading reading =
           cache.swap(id, reinterpret_cast<const std::byte*>(own.data()), bytes / plan.batch());
+      ASSERT_EQ(reading.pieces.size(), bands_read(plan, transport.rank(), id, kind(step))) << id;
       if (plan.site(id).kind == SiteKind::group_norm || kind(step) == StepKind::synchronous) {
         continue;
       }

@@ -4,6 +4,7 @@
 
 #include "io/files.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {

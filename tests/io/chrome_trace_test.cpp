@@ -10,6 +10,7 @@
 #include "pcpp/error.h"
 #include "pcpp/pipeline.h"
 #include "pcpp/trace.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {

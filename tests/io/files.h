@@ -1,14 +1,13 @@
-// Files that a test writes, and the errors that it expects of them.
+// Files that a test writes.
 #ifndef PCPP_TESTS_IO_FILES_H_
 #define PCPP_TESTS_IO_FILES_H_
 
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
-#include <initializer_list>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -66,22 +65,6 @@ inline std::size_t resident_bytes(const std::filesystem::path& path) {
     if (inside && line.starts_with("Rss:")) kilobytes += std::stoul(line.substr(4));
   }
   return 1024 * kilobytes;
-}
-
-// Expects that `call` throws E, with a text that holds each of `parts`.
-template <typename E, typename Call>
-void expect_error(Call call, std::initializer_list<std::string_view> parts) {
-  try {
-    call();
-  } catch (const E& error) {
-    for (const std::string_view part : parts) {
-      EXPECT_NE(std::string_view(error.what()).find(part), std::string_view::npos)
-          << "'" << part << "' is not in: " << error.what();
-    }
-    return;
-  }
-  ADD_FAILURE() << "no error; expected one with '"
-                << (parts.size() == 0 ? std::string_view() : *parts.begin()) << "'";
 }
 
 }  // namespace pcpp::testing

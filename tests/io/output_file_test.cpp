@@ -5,6 +5,7 @@
 #include "io/atomic_file.h"
 #include "io/files.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {

@@ -9,6 +9,7 @@
 #include "io/files.h"
 #include "io/safetensors_bytes.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {

@@ -5,6 +5,7 @@
 #include "io/files.h"
 #include "io/safetensors.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {

@@ -3,23 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
+
+#include "support/elements.h"
 
 namespace pcpp {
 namespace {
-
-float value_of(float value) { return value; }
-float value_of(Bfloat16 value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
-}
-float element(float value, float /*type*/) { return value; }
-Bfloat16 element(float value, Bfloat16 /*type*/) {
-  return {static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16)};
-}
 
 template <typename Element>
 class EncodeRowsTest : public ::testing::Test {
@@ -44,8 +37,8 @@ TYPED_TEST(EncodeRowsTest, IsWithinHalfAStepOfItsBlock) {
   for (const std::int64_t values : {1, 7, 128, 129, 300}) {
     std::vector<TypeParam> rows;
     for (std::int64_t i = 0; i < 3 * values; ++i)
-      rows.push_back(element(normal(random), TypeParam{}));
-    rows[0] = element(100, TypeParam{});  // spoils its own block and no other
+      rows.push_back(element_of<TypeParam>(normal(random)));
+    rows[0] = element_of<TypeParam>(100);  // spoils its own block and no other
     const std::vector<TypeParam> result = this->coded(rows, 3);
     for (std::int64_t row = 0; row < 3; ++row) {
       for (std::int64_t first = 0; first < values; first += kEncodedBlock) {
@@ -53,11 +46,11 @@ TYPED_TEST(EncodeRowsTest, IsWithinHalfAStepOfItsBlock) {
         const auto size = static_cast<std::size_t>(std::min(kEncodedBlock, values - first));
         float largest = 0;
         for (std::size_t i = begin; i < begin + size; ++i) {
-          largest = std::max(largest, std::abs(value_of(rows[i])));
+          largest = std::max(largest, std::abs(float_of(rows[i])));
         }
         const float rounding = std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 256;
         for (std::size_t i = begin; i < begin + size; ++i) {
-          EXPECT_NEAR(value_of(result[i]), value_of(rows[i]), largest * (0.5F / 127 + rounding))
+          EXPECT_NEAR(float_of(result[i]), float_of(rows[i]), largest * (0.5F / 127 + rounding))
               << values << ", " << i;
         }
       }
@@ -66,14 +59,14 @@ TYPED_TEST(EncodeRowsTest, IsWithinHalfAStepOfItsBlock) {
 }
 
 TYPED_TEST(EncodeRowsTest, KeepsZerosAndWhatIsNotFinite) {
-  std::vector<TypeParam> rows(256, element(0, TypeParam{}));
-  for (const TypeParam value : this->coded(rows, 1)) EXPECT_EQ(value_of(value), 0);
+  std::vector<TypeParam> rows(256, element_of<TypeParam>(0));
+  for (const TypeParam value : this->coded(rows, 1)) EXPECT_EQ(float_of(value), 0);
   for (const float bad :
        {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    rows[130] = element(bad, TypeParam{});
+    rows[130] = element_of<TypeParam>(bad);
     const std::vector<TypeParam> result = this->coded(rows, 1);
-    EXPECT_EQ(value_of(result[127]), 0);
-    for (std::size_t i = 128; i < 256; ++i) EXPECT_FALSE(std::isfinite(value_of(result[i]))) << i;
+    EXPECT_EQ(float_of(result[127]), 0);
+    for (std::size_t i = 128; i < 256; ++i) EXPECT_FALSE(std::isfinite(float_of(result[i]))) << i;
   }
 }
 
@@ -107,12 +100,12 @@ TYPED_TEST(EncodeRowsTest, AResidualIsWithinHalfAStepOfItsBlockAndOnBothEndsTheS
     Ends<TypeParam> ends(static_cast<std::size_t>(3 * values));
     std::vector<TypeParam> rows(ends.sender.size());
     for (int sending = 0; sending < 4; ++sending) {
-      for (TypeParam& value : rows) value = element(normal(random), TypeParam{});
-      rows[0] = element(100, TypeParam{});
+      for (TypeParam& value : rows) value = element_of<TypeParam>(normal(random));
+      rows[0] = element_of<TypeParam>(100);
       const std::vector<TypeParam> before = ends.receiver;
       ends.send(rows, 3);
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        ASSERT_EQ(value_of(ends.sender[i]), value_of(ends.receiver[i])) << values << ", " << i;
+        ASSERT_EQ(float_of(ends.sender[i]), float_of(ends.receiver[i])) << values << ", " << i;
       }
       for (std::int64_t row = 0; row < 3; ++row) {
         for (std::int64_t first = 0; first < values; first += kEncodedBlock) {
@@ -120,12 +113,12 @@ TYPED_TEST(EncodeRowsTest, AResidualIsWithinHalfAStepOfItsBlockAndOnBothEndsTheS
           const auto size = static_cast<std::size_t>(std::min(kEncodedBlock, values - first));
           float largest = 0;
           for (std::size_t i = begin; i < begin + size; ++i) {
-            largest = std::max(largest, std::abs(value_of(rows[i]) - value_of(before[i])));
+            largest = std::max(largest, std::abs(float_of(rows[i]) - float_of(before[i])));
           }
           for (std::size_t i = begin; i < begin + size; ++i) {
             const float rounding =
-                (std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 256) * (8 + value_of(rows[0]));
-            EXPECT_NEAR(value_of(ends.receiver[i]), value_of(rows[i]),
+                (std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 256) * (8 + float_of(rows[0]));
+            EXPECT_NEAR(float_of(ends.receiver[i]), float_of(rows[i]),
                         largest * 0.5F / 7 + rounding)
                 << values << ", " << i;
           }
@@ -139,23 +132,23 @@ TYPED_TEST(EncodeRowsTest, WhatAResidualRoundsOffTheNextOneSends) {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
   std::vector<TypeParam> rows(300);
-  for (TypeParam& value : rows) value = element(normal(random), TypeParam{});
+  for (TypeParam& value : rows) value = element_of<TypeParam>(normal(random));
   Ends<TypeParam> ends(rows.size());
   for (int sending = 0; sending < 8; ++sending) ends.send(rows, 2);
   const float rounding = std::is_same_v<TypeParam, float> ? 1e-6F : 1.0F / 128;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    EXPECT_NEAR(value_of(ends.receiver[i]), value_of(rows[i]), 4 * rounding);
+    EXPECT_NEAR(float_of(ends.receiver[i]), float_of(rows[i]), 4 * rounding);
   }
 }
 
 TYPED_TEST(EncodeRowsTest, AResidualShowsWhatIsNotFinite) {
-  std::vector<TypeParam> rows(256, element(0, TypeParam{}));
+  std::vector<TypeParam> rows(256, element_of<TypeParam>(0));
   Ends<TypeParam> ends(rows.size());
-  rows[130] = element(std::numeric_limits<float>::infinity(), TypeParam{});
+  rows[130] = element_of<TypeParam>(std::numeric_limits<float>::infinity());
   ends.send(rows, 1);
-  EXPECT_EQ(value_of(ends.receiver[127]), 0);
+  EXPECT_EQ(float_of(ends.receiver[127]), 0);
   for (std::size_t i = 128; i < 256; ++i) {
-    EXPECT_FALSE(std::isfinite(value_of(ends.receiver[i]))) << i;
+    EXPECT_FALSE(std::isfinite(float_of(ends.receiver[i]))) << i;
   }
 }
 

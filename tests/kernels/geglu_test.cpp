@@ -2,24 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <utility>
 #include <vector>
+
+#include "support/elements.h"
 
 namespace pcpp {
 namespace {
 
 double reference(double value, double gate) {
   return value * gate * 0.5 * std::erfc(-gate / std::sqrt(2.0));
-}
-
-float widened(Bfloat16 value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
-}
-
-Bfloat16 cut(float value) {
-  return {static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16)};
 }
 
 // Gates over the whole range where the result is more than nothing, by value.
@@ -54,14 +47,14 @@ TEST(Geglu, EqualsTheErrorFunctionInFloat64) {
 TEST(Geglu, RoundsOnceToBfloat16) {
   for (const auto& [rows, width] : kSizes) {
     std::vector<Bfloat16> input;
-    for (const float value : rows_of(rows, width)) input.push_back(cut(value));
+    for (const float value : rows_of(rows, width)) input.push_back(element_of<Bfloat16>(value));
     std::vector<Bfloat16> output(static_cast<std::size_t>(rows * width));
     geglu(input.data(), output.data(), rows, width);
     for (std::int64_t i = 0; i < rows * width; ++i) {
       const auto value = static_cast<std::size_t>(i / width * 2 * width + i % width);
-      const double expected =
-          reference(widened(input[value]), widened(input[value + static_cast<std::size_t>(width)]));
-      EXPECT_NEAR(widened(output[static_cast<std::size_t>(i)]), expected,
+      const double expected = reference(float_of(input[value]),
+                                        float_of(input[value + static_cast<std::size_t>(width)]));
+      EXPECT_NEAR(float_of(output[static_cast<std::size_t>(i)]), expected,
                   std::ldexp(1.01, -8) * std::abs(expected));
     }
   }

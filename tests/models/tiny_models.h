@@ -6,7 +6,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <gtest/gtest.h>
 
 #include <cstring>
 #include <filesystem>
@@ -19,7 +18,6 @@
 #include "io/json_file.h"
 #include "models/unet.h"
 #include "ops/weight_scope.h"
-#include "pcpp/error.h"
 #include "pcpp/tensor_file.h"
 
 namespace pcpp {
@@ -53,19 +51,6 @@ inline UNet tiny_unet(const std::string& family, at::ScalarType dtype = at::kFlo
 }
 
 inline at::Tensor timestep(double value) { return at::full({1}, value, at::kFloat); }
-
-// Whether the function throws a CheckpointError whose text holds `name`.
-template <typename Function>
-::testing::AssertionResult refuses(const std::string& name, Function&& function) {
-  try {
-    function();
-  } catch (const CheckpointError& error) {
-    const std::string text = error.what();
-    if (text.find(name) != std::string::npos) return ::testing::AssertionSuccess();
-    return ::testing::AssertionFailure() << "no " << name << " in: " << text;
-  }
-  return ::testing::AssertionFailure() << "nothing was refused";
-}
 
 }  // namespace pcpp
 

@@ -8,11 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "io/files.h"
 #include "io/json_file.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -50,6 +52,24 @@ class DefaultCosts : public MeasuredCosts {
   }
 
   std::optional<std::string> before_;
+};
+
+// The working folder for as long as it lives: the paths of other tests begin at the one before.
+class WorkingFolder {
+ public:
+  explicit WorkingFolder(const std::filesystem::path& folder)
+      : before_(std::filesystem::current_path()) {
+    std::filesystem::current_path(folder);
+  }
+  ~WorkingFolder() {
+    std::error_code ignored;
+    std::filesystem::current_path(before_, ignored);
+  }
+  WorkingFolder(const WorkingFolder&) = delete;
+  WorkingFolder& operator=(const WorkingFolder&) = delete;
+
+ private:
+  std::filesystem::path before_;
 };
 
 // No files of times, and damaged ones.
@@ -121,11 +141,9 @@ TEST_F(MeasuredCosts, MakeNoFolderForANamedFile) {
 }
 
 TEST_F(MeasuredCosts, AreKeptInAFileOfTheFolderThatOneIsIn) {
-  const std::filesystem::path before = std::filesystem::current_path();
-  std::filesystem::current_path(folder_.path());
+  const WorkingFolder there(folder_.path());
   check_convolution_times("times.json");
   const ConvolutionCosts costs = measured_costs("times.json", {kShape});
-  std::filesystem::current_path(before);
   EXPECT_EQ(costs(kShape, std::nullopt), times().at(0));
 }
 

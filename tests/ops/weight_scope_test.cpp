@@ -11,6 +11,7 @@
 
 #include "io/files.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -37,21 +38,6 @@ TEST(WeightScope, LeavesNothingOfTheFileInMemory) {
   const WeightScope scope(Weights::open(folder.path()), at::kFloat);
   EXPECT_EQ(scope.take("w", {kElements}).sum().item<float>(), 1.5F * kElements);
   EXPECT_LT(testing::resident_bytes(path), 1U << 20);
-}
-
-// The text of the CheckpointError that `action` throws; empty if it throws none.
-template <typename Action>
-std::string refusal(const Action& action) {
-  try {
-    action();
-  } catch (const CheckpointError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 const std::vector<std::byte> kFloats =
@@ -99,26 +85,23 @@ TEST(WeightScope, ConvertsEveryFloatingType) {
 }
 
 TEST(WeightScope, NamesAMissingTensor) {
-  const std::string text = refusal([] { floats().scope("a").take("scale", {6}); });
-  EXPECT_TRUE(contains(text, "a.scale")) << text;
-  EXPECT_TRUE(contains(text, "missing")) << text;
-  EXPECT_TRUE(contains(text, "model.safetensors")) << text;
+  testing::expect_error<CheckpointError>([] { floats().scope("a").take("scale", {6}); },
+                                         {"a.scale", "missing", "model.safetensors"});
 }
 
 TEST(WeightScope, NamesAWrongShape) {
-  const std::string text = refusal([] { floats().take("a.weight", {3, 2}); });
-  EXPECT_TRUE(contains(text, "a.weight")) << text;
-  EXPECT_TRUE(contains(text, "[2, 3]")) << text;
-  EXPECT_TRUE(contains(text, "[3, 2]")) << text;
+  testing::expect_error<CheckpointError>(
+      [] {
+        floats().take("a.weight", {3, 2});
+      },
+      {"a.weight", "[2, 3]", "[3, 2]"});
 }
 
 TEST(WeightScope, NamesWhatNobodyTook) {
   const WeightScope root = floats();
   root.take("a.bias", {6});
-  const std::string text = refusal([&] { root.finish(); });
-  EXPECT_TRUE(contains(text, "a.weight")) << text;
-  EXPECT_TRUE(contains(text, "b.0.bias")) << text;
-  EXPECT_FALSE(contains(text, "a.bias")) << text;
+  testing::expect_error<CheckpointError>([&] { root.finish(); },
+                                         {"2 tensors are not part", "a.weight", "b.0.bias"});
   root.take("a.weight", {2, 3});
   root.scope("b").scope(0).ignore("bias");
   root.scope("b").ignore("not there");
@@ -134,9 +117,8 @@ TEST(WeightScope, RefusesValuesThatAreNotFinite) {
     const auto bytes = unaligned(values);
     const WeightScope root({{"a.weight", view_of(bytes, DType::f32, {100})}}, "model.safetensors",
                            at::kBFloat16);
-    const std::string text = refusal([&] { root.take("a.weight", {100}); });
-    EXPECT_TRUE(contains(text, "a.weight")) << text;
-    EXPECT_TRUE(contains(text, "finite")) << text;
+    testing::expect_error<CheckpointError>([&] { root.take("a.weight", {100}); },
+                                           {"a.weight", "finite"});
   }
   std::vector<float> largest(3, std::numeric_limits<float>::max());
   const auto bytes = unaligned(largest);
@@ -150,8 +132,7 @@ TEST(WeightScope, RefusesIntegers) {
   const auto bytes = unaligned(std::vector<std::int64_t>{1, 2});
   const WeightScope root({{"ids", view_of(bytes, DType::i64, {2})}}, "model.safetensors",
                          at::kFloat);
-  const std::string text = refusal([&] { root.take("ids", {2}); });
-  EXPECT_TRUE(contains(text, "ids")) << text;
+  testing::expect_error<CheckpointError>([&] { root.take("ids", {2}); }, {"ids"});
 }
 
 TEST(WeightScope, GivesATensorOnce) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "pipeline/references.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -85,30 +86,26 @@ TEST(Automatic, MeasuresWhereItIsGivenNoProfile) {
 
 // A profile without curves, as one that is still to be measured, is of no use to the planner.
 TEST(Automatic, RefusesBadSettingsBeforeItAsksWhatTheyCost) {
-  const auto refused = [](const GenerationRequest& request, const std::string& words) {
-    try {
-      pipeline_with(DeviceProfile{}, 2).generate(request);
-    } catch (const ConfigError& error) {
-      return std::string(error.what()).find(words) != std::string::npos;
-    }
-    return false;
+  const auto expect_refused = [](const GenerationRequest& refused, const std::string& words) {
+    testing::expect_error<ConfigError>([&] { pipeline_with(DeviceProfile{}, 2).generate(refused); },
+                                       {words});
   };
   GenerationRequest request = automatic_request();
-  EXPECT_TRUE(refused(request, "profile"));
+  expect_refused(request, "profile");
   request.parallel.partial = 1.5;
-  EXPECT_TRUE(refused(request, "partial 1.5"));
+  expect_refused(request, "partial 1.5");
   request = automatic_request();
   request.parallel.sync_steps = 0;
-  EXPECT_TRUE(refused(request, "0 synchronous steps"));
+  expect_refused(request, "0 synchronous steps");
   request = automatic_request();
   request.steps = 100000;
-  EXPECT_TRUE(refused(request, "100000"));
+  expect_refused(request, "100000");
   request = automatic_request();
   request.latents->values[7] = std::numeric_limits<float>::infinity();
-  EXPECT_TRUE(refused(request, "latents holds"));
+  expect_refused(request, "latents holds");
   request = automatic_request();
   request.prompt_embeds.erase("negative_prompt_embeds");
-  EXPECT_TRUE(refused(request, "lack negative_prompt_embeds"));
+  expect_refused(request, "lack negative_prompt_embeds");
 }
 
 TEST(Automatic, RefusesBandsAndAProfileOfAnotherDtype) {

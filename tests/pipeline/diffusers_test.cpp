@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 
 #include "pipeline/references.h"
@@ -73,6 +74,24 @@ TEST_P(DiffusersTest, EveryKeptStepAndThePictureAgree) {
   EXPECT_GE(compared, 2);
   EXPECT_EQ(result.latents.values, result.step_latents.back().values);
   expect_images(result.images, references.at("pixels"));
+}
+
+// As torch.randn with a generator of this seed on a CPU, which is diffusers' randn_tensor there.
+TEST_P(DiffusersTest, TheSeedDrawsTheNoiseThatIsGiven) {
+  constexpr std::uint64_t kSeed = 300;  // of every run's latents
+  constexpr double kRounding = 1e-5;    // of other processors' logarithms, magnified by a step
+  const nlohmann::json& run = GetParam();
+  TensorMap references = load_tensors(test_data("models/" + run.at("file").get<std::string>()));
+  Pipeline& pipeline = cached_pipeline("models/" + run.at("family").get<std::string>(), 1);
+  GenerationRequest request = request_of(run, references);
+  request.steps = 1;
+  request.decode = false;
+  const GenerationResult given = pipeline.generate(request);
+  request.latents.reset();
+  request.seed = kSeed;
+  EXPECT_LE(relative_distance(pipeline.generate(request).latents, given.latents), kRounding);
+  request.seed = kSeed + 1;
+  EXPECT_GE(relative_distance(pipeline.generate(request).latents, given.latents), 0.1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, DiffusersTest,

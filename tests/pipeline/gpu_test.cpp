@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "pipeline/references.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -134,12 +135,18 @@ TEST_P(GpuMethods, DrawWhatTheyDrawOnACpu) {
   const GenerationResult result = draw(request, GetParam().ranks);
   // A value on the edge between two encoded levels may fall to either side.
   const double bound = request.parallel.row_format == RowFormat::exact ? kTolerance : 1e-3;
+  const auto steps = static_cast<std::size_t>(request.steps);
+  ASSERT_EQ(result.step_latents.size(), steps);
+  ASSERT_EQ(reference.step_latents.size(), steps);
   for (std::size_t step = 0; step < result.step_latents.size(); ++step) {
     EXPECT_LE(relative_distance(result.step_latents[step], reference.step_latents[step]), bound)
         << "step " << step;
   }
-  ASSERT_EQ(result.ranks.size(), reference.ranks.size());
+  ASSERT_EQ(result.ranks.size(), static_cast<std::size_t>(GetParam().ranks));
+  ASSERT_EQ(reference.ranks.size(), result.ranks.size());
   for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    ASSERT_EQ(result.ranks[rank].steps.size(), steps);
+    ASSERT_EQ(reference.ranks[rank].steps.size(), steps);
     for (std::size_t step = 0; step < result.ranks[rank].steps.size(); ++step) {
       EXPECT_EQ(result.ranks[rank].steps[step].sent, reference.ranks[rank].steps[step].sent);
       EXPECT_GT(result.ranks[rank].steps[step].compute_ms, 0);
@@ -149,12 +156,17 @@ TEST_P(GpuMethods, DrawWhatTheyDrawOnACpu) {
 
 // Every bit of every step, and every byte that was sent.
 void expect_equal(const GenerationResult& actual, const GenerationResult& expected) {
-  ASSERT_EQ(actual.step_latents.size(), expected.step_latents.size());
-  for (std::size_t step = 0; step < expected.step_latents.size(); ++step) {
+  const std::size_t steps = expected.step_latents.size();
+  ASSERT_GT(steps, 0U);
+  ASSERT_EQ(actual.step_latents.size(), steps);
+  for (std::size_t step = 0; step < steps; ++step) {
     EXPECT_EQ(actual.step_latents[step].values, expected.step_latents[step].values) << step;
   }
+  ASSERT_GT(expected.ranks.size(), 0U);
   ASSERT_EQ(actual.ranks.size(), expected.ranks.size());
   for (std::size_t rank = 0; rank < expected.ranks.size(); ++rank) {
+    ASSERT_EQ(expected.ranks[rank].steps.size(), steps);
+    ASSERT_EQ(actual.ranks[rank].steps.size(), steps);
     for (std::size_t step = 0; step < expected.ranks[rank].steps.size(); ++step) {
       EXPECT_EQ(actual.ranks[rank].steps[step].sent, expected.ranks[rank].steps[step].sent) << step;
     }
@@ -312,19 +324,11 @@ TEST_F(GpuTest, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
 }
 
 TEST_F(GpuTest, LacksNothingThatIsAskedForWithoutAReason) {
-  const auto refusal = [](const auto& make) {
-    try {
-      make();
-    } catch (const ConfigError& error) {
-      return std::string(error.what());
-    }
-    return std::string("no error");
-  };
-  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "cuda:4711: there is no such GPU",
-                      refusal([] { World::cuda({4711}); }));
-  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "named twice", refusal([] { World::cuda({0, 0}); }));
-  EXPECT_PRED_FORMAT2(::testing::IsSubstring, "2 ranks on 1 GPUs: NCCL takes one rank a GPU",
-                      refusal([] { World::cuda({0}, 2, GpuTransport::nccl); }));
+  testing::expect_error<ConfigError>([] { World::cuda({4711}); },
+                                     {"cuda:4711: there is no such GPU"});
+  testing::expect_error<ConfigError>([] { World::cuda({0, 0}); }, {"named twice"});
+  testing::expect_error<ConfigError>([] { World::cuda({0}, 2, GpuTransport::nccl); },
+                                     {"2 ranks on 1 GPUs: NCCL takes one rank a GPU"});
 }
 
 TEST_F(GpuTest, AnAutomaticRequestWithoutAProfileMeasuresTheRanks) {

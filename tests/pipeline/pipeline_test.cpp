@@ -1,51 +1,33 @@
-// Behaviour of a pipeline over its requests: repeatable, cancellable, clean after a failure.
+// Behaviour of a pipeline over its requests: repeatable, clean after a failure.
 
 #include "pcpp/pipeline.h"
 
-#include <ATen/record_function.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <iterator>
+#include <latch>
 #include <limits>
-#include <memory>
-#include <stdexcept>
-#include <stop_token>
 #include <string>
 #include <thread>
-#include <utility>
+#include <vector>
 
 #include "base/deadline.h"
 #include "io/files.h"
 #include "pipeline/references.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
 
 constexpr int kRanks = 2;
-
-// Tells of each call of libtorch, on the thread that makes it. One at a time, for one rank.
-class CallWatch {
- public:
-  explicit CallWatch(std::function<void(const std::string& name)> told) {
-    told_ = std::move(told);
-    handle_ = at::addGlobalCallback(at::RecordFunctionCallback([](const at::RecordFunction& call) {
-                                      told_(call.name());
-                                      return std::unique_ptr<at::ObserverContext>();
-                                    }).scopes({at::RecordScope::FUNCTION}));
-  }
-  ~CallWatch() { at::removeCallback(handle_); }
-  CallWatch(const CallWatch&) = delete;
-  CallWatch& operator=(const CallWatch&) = delete;
-
- private:
-  static inline std::function<void(const std::string& name)> told_;
-  at::CallbackHandle handle_;
-};
 
 GenerationRequest request() { return patch_request("inputs_32x12.safetensors"); }
 
@@ -127,65 +109,6 @@ TEST(Pipeline, WhileRanksDrawOnlyTheirThreadsAreThere) {
   }).join();
 }
 
-TEST(Pipeline, AStopEndsAllRanksAndTheNextRequestWorks) {
-  std::stop_source source;
-  GenerationRequest stopped = request();
-  stopped.stop = source.get_token();
-  int steps = 0;
-  stopped.on_step = [&](const StepProgress& progress) {
-    steps = progress.step;
-    if (progress.step == 3) source.request_stop();
-  };
-  EXPECT_THROW(pipeline().generate(stopped), Cancelled);
-  EXPECT_EQ(steps, 3);
-  EXPECT_NO_THROW(pipeline().generate(request()));
-}
-
-TEST(Pipeline, AStopEndsTheDecoding) {
-  Pipeline whole(test_data("models/sd15"), World(1, 1));
-  GenerationRequest drawn;
-  drawn.prompts = {"a fox"};
-  drawn.width = drawn.height = 64;
-  drawn.steps = 2;
-  drawn.parallel.sync_steps = 1;
-  EXPECT_NO_THROW(whole.generate(drawn));
-  // In the VAE's attention; and behind its last block, where the pixels are made.
-  for (const char* call : {"aten::linear", "aten::round"}) {
-    std::stop_source source;
-    drawn.stop = source.get_token();
-    int steps = 0;
-    drawn.on_step = [&](const StepProgress& progress) { steps = progress.step; };
-    int pixels = 0;
-    const CallWatch watch([&](const std::string& name) {
-      if (steps == drawn.steps && name == call) source.request_stop();
-      if (name == "aten::round") ++pixels;
-    });
-    EXPECT_THROW(whole.generate(drawn), Cancelled);
-    EXPECT_TRUE(source.stop_requested());
-    EXPECT_EQ(pixels, call == std::string("aten::round") ? 1 : 0);
-  }
-}
-
-TEST(Pipeline, AStopEndsWhatAnAutomaticRequestMeasures) {
-  Pipeline fresh(test_data("patch"), World(1, 1));
-  GenerationRequest automatic = request();
-  automatic.automatic = true;
-  std::stop_source source;
-  automatic.stop = source.get_token();
-  int embedded = 0;  // timesteps, one a step
-  {
-    const CallWatch watch([&](const std::string& name) {
-      if (name != "aten::cos") return;
-      ++embedded;
-      source.request_stop();
-    });
-    EXPECT_THROW(fresh.generate(automatic), Cancelled);
-  }
-  EXPECT_EQ(embedded, 1);
-  automatic.stop = {};
-  EXPECT_NO_THROW(fresh.generate(automatic));
-}
-
 TEST(Pipeline, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
   GenerationRequest failing = request();
   failing.on_step = [](const StepProgress& progress) {
@@ -208,35 +131,6 @@ TEST(Pipeline, NeedsNoTextEncoderOrVaeForARequestWithoutThem) {
   GenerationRequest decoded = request();
   decoded.decode = true;
   EXPECT_THROW(pipeline().generate(decoded), CheckpointError);
-}
-
-TEST(Pipeline, RefusesATokenizerOfAnotherModel) {
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("pcpp_tokenizer_" + std::to_string(getpid()));
-  std::filesystem::copy(test_data("models/sd15"), folder, std::filesystem::copy_options::recursive);
-  std::filesystem::remove_all(folder / "tokenizer");
-  std::filesystem::copy(test_data("tokenizer"), folder / "tokenizer");
-  Pipeline mixed(folder, World(1, 1));
-  GenerationRequest worded;
-  worded.prompts = {"a fox"};
-  EXPECT_THROW(mixed.generate(worded), CheckpointError);
-  std::filesystem::remove_all(folder);
-}
-
-TEST(Pipeline, RefusesATextEncoderOfAnotherModelBeforeAnyStep) {
-  const testing::TemporaryFolder place;
-  const std::filesystem::path folder = place.path() / "mixed";
-  std::filesystem::copy(test_data("models/sd15"), folder, std::filesystem::copy_options::recursive);
-  for (const char* part : {"text_encoder", "tokenizer"}) {
-    std::filesystem::remove_all(folder / part);
-    std::filesystem::copy(test_data("models/sd21") / part, folder / part);
-  }
-  Pipeline mixed(folder, World(1, 1));
-  GenerationRequest worded;
-  worded.prompts = {"a fox"};
-  worded.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
-  testing::expect_error<CheckpointError>([&] { mixed.generate(worded); },
-                                         {"24 values", "reads 16", "not of the same model"});
 }
 
 // It is refused before the folder is looked at.
@@ -275,11 +169,62 @@ TEST(Pipeline, WaitsAsLongAsATimeoutCanSay) {
   EXPECT_NO_THROW(pipeline().generate(patient));
 }
 
+// No row is there before the deadline, however fast the ranks are.
+TEST(Pipeline, APeerThatIsTooSlowIsGivenUpAtTheDeadline) {
+  Pipeline slow(test_data("patch"), World(kRanks, 1, Link{"slow", 1e9, 60, false}));
+  GenerationRequest impatient = request();
+  impatient.peer_timeout = std::chrono::milliseconds(5);
+  testing::expect_error<TransportError>([&] { slow.generate(impatient); },
+                                        {"until its deadline", "raise the peer timeout"});
+}
+
+// The second begins amid the first one's steps, which go on once the second is amid its own.
+TEST(Pipeline, TwoThatDrawAtOnceDrawWhatEachDrawsAlone) {
+  std::array<GenerationRequest, 2> requests = {request(), request()};
+  std::reverse(requests[1].latents->values.begin(), requests[1].latents->values.end());
+  std::array<GenerationResult, 2> results;
+  std::latch first_draws(1);
+  std::latch second_draws(1);
+  const auto draw = [&](std::size_t i, const std::function<void(const StepProgress&)>& on_step) {
+    Pipeline own(test_data("patch"), World(kRanks, 1));
+    GenerationRequest drawn = requests[i];
+    drawn.on_step = on_step;
+    results[i] = own.generate(drawn);
+  };
+  std::jthread first([&] {
+    draw(0, [&](const StepProgress& progress) {
+      if (progress.step == 1) first_draws.count_down();
+      if (progress.step == 2) second_draws.wait();
+    });
+  });
+  std::jthread second([&] {
+    first_draws.wait();
+    draw(1, [&](const StepProgress& progress) {
+      if (progress.step == 1) second_draws.count_down();
+    });
+  });
+  first.join();
+  second.join();
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(results[i].latents.values, pipeline().generate(requests[i]).latents.values) << i;
+  }
+  EXPECT_NE(results[0].latents.values, results[1].latents.values);
+}
+
 TEST(Pipeline, LatentsThatOverflowAreAnError) {
   GenerationRequest huge = request();
   std::fill(huge.latents->values.begin(), huge.latents->values.end(),
             std::numeric_limits<float>::max());
   EXPECT_THROW(pipeline().generate(huge), DeviceError);
+}
+
+// One picture of a batch, [1, c, h, w].
+FloatTensor picture(const GenerationResult& result, std::int64_t index) {
+  std::vector<std::int64_t> shape = result.latents.shape;
+  const auto size = static_cast<std::ptrdiff_t>(result.latents.values.size()) / shape[0];
+  shape[0] = 1;
+  const auto begin = result.latents.values.begin() + index * size;
+  return {shape, {begin, begin + size}};
 }
 
 TEST(Pipeline, SeveralImagesOfAPromptAreOneDraw) {
@@ -288,11 +233,42 @@ TEST(Pipeline, SeveralImagesOfAPromptAreOneDraw) {
   batch.images_per_prompt = 2;
   batch.seed = 5;
   const GenerationResult both = pipeline().generate(batch);
-  EXPECT_EQ(both.latents.shape[0], 2);
-  const auto half = static_cast<std::ptrdiff_t>(both.latents.values.size() / 2);
-  const std::vector<float> first(both.latents.values.begin(), both.latents.values.begin() + half);
-  const std::vector<float> second(both.latents.values.begin() + half, both.latents.values.end());
-  EXPECT_NE(first, second);
+  ASSERT_EQ(both.latents.shape[0], 2);
+  EXPECT_NE(picture(both, 0).values, picture(both, 1).values);
+}
+
+// All begin with the same noise, so that the prompt alone tells pictures apart.
+TEST(Pipeline, TheImagesOfAPromptFollowEachOther) {
+  constexpr double kTolerance = 1e-5;  // of sums in batches of other sizes
+  Pipeline& worded = cached_pipeline("models/sd15", 1);
+  GenerationRequest batch;
+  batch.prompts = {"a fox", "a moon"};
+  batch.negative_prompts = {"rain", "a small city"};
+  batch.width = batch.height = 64;
+  batch.steps = 2;
+  batch.decode = false;
+  GenerationRequest alone = batch;
+  alone.latents = FloatTensor{{1, 4, 8, 8}, {}};
+  for (int i = 0; i < 4 * 8 * 8; ++i) {
+    alone.latents->values.push_back(std::sin(static_cast<float>(i * i)));
+  }
+  batch.images_per_prompt = 2;
+  batch.latents = FloatTensor{{4, 4, 8, 8}, {}};
+  for (int image = 0; image < 4; ++image) {
+    batch.latents->values.insert(batch.latents->values.end(), alone.latents->values.begin(),
+                                 alone.latents->values.end());
+  }
+  const GenerationResult all = worded.generate(batch);
+  ASSERT_EQ(all.latents.shape[0], 4);
+  for (const std::int64_t prompt : {0, 1}) {
+    const auto index = static_cast<std::size_t>(prompt);
+    alone.prompts = {batch.prompts[index]};
+    alone.negative_prompts = {(*batch.negative_prompts)[index]};
+    const FloatTensor expected = worded.generate(alone).latents;
+    EXPECT_LE(relative_distance(picture(all, 2 * prompt), expected), kTolerance) << prompt;
+    EXPECT_LE(relative_distance(picture(all, 2 * prompt + 1), expected), kTolerance) << prompt;
+  }
+  EXPECT_GE(relative_distance(picture(all, 2), picture(all, 0)), 10 * kTolerance);
 }
 
 TEST(Pipeline, Bfloat16StaysNearFloat32) {
@@ -361,6 +337,12 @@ TEST(World, SharesTheCores) {
   EXPECT_GE(World(1000).threads_per_rank(), 1);
   EXPECT_THROW(World(-1), ConfigError);
   EXPECT_THROW(World(1, 100000), ConfigError);
+}
+
+TEST(World, RefusesALinkWithoutASpeed) {
+  const Link wire{.name = "wire"};
+  testing::expect_error<ConfigError>([&] { World(2, 1, wire); },
+                                     {"link wire: 0 bytes a second", "at least 1"});
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "pipeline/references.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -46,12 +48,7 @@ class RefusalTest : public ::testing::TestWithParam<Refusal> {};
 TEST_P(RefusalTest, NamesTheValueAndTheRule) {
   GenerationRequest request = valid();
   GetParam().spoil(request);
-  try {
-    check_request(request, kModel);
-    FAIL() << "no error";
-  } catch (const ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find(GetParam().text), std::string::npos) << error.what();
-  }
+  testing::expect_error<ConfigError>([&] { check_request(request, kModel); }, {GetParam().text});
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -110,12 +107,8 @@ TEST_P(RejectedTest, BeforeAnythingIsLoaded) {
   request.decode = true;
   request.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
   GetParam().spoil(request);
-  try {
-    cached_pipeline("patch", GetParam().ranks).generate(request);
-    FAIL() << "no error";
-  } catch (const ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find(GetParam().text), std::string::npos) << error.what();
-  }
+  testing::expect_error<ConfigError>(
+      [&] { cached_pipeline("patch", GetParam().ranks).generate(request); }, {GetParam().text});
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -148,11 +141,28 @@ INSTANTIATE_TEST_SUITE_P(
                    r.latents.reset();
                    r.prompt_embeds["prompt_embeds"] = {{2, std::int64_t{1} << 62, 4}, {}};
                  }},
+        Rejected{"fewer_negative_tokens", 2,
+                 "negative_prompt_embeds has shape 1 x 5 x 16 and prompt_embeds 1 x 7 x 16",
+                 [](auto& r) {
+                   r.prompt_embeds["negative_prompt_embeds"] = {{1, 5, 16}, std::vector<float>(80)};
+                 }},
         Rejected{"narrow_embeds", 2, "prompt_embeds has shape 1 x 7 x 4",
                  [](auto& r) {
                    r.prompt_embeds["prompt_embeds"] = {{1, 7, 4}, std::vector<float>(28)};
                  }}),
     [](const auto& suite) { return suite.param.name; });
+
+TEST(GivenEmbeddings, OfTextsAndOfPooledTextsAreForAsManyPrompts) {
+  GenerationRequest request;
+  request.width = request.height = 64;
+  request.guidance_scale = 1;
+  request.decode = false;
+  request.prompt_embeds["prompt_embeds"] = {{2, 5, 40}, std::vector<float>(2 * 5 * 40)};
+  request.prompt_embeds["pooled_prompt_embeds"] = {{1, 20}, std::vector<float>(20)};
+  testing::expect_error<ConfigError>(
+      [&] { cached_pipeline("models/sdxl", 1).generate(request); },
+      {"prompt_embeds is for 2 prompts and pooled_prompt_embeds for 1"});
+}
 
 }  // namespace
 }  // namespace pcpp

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "io/files.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {

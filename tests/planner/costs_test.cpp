@@ -4,6 +4,7 @@
 
 #include "pcpp/error.h"
 #include "planner/configs.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -74,12 +75,8 @@ TEST(Costs, TakeTheCurvesOfAsManyDevices) {
 TEST(Costs, RefuseAProfileWithoutAKind) {
   DeviceProfile profile = counting_profile();
   profile.curves.erase(profile.curves.begin());
-  try {
-    const Costs costs(profile, 1);
-    FAIL() << "no error";
-  } catch (const ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find("no curve of convolution"), std::string::npos);
-  }
+  testing::expect_error<ConfigError>([&] { const Costs costs(profile, 1); },
+                                     {"no curve of convolution"});
 }
 
 }  // namespace

@@ -189,7 +189,8 @@ def check(unet: UNet2DConditionModel, drawn: dict[str, list[Tensor]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("tests/data/patch"))
+    root = Path(__file__).resolve().parents[1]
+    parser.add_argument("--output", type=Path, default=root / "data" / "patch")
     output: Path = parser.parse_args().output
     torch.set_num_threads(1)
     logging.set_verbosity_error()

@@ -29,6 +29,13 @@ inline void set(Bfloat16& target, float value) {  // cut, not rounded
 }
 
 template <typename T>
+T element_of(float value) {
+  T element{};
+  set(element, value);
+  return element;
+}
+
+template <typename T>
 double exact(T value) {
   return static_cast<double>(float_of(value));
 }

@@ -1,0 +1,120 @@
+// What a stop ends, and when.
+
+#include <ATen/record_function.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <utility>
+
+#include "pipeline/references.h"
+
+namespace pcpp {
+namespace {
+
+constexpr int kRanks = 2;
+
+GenerationRequest request() { return patch_request("inputs_32x12.safetensors"); }
+
+Pipeline& pipeline() { return cached_pipeline("patch", kRanks); }
+
+// Tells of each call of libtorch, on the thread that makes it. One at a time, for one rank.
+class CallWatch {
+ public:
+  explicit CallWatch(std::function<void(const std::string& name)> told) {
+    told_ = std::move(told);
+    handle_ = at::addGlobalCallback(at::RecordFunctionCallback([](const at::RecordFunction& call) {
+                                      told_(call.name());
+                                      return std::unique_ptr<at::ObserverContext>();
+                                    }).scopes({at::RecordScope::FUNCTION}));
+  }
+  ~CallWatch() { at::removeCallback(handle_); }
+  CallWatch(const CallWatch&) = delete;
+  CallWatch& operator=(const CallWatch&) = delete;
+
+ private:
+  static inline std::function<void(const std::string& name)> told_;
+  at::CallbackHandle handle_;
+};
+
+// After so many steps; 0: before generate() is called.
+class StoppedAfter : public ::testing::TestWithParam<int> {};
+
+TEST_P(StoppedAfter, ARequestEndsAndTheNextOneDrawsWhole) {
+  const GenerationResult whole = pipeline().generate(request());
+  std::stop_source source;
+  GenerationRequest stopped = request();
+  stopped.stop = source.get_token();
+  if (GetParam() == 0) source.request_stop();
+  int steps = 0;
+  stopped.on_step = [&](const StepProgress& progress) {
+    steps = progress.step;
+    if (progress.step == GetParam()) source.request_stop();
+  };
+  EXPECT_THROW(pipeline().generate(stopped), Cancelled);
+  EXPECT_EQ(steps, GetParam());
+  EXPECT_EQ(pipeline().generate(request()).latents.values, whole.latents.values);
+}
+
+// 8 steps: the last one too, though no VAE runs behind it.
+INSTANTIATE_TEST_SUITE_P(Steps, StoppedAfter, ::testing::Values(0, 1, 3, 8));
+
+// The folder lacks what the request would have to load.
+TEST(Cancellation, AStopThatCameFirstEndsARequestBeforeAnythingIsLoaded) {
+  std::stop_source source;
+  source.request_stop();
+  GenerationRequest stopped = request();
+  stopped.decode = true;
+  stopped.stop = source.get_token();
+  EXPECT_THROW(pipeline().generate(stopped), Cancelled);
+}
+
+TEST(Cancellation, AStopEndsTheDecoding) {
+  Pipeline whole(test_data("models/sd15"), World(1, 1));
+  GenerationRequest drawn;
+  drawn.prompts = {"a fox"};
+  drawn.width = drawn.height = 64;
+  drawn.steps = 2;
+  drawn.parallel.sync_steps = 1;
+  EXPECT_NO_THROW(whole.generate(drawn));
+  // In the VAE's attention; and behind its last block, where the pixels are made.
+  for (const char* call : {"aten::linear", "aten::round"}) {
+    std::stop_source source;
+    drawn.stop = source.get_token();
+    int steps = 0;
+    drawn.on_step = [&](const StepProgress& progress) { steps = progress.step; };
+    int pixels = 0;
+    const CallWatch watch([&](const std::string& name) {
+      if (steps == drawn.steps && name == call) source.request_stop();
+      if (name == "aten::round") ++pixels;
+    });
+    EXPECT_THROW(whole.generate(drawn), Cancelled);
+    EXPECT_TRUE(source.stop_requested());
+    EXPECT_EQ(pixels, call == std::string("aten::round") ? 1 : 0);
+  }
+}
+
+TEST(Cancellation, AStopEndsWhatAnAutomaticRequestMeasures) {
+  Pipeline fresh(test_data("patch"), World(1, 1));
+  GenerationRequest automatic = request();
+  automatic.automatic = true;
+  std::stop_source source;
+  automatic.stop = source.get_token();
+  int embedded = 0;  // timesteps, one a step
+  {
+    const CallWatch watch([&](const std::string& name) {
+      if (name != "aten::cos") return;
+      ++embedded;
+      source.request_stop();
+    });
+    EXPECT_THROW(fresh.generate(automatic), Cancelled);
+  }
+  EXPECT_EQ(embedded, 1);
+  automatic.stop = {};
+  EXPECT_NO_THROW(fresh.generate(automatic));
+}
+
+}  // namespace
+}  // namespace pcpp
