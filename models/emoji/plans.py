@@ -45,7 +45,7 @@ FULL = Plan(
 ON_CPU = replace(
     FULL, large=(*((512, 512),) * 4, (512, 768), (768, 512)), cut=128, variants=8, autoencoder_steps=1200,
     autoencoder_batch=16, classifier_steps=600, classifier_batch=24, denoiser_steps=14900, decoder_steps=600,
-    student_steps=1000, pixels=96 * 256 * 256)
+    student_steps=700, pixels=96 * 256 * 256)
 
 TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,
