@@ -2,128 +2,16 @@
 
 #include <algorithm>
 
-#include "kernels/encode_rows.h"
-
 namespace pcpp {
 
 namespace {
-
-// GroupNorm's pairs in so many rows.
-std::int64_t moments_in(const SitePlan& site, std::int64_t rows) {
-  return rows * site.row_bytes / static_cast<std::int64_t>(2 * sizeof(double));
-}
 
 // Where the next message may begin.
 std::size_t aligned(std::size_t bytes) {
   return (bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
 }
 
-// Calls function(a null pointer to the type of the elements).
-template <typename Function>
-void with_element(std::int64_t element_bytes, const Function& function) {
-  if (element_bytes == sizeof(float)) {
-    function(static_cast<float*>(nullptr));
-  } else {
-    function(static_cast<Bfloat16*>(nullptr));
-  }
-}
-template <typename Function>
-void with_gpu_element(const PlanShape& shape, const Function& function) {
-  if (shape.is_float16) return function(static_cast<Float16*>(nullptr));
-  with_element(shape.element_bytes, function);
-}
-
-void encode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape,
-            const EncodedRows& target, const std::byte* source, std::int64_t source_stride,
-            std::int64_t batch, std::int64_t rows, std::byte* last) {
-  if (site.kind == SiteKind::group_norm) {
-    return encode_moments(target, {reinterpret_cast<const double*>(source), source_stride}, batch,
-                          moments_in(site, rows), stream);
-  }
-  with_gpu_element(shape, [&]<typename Element>(Element*) {
-    const SourceRows<Element> values{reinterpret_cast<const Element*>(source), source_stride};
-    const std::int64_t row_values = site.row_bytes / shape.element_bytes;
-    if (site.is_residual()) {
-      encode_residual(target, reinterpret_cast<Element*>(last), values, batch, rows, row_values,
-                      stream);
-    } else {
-      encode_rows(target, values, batch, rows, row_values, stream);
-    }
-  });
-}
-
-void decode(CUstream_st* stream, const SitePlan& site, const PlanShape& shape, std::byte* target,
-            const Piece& piece, std::int64_t rows) {
-  if (site.kind == SiteKind::group_norm) {
-    return decode_moments(reinterpret_cast<double*>(target), piece.data, moments_in(site, rows),
-                          stream);
-  }
-  with_gpu_element(shape, [&]<typename Element>(Element*) {
-    const std::int64_t values = site.row_bytes / shape.element_bytes;
-    if (site.is_residual()) {
-      add_residual(reinterpret_cast<Element*>(piece.last), piece.data, rows, values, stream);
-    } else {
-      decode_rows(reinterpret_cast<Element*>(target), piece.data, rows, values, stream);
-    }
-  });
-}
-
 }  // namespace
-
-void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const PlanShape& shape,
-                std::byte* target, std::int64_t target_stride, const std::byte* source,
-                std::int64_t source_stride, std::int64_t batch, std::int64_t rows, std::byte* last,
-                std::vector<RowCopy>& copies) {
-  if (kind == StepKind::synchronous || !site.is_encoded()) {
-    copies.push_back({target, target_stride, source, source_stride, batch, rows * site.row_bytes});
-    return;
-  }
-  if (CUstream_st* stream = transport.stream()) {
-    encode(stream, site, shape, {target, target_stride}, source, source_stride, batch, rows, last);
-    return;
-  }
-  if (site.kind == SiteKind::group_norm) {
-    for (std::int64_t item = 0; item < batch; ++item) {
-      encode_moments(target + item * target_stride,
-                     reinterpret_cast<const double*>(source + item * source_stride),
-                     moments_in(site, rows));
-    }
-    return;
-  }
-  with_element(shape.element_bytes, [&]<typename Element>(Element*) {
-    for (std::int64_t item = 0; item < batch; ++item) {
-      const auto* values = reinterpret_cast<const Element*>(source + item * source_stride);
-      std::byte* encoded = target + item * target_stride;
-      if (site.is_residual()) {
-        encode_residual(encoded, reinterpret_cast<Element*>(last + item * rows * site.row_bytes),
-                        values, rows, site.row_bytes / shape.element_bytes);
-      } else {
-        encode_rows(encoded, values, rows, site.row_bytes / shape.element_bytes);
-      }
-    }
-  });
-}
-
-void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
-                  std::byte* target, const Piece& piece, std::int64_t batch) {
-  if (CUstream_st* stream = transport.stream()) {
-    return decode(stream, site, shape, target, piece, batch * piece.rows.size());
-  }
-  if (site.kind == SiteKind::group_norm) {
-    decode_moments(reinterpret_cast<double*>(target), piece.data,
-                   moments_in(site, batch * piece.rows.size()));
-    return;
-  }
-  with_element(shape.element_bytes, [&]<typename Element>(Element*) {
-    const std::int64_t rows = batch * piece.rows.size();
-    const std::int64_t values = site.row_bytes / shape.element_bytes;
-    if (site.is_residual()) {
-      add_residual(reinterpret_cast<Element*>(piece.last), piece.data, rows, values);
-    } else {
-      decode_rows(reinterpret_cast<Element*>(target), piece.data, rows, values);
-    }
-  });
-}
 
 ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<const SiteId> sites,
                                StepKind kind, std::int64_t tag, int buffers)
@@ -190,7 +78,6 @@ std::size_t ExchangeMemory::last_bytes() const { return last_bytes_; }
 
 void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* receive,
                              std::byte* last) {
-  transport_ = &transport;
   send_ = send;
   receive_ = receive;
   last_ = last;
@@ -211,18 +98,25 @@ void ExchangeMemory::prepare(Transport& transport, std::byte* send, std::byte* r
   }
 }
 
-std::int64_t ExchangeMemory::pack(SiteId site, const std::byte* own, std::int64_t batch_stride,
-                                  std::vector<RowCopy>& copies) const {
+// Of the site's owned rows, those from `row` on.
+BatchRows<const std::byte> ExchangeMemory::from_row(SiteId site, std::int64_t row,
+                                                    const BatchRows<const std::byte>& own) const {
   const SitePlan& plan = plan_.site(site);
-  const std::int64_t first_row = plan.owned[static_cast<std::size_t>(patch_)].begin;
+  const std::int64_t first = plan.owned[static_cast<std::size_t>(patch_)].begin;
+  return {own.data + (row - first) * plan.row_bytes, own.stride};
+}
+
+std::int64_t ExchangeMemory::pack(SiteId site, const BatchRows<const std::byte>& own,
+                                  RowWriter& writer) const {
+  const SitePlan& plan = plan_.site(site);
   std::int64_t travelling = 0;
   for (const Message& message : sends_) {
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
       const std::int64_t bytes = part.rows.size() * plan.travelling_row_bytes(kind_);
-      write_rows(*transport_, plan, kind_, plan_.shape(), send_ + message.offset + part.offset,
-                 bytes, own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
-                 plan_.batch(), part.rows.size(), last_rows(message, part), copies);
+      writer.write(plan, kind_, {send_ + message.offset + part.offset, bytes},
+                   from_row(site, part.rows.begin, own), part.rows.size(),
+                   last_rows(message, part));
       travelling += plan_.batch() * bytes * static_cast<std::int64_t>(message.peers.size());
     }
   }
@@ -234,17 +128,15 @@ std::byte* ExchangeMemory::last_rows(const Message& message, const Part& part) c
   return last_ + message.last_offset + part.last_offset;
 }
 
-void ExchangeMemory::keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride,
-                               std::vector<RowCopy>& copies) const {
+void ExchangeMemory::keep_last(SiteId site, const BatchRows<const std::byte>& own,
+                               RowWriter& writer) const {
   const SitePlan& plan = plan_.site(site);
-  const std::int64_t first_row = plan.owned[static_cast<std::size_t>(patch_)].begin;
   for (const Message& message : sends_) {
     for (const Part& part : message.parts) {
       if (part.site != site) continue;
-      const std::int64_t bytes = part.rows.size() * plan.row_bytes;
-      copies.push_back({last_rows(message, part), bytes,
-                        own + (part.rows.begin - first_row) * plan.row_bytes, batch_stride,
-                        plan_.batch(), bytes});
+      writer.write(plan, StepKind::synchronous,
+                   {last_rows(message, part), part.rows.size() * plan.row_bytes},
+                   from_row(site, part.rows.begin, own), part.rows.size(), nullptr);
     }
   }
 }

@@ -8,31 +8,10 @@
 #include <vector>
 
 #include "cache/exchange_plan.h"
+#include "cache/row_writer.h"
 #include "parallel/transport.h"
 
 namespace pcpp {
-
-// Rows of another patch: [batch, rows.size(), row_bytes], contiguous.
-struct Piece {
-  RowRange rows;
-  std::byte* data = nullptr;
-  std::byte* last = nullptr;  // the rows that residuals are added to; null where none travel
-};
-
-// Writes `rows` rows of each of `batch` items as they travel in a step of this kind; strides in
-// bytes. Rows that travel as they are it adds to `copies`, which the caller then gives to
-// Transport::copy_rows(), many at once; the others it encodes on the rank's stream. `last`, where
-// residuals travel: the rows as those who read them have them, `rows` of each item behind each
-// other.
-void write_rows(Transport& transport, const SitePlan& site, StepKind kind, const PlanShape& shape,
-                std::byte* target, std::int64_t target_stride, const std::byte* source,
-                std::int64_t source_stride, std::int64_t batch, std::int64_t rows, std::byte* last,
-                std::vector<RowCopy>& copies);
-
-// Brings back what is encoded, [batch, rows.size(), row_bytes], to `target`; residuals it adds to
-// piece.last. On the rank's stream.
-void decode_piece(Transport& transport, const SitePlan& site, const PlanShape& shape,
-                  std::byte* target, const Piece& piece, std::int64_t batch);
 
 // One rank's part of the exchange of some sites. A message holds the rows of its sites, GroupNorms
 // first, each [batch, rows, bytes of a travelling row]; peers that read the same rows share one
@@ -53,14 +32,12 @@ class ExchangeMemory {
   // `transport` must outlive the object.
   void prepare(Transport& transport, std::byte* send, std::byte* receive, std::byte* last);
 
-  // After prepare(): write_rows() of those that peers read of `site` out of its owned rows (see
+  // After prepare(): writes what peers read of `site` out of its owned rows (see
   // StaleCache::swap); returns the bytes that travel, counted once for each peer.
-  std::int64_t pack(SiteId site, const std::byte* own, std::int64_t batch_stride,
-                    std::vector<RowCopy>& copies) const;
+  std::int64_t pack(SiteId site, const BatchRows<const std::byte>& own, RowWriter& writer) const;
 
-  // After prepare(): adds to `copies` what takes the owned rows for the last ones sent of `site`.
-  void keep_last(SiteId site, const std::byte* own, std::int64_t batch_stride,
-                 std::vector<RowCopy>& copies) const;
+  // After prepare(): takes the owned rows for the last ones sent of `site`.
+  void keep_last(SiteId site, const BatchRows<const std::byte>& own, RowWriter& writer) const;
 
   // What is received of `site` in `buffer`, in the image's order, as it travelled.
   std::vector<Piece> pieces(SiteId site, int buffer) const;
@@ -85,6 +62,8 @@ class ExchangeMemory {
   };
   Message message(int from, int to, std::span<const SiteId> sites) const;
   std::byte* last_rows(const Message& message, const Part& part) const;
+  BatchRows<const std::byte> from_row(SiteId site, std::int64_t row,
+                                      const BatchRows<const std::byte>& own) const;
 
   const ExchangePlan& plan_;
   int rank_;
@@ -97,7 +76,6 @@ class ExchangeMemory {
   std::size_t send_bytes_ = 0;
   std::size_t buffer_bytes_ = 0;
   std::size_t last_bytes_ = 0;
-  Transport* transport_ = nullptr;
   std::byte* send_ = nullptr;
   std::byte* receive_ = nullptr;
   std::byte* last_ = nullptr;

@@ -84,7 +84,8 @@ StaleCache::StaleCache(const ExchangePlan& plan, Transport& transport,
       timeout_(timeout),
       stop_(std::move(stop)),
       patch_(static_cast<std::size_t>(plan.topology().patch_of(transport.rank()))),
-      own_(plan.sites().size()) {
+      own_(plan.sites().size()),
+      writer_(plan, transport) {
   Layout layout(plan, transport.rank());
   for (std::size_t site = 0; site < own_.size(); ++site) {
     if (layout.own[site] == 0) continue;
@@ -131,32 +132,33 @@ void StaleCache::repeat_step() {
 }
 
 Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+  const BatchRows<const std::byte> rows{own, batch_stride};
   require(in_step_ && site == next_site_, "sites are swapped in order, once a step");
   check_not_stopped(stop_);
   ++next_site_;
   const SitePlan& plan = plan_.site(site);
   const bool fresh = kind_ == StepKind::synchronous || plan.always_fresh;
-  Reading reading = fresh ? read_fresh(site, own, batch_stride) : read_stale(site);
+  Reading reading = fresh ? read_fresh(site, rows) : read_stale(site);
   if (plan.keeps_own) {
     const OwnRows& kept = own_[static_cast<std::size_t>(site)];
-    keep_own(site, own, batch_stride);
+    keep_own(site, rows);
     reading.own_previous = kept.rows[static_cast<std::size_t>(fresh ? filled_ : 1 - filled_)];
   }
   const bool is_sent = plan.bundle >= 0 && next_ == StepKind::steady;
-  if (is_sent && fresh) retain(site, reading, own, batch_stride);
+  if (is_sent && fresh) retain(site, reading, rows);
   if (is_sent && !fresh) {
     const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
-    bytes_of(sent_, plan.kind) += bundle.memory.pack(site, own, batch_stride, copies_);
+    bytes_of(sent_, plan.kind) += bundle.memory.pack(site, rows, writer_);
   }
-  copy();
+  writer_.flush();
   if (is_sent && !fresh) start_behind(site);
   return reading;
 }
 
-Reading StaleCache::read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+Reading StaleCache::read_fresh(SiteId site, const BatchRows<const std::byte>& own) {
   const ExchangeMemory& memory = fresh_[static_cast<std::size_t>(site)];
-  bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, batch_stride, copies_);
-  copy();
+  bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, writer_);
+  writer_.flush();
   transport_.start(memory.exchange(0));
   transport_.wait(memory.exchange(0), deadline_in(timeout_));
   return {memory.pieces(site, 0)};
@@ -180,7 +182,7 @@ std::vector<Piece> StaleCache::decoded(SiteId site, std::vector<Piece> pieces) {
   for (Piece& piece : pieces) {
     // A synchronous step leaves no residual.
     const bool is_whole = plan.is_residual() && previous_ == StepKind::synchronous;
-    if (!is_whole) decode_piece(transport_, plan, plan_.shape(), target, piece, plan_.batch());
+    if (!is_whole) writer_.decode(plan, target, piece);
     piece.data = plan.is_residual() ? piece.last : target;
     target += plan_.batch() * piece.rows.size() * plan.row_bytes;
   }
@@ -195,37 +197,33 @@ void StaleCache::start_behind(SiteId site) {
   bundle.under_way = true;
 }
 
-void StaleCache::retain(SiteId site, const Reading& fresh, const std::byte* own,
-                        std::int64_t batch_stride) {
+void StaleCache::retain(SiteId site, const Reading& fresh, const BatchRows<const std::byte>& own) {
   const SitePlan& plan = plan_.site(site);
   const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
   const bool residual = plan.is_residual();
-  if (residual) bundle.memory.keep_last(site, own, batch_stride, copies_);
+  if (residual) bundle.memory.keep_last(site, own, writer_);
   const StepKind as = residual ? StepKind::synchronous : StepKind::steady;
   const std::int64_t row_bytes = plan.travelling_row_bytes(as);
   for (const Piece& kept : bundle.memory.pieces(site, filled_)) {
     for (const Piece& whole : fresh.pieces) {
       const RowRange rows = intersect(kept.rows, whole.rows);
       if (rows.empty()) continue;
-      write_rows(transport_, plan, as, plan_.shape(),
-                 (residual ? kept.last : kept.data) + (rows.begin - kept.rows.begin) * row_bytes,
-                 kept.rows.size() * row_bytes,
-                 whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
-                 whole.rows.size() * plan.row_bytes, plan_.batch(), rows.size(), nullptr, copies_);
+      std::byte* target = residual ? kept.last : kept.data;
+      writer_.write(
+          plan, as,
+          {target + (rows.begin - kept.rows.begin) * row_bytes, kept.rows.size() * row_bytes},
+          {whole.data + (rows.begin - whole.rows.begin) * plan.row_bytes,
+           whole.rows.size() * plan.row_bytes},
+          rows.size(), nullptr);
     }
   }
 }
 
-void StaleCache::keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride) {
+void StaleCache::keep_own(SiteId site, const BatchRows<const std::byte>& own) {
   const SitePlan& plan = plan_.site(site);
-  const std::int64_t bytes = plan.owned[patch_].size() * plan.row_bytes;
+  const std::int64_t rows = plan.owned[patch_].size();
   std::byte* kept = own_[static_cast<std::size_t>(site)].rows[static_cast<std::size_t>(filled_)];
-  copies_.push_back({kept, bytes, own, batch_stride, plan_.batch(), bytes});
-}
-
-void StaleCache::copy() {
-  if (!copies_.empty()) transport_.copy_rows(copies_);
-  copies_.clear();
+  writer_.write(plan, StepKind::synchronous, {kept, rows * plan.row_bytes}, own, rows, nullptr);
 }
 
 }  // namespace pcpp

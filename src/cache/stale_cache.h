@@ -13,6 +13,7 @@
 
 #include "cache/exchange_memory.h"
 #include "cache/exchange_plan.h"
+#include "cache/row_writer.h"
 #include "parallel/transport.h"
 
 namespace pcpp {
@@ -72,13 +73,12 @@ class StaleCache {
     std::array<std::byte*, 2> rows{};
   };
 
-  Reading read_fresh(SiteId site, const std::byte* own, std::int64_t batch_stride);
+  Reading read_fresh(SiteId site, const BatchRows<const std::byte>& own);
   Reading read_stale(SiteId site);
   std::vector<Piece> decoded(SiteId site, std::vector<Piece> pieces);
-  void retain(SiteId site, const Reading& fresh, const std::byte* own, std::int64_t batch_stride);
+  void retain(SiteId site, const Reading& fresh, const BatchRows<const std::byte>& own);
   void start_behind(SiteId site);
-  void keep_own(SiteId site, const std::byte* own, std::int64_t batch_stride);
-  void copy();
+  void keep_own(SiteId site, const BatchRows<const std::byte>& own);
 
   const ExchangePlan& plan_;
   Transport& transport_;
@@ -89,7 +89,7 @@ class StaleCache {
   std::vector<ExchangeMemory> fresh_;  // by site; all share one memory
   std::vector<OwnRows> own_;           // by site
   std::byte* decoded_ = nullptr;       // of the site that was read last
-  std::vector<RowCopy> copies_;        // of the present swap, not yet made
+  RowWriter writer_;                   // flushed at the end of a swap
 
   StepKind kind_ = StepKind::synchronous;
   StepKind previous_ = StepKind::synchronous;
