@@ -28,9 +28,10 @@ struct DpmSolverConfig {
   std::optional<Thresholding> thresholding;
   Correction correction = Correction::midpoint;
   SigmaSpacing spacing = SigmaSpacing::timesteps;
-  bool whole_timesteps = true;  // rounded where `spacing` is karras; else cut to whole ones
-  double least_lambda = 0;      // no timestep with a lower log(signal / noise) is visited
-  bool ends_at_zero = true;     // false: at the training's least noise
+  bool rounds_timesteps = true;  // to whole ones, of other spacings; else they are cut
+  // No timestep with a lower log(signal / noise) is visited.
+  double least_lambda = -std::numeric_limits<double>::infinity();
+  bool ends_at_zero = true;  // false: at the training's least noise
   bool ends_at_first_order = false;
   bool short_runs_end_at_first_order = true;
 };
@@ -108,16 +109,14 @@ std::vector<double> DpmSolver::whole_timesteps(int steps) const {
     return trailing_timesteps(static_cast<double>(visited),
                               static_cast<double>(count) / static_cast<double>(steps), steps);
   }
-  std::vector<double> timesteps = even_values(0, static_cast<double>(visited - 1), steps + 1);
-  for (std::size_t i = 0; i < timesteps.size(); ++i) {
-    timesteps[i] =
-        config_.schedule.spacing == Spacing::linspace
-            ? std::nearbyint(timesteps[i])
-            : static_cast<double>(static_cast<std::int64_t>(i) * (visited / (steps + 1)) +
-                                  config_.schedule.steps_offset);
+  const std::vector<double> even = even_values(0, static_cast<double>(visited - 1), steps + 1);
+  const std::int64_t distance = visited / (steps + 1);
+  std::vector<double> timesteps;
+  for (int i = steps; i > 0; --i) {
+    timesteps.push_back(config_.schedule.spacing == Spacing::linspace
+                            ? std::nearbyint(even[static_cast<std::size_t>(i)])
+                            : static_cast<double>(i * distance + config_.schedule.steps_offset));
   }
-  timesteps.erase(timesteps.begin());
-  std::reverse(timesteps.begin(), timesteps.end());
   check<ConfigError>(
       timesteps.front() < static_cast<double>(count),
       "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
@@ -150,8 +149,8 @@ void DpmSolver::set_steps(int steps) {
         spaced_sigmas(config_.spacing, training_.values.back(), training_.values.front(), steps);
     for (const double sigma : sigmas) {
       const double timestep = training_.timestep_of(sigma);
-      timesteps.push_back(config_.whole_timesteps ? std::nearbyint(timestep)
-                                                  : std::trunc(timestep));
+      timesteps.push_back(config_.rounds_timesteps ? std::nearbyint(timestep)
+                                                   : std::trunc(timestep));
     }
   }
   sigmas.push_back(config_.ends_at_zero ? 0 : training_.values.front());
@@ -205,7 +204,7 @@ at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Ten
   const Weights& weights = weights_.at(static_cast<std::size_t>(step));
   const at::Tensor image = predicted_image(prediction, weights, sample);
   const at::Tensor last = std::exchange(history.image, image);
-  const at::Tensor next = weights.sample * sample - weights.predicted * image;
+  at::Tensor next = weights.sample * sample - weights.predicted * image;
   if (weights.first_order || !last.defined()) return next;
   return next + weights.change * (weights.inverse_ratio * (image - last));
 }
@@ -242,8 +241,8 @@ std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
   }
   read.correction = read_correction(config);
   read.spacing = read_sigma_spacing(config);
-  read.whole_timesteps = read.spacing == SigmaSpacing::karras &&
-                         config.text("beta_schedule", "linear") != "squaredcos_cap_v2";
+  read.rounds_timesteps = read.spacing == SigmaSpacing::karras &&
+                          config.text("beta_schedule", "linear") != "squaredcos_cap_v2";
   read.least_lambda = read_least_lambda(config);
   read.ends_at_zero = config.one_of("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
   read.ends_at_first_order = config.boolean("euler_at_final", false);
