@@ -70,7 +70,7 @@ class PCPP_EXPORT World {
   // "cpu", or "cuda:0,1"; each GPU once.
   std::string device() const;
 
-  // The cores that this process may use.
+  // The cores that this process may use: a container's CPU quota counts.
   static int cores();
   // The GPUs that it may use. Throws ConfigError, with the reason, where there is none.
   static int gpu_count();

@@ -1,15 +1,14 @@
 #include "pcpp/world.h"
 
 #include <fmt/ranges.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <numeric>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "base/check.h"
+#include "base/cores.h"
 #include "base/link.h"
 #include "gpu/gpu.h"
 
@@ -34,11 +33,7 @@ void check_gpus(const std::vector<int>& gpus, int count) {
 
 }  // namespace
 
-int World::cores() {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
+int World::cores() { return usable_cores(); }
 
 World::World(int ranks, int threads_per_rank, std::optional<Link> link)
     : ranks_(ranks), threads_per_rank_(threads_per_rank), link_(std::move(link)) {

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/cores.h"
 #include "base/deadline.h"
 #include "io/files.h"
 #include "pipeline/references.h"
@@ -332,11 +333,23 @@ TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {
 }
 
 TEST(World, SharesTheCores) {
-  EXPECT_GE(World().ranks(), 1);
+  ASSERT_GE(World::cores(), 1);
+  EXPECT_EQ(World().ranks(), World::cores());
   EXPECT_EQ(World(3, 2).threads_per_rank(), 2);
-  EXPECT_GE(World(1000).threads_per_rank(), 1);
+  EXPECT_EQ(World(1).threads_per_rank(), World::cores());
+  EXPECT_EQ(World(1000).threads_per_rank(), std::max(1, World::cores() / 1000));
   EXPECT_THROW(World(-1), ConfigError);
   EXPECT_THROW(World(1, 100000), ConfigError);
+}
+
+TEST(World, AContainersQuotaIsWorthWholeCores) {
+  EXPECT_EQ(cores_of_quota("200000 100000"), 2);
+  EXPECT_EQ(cores_of_quota("150000 100000\n"), 2);
+  EXPECT_EQ(cores_of_quota("1000 100000"), 1);
+  EXPECT_EQ(cores_of_quota("max 100000"), std::nullopt);
+  for (const char* text : {"", "200000", "200000 ", "200000 max", "0 100000", "-1 100000", "1 0"}) {
+    EXPECT_EQ(cores_of_quota(text), std::nullopt) << text;
+  }
 }
 
 TEST(World, RefusesALinkWithoutASpeed) {
