@@ -51,7 +51,10 @@ std::string with_quoted_words(std::string_view text) {
     const std::string_view rest = text.substr(i);
     const auto* const word = std::ranges::find_if(
         kWords, [&](std::string_view known) { return !in_string && rest.starts_with(known); });
-    if (word != kWords.end()) {
+    const std::size_t behind =
+        word == kWords.end() ? text.npos : text.find_first_not_of(" \t\r\n", i + word->size());
+    const bool is_key = behind != text.npos && text[behind] == ':';
+    if (word != kWords.end() && !is_key) {
       quoted.append("\"").append(*word).append("\"");
       i += word->size();
       continue;

@@ -32,7 +32,11 @@ class SpanLog {
   SpanLog(const SpanLog&) = delete;
   SpanLog& operator=(const SpanLog&) = delete;
 
-  const std::vector<Span>& spans() const { return spans_; }  // in the order of their begins
+  // In the order of their begins.
+  const std::vector<Span>& spans() const {
+    if (failure_) std::rethrow_exception(failure_);
+    return spans_;
+  }
   std::int64_t left_out() const { return left_out_; }
 
   // This thread's log; null where nobody asks.
@@ -48,7 +52,8 @@ class SpanLog {
   int depth_ = 0;
   std::vector<Span> spans_;
   std::int64_t left_out_ = 0;
-  std::exception_ptr failure_;  // of an end, in a destructor: thrown by the next begin
+  std::exception_ptr
+      failure_;  // of an end, in a destructor: thrown by the next begin, or by spans()
 };
 
 // A part of what this thread computes, from here to the end of the block: a span where the thread

@@ -44,7 +44,10 @@ class WorkLog {
   WorkLog(const WorkLog&) = delete;
   WorkLog& operator=(const WorkLog&) = delete;
 
-  const std::vector<Work>& works() const { return works_; }
+  const std::vector<Work>& works() const {
+    if (failure_) std::rethrow_exception(failure_);
+    return works_;
+  }
   // The time that telling took this thread, between none of their marks.
   double telling_seconds() const { return telling_seconds_; }
   void clear() {
@@ -74,7 +77,8 @@ class WorkLog {
   double elementwise_bytes_ = 0;
   std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> alive_;
   std::int64_t peak_bytes_ = 0;
-  std::exception_ptr failure_;  // of a scope's end, in a destructor: thrown by the next begin
+  std::exception_ptr
+      failure_;  // of a scope's end, in a destructor: thrown by the next begin, or by works()
 };
 
 // The call of an operator, from here to the end of the block; calls of others in it are part of it.

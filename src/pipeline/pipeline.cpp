@@ -115,6 +115,7 @@ class Pipeline::Parts {
     std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
+  void check_bands(const GenerationRequest& request, const RequestSizes& sizes) const;
   PlannedRun choose(const GenerationRequest& request, const RequestSizes& sizes);
   void load_for(const GenerationRequest& request, const RequestSizes& sizes);
   // Judges all that is left of a checked request, before anything is loaded or timed.
@@ -160,6 +161,17 @@ UNet Pipeline::Parts::load_unet(at::Device device) const {
   log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
              seconds_since(begin));
   return unet;
+}
+
+// On GPUs a kernel combines GroupNorm's moments of so many bands at most.
+void Pipeline::Parts::check_bands(const GenerationRequest& request,
+                                  const RequestSizes& sizes) const {
+  if (!ranks_.first_gpu() || request.parallel.reach == Reach::none) return;
+  const bool split = request.parallel.guidance == Guidance::split && sizes.guided;
+  const int bands = world().ranks() / (split && !request.automatic ? 2 : 1);
+  check<ConfigError>(bands <= kMostOtherBands + 1,
+                     "{} bands on GPUs, whose GroupNorm combines {} at most: take fewer ranks",
+                     bands, kMostOtherBands + 1);
 }
 
 // The fastest of one device and the request's method in all arrangements.
@@ -318,13 +330,11 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;
+  check_bands(request, sizes);
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,
                           sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
-  check<ConfigError>(!ranks_.first_gpu() || topology.patches() <= kMostOtherBands + 1,
-                     "{} bands on GPUs, whose GroupNorm combines {} at most: take fewer ranks",
-                     topology.patches(), kMostOtherBands + 1);
   const ExchangePlan plan(unet().sites().sites(), topology, parallel,
                           {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
                            static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
@@ -347,7 +357,8 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .on_step = request.on_step,
                          .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
-             sizes.height, topology.patches(), request.steps, name_of(result.scheduler));
+             sizes.height, topology.patches(), scheduler.timesteps().size(),
+             name_of(result.scheduler));
   const Clock::time_point denoise_begin = Clock::now();
   std::vector<DenoiseResult> ranks = run(task, request, inputs.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);

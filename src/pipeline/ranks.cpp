@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -25,6 +26,8 @@ namespace {
 
 // libtorch lists its kinds of attention when it is first asked, and takes no lock.
 void list_attention(const at::TensorOptions& options) {
+  static std::mutex listing;
+  const std::lock_guard lock(listing);
   attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
 }
 

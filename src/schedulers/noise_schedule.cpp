@@ -150,8 +150,10 @@ std::vector<double> trailing_timesteps(double from, double distance, int most) {
   // difference: where a value lies half way, this decides how it is rounded.
   const double first_difference = (from - distance) - from;
   std::vector<double> result;
-  for (int i = 0; i < most && from + i * first_difference > 0; ++i) {
-    result.push_back(std::nearbyint(from + i * first_difference) - 1);
+  for (int i = 0; i < most; ++i) {
+    const double timestep = std::nearbyint(from + i * first_difference) - 1;
+    if (timestep < 0) break;
+    result.push_back(timestep);
   }
   return result;
 }

@@ -16,6 +16,7 @@ TrainingSigmas::TrainingSigmas(const NoiseSchedule& schedule) {
 }
 
 double TrainingSigmas::at(double timestep) const {
+  if (timestep <= 0) return values.front();
   if (timestep >= static_cast<double>(values.size() - 1)) return values.back();
   const auto index = static_cast<std::size_t>(timestep);
   const double low = values[index];

@@ -157,8 +157,10 @@ TEST(ConfigReaderTest, PythonsWordsForWhatIsNotFiniteAreTexts) {
   EXPECT_EQ(config.integer("x"), 1);
   expect_error<CheckpointError>([&] { config.number("low"); },
                                 {"low is \"-Infinity\"", "a number"});
-  const auto path = folder.write("config.json", "{\"a\": Infinite}");
-  expect_error<CheckpointError>([&] { ConfigReader{path}; }, {"not valid JSON"});
+  for (const char* text : {"{\"a\": Infinite}", "{NaN: 1}", "{Infinity : 1}"}) {
+    const auto path = folder.write("config.json", text);
+    expect_error<CheckpointError>([&] { ConfigReader{path}; }, {"not valid JSON"});
+  }
 }
 
 TEST(ConfigReaderTest, ErrorsQuoteLongValuesInPart) {

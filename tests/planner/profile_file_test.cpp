@@ -102,6 +102,11 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
   }
 }
 
+TEST(ProfileFiles, AFolderThatIsNotThereIsAnErrorOfItsFile) {
+  testing::expect_error<CheckpointError>([] { counting_profile().save("no_such_folder/p.json"); },
+                                         {"no_such_folder"});
+}
+
 TEST(NamedProfiles, AreFoundByNameAndSayWhatTheyAre) {
   for (const DeviceProfile& profile : DeviceProfile::known()) {
     EXPECT_EQ(DeviceProfile::named(profile.name).name, profile.name);
