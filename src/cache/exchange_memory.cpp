@@ -52,8 +52,8 @@ ExchangeMemory::Message ExchangeMemory::message(int from, int to,
   // GroupNorm's moments first: they are read where they lie, and a GPU reads no double at an
   // address that is not a multiple of its size, as they might be behind rows.
   std::vector<SiteId> ordered(sites.begin(), sites.end());
-  std::ranges::stable_partition(
-      ordered, [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
+  std::stable_partition(ordered.begin(), ordered.end(),
+                        [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
   for (const SiteId site : ordered) {
     const SitePlan& plan = plan_.site(site);
     const RowRange rows = plan.sent(from, to, kind_);

@@ -137,8 +137,9 @@ std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps) {
   if (schedule.spacing == Spacing::linspace) {
     result = even_values(0, static_cast<double>(count - 1), steps);
   } else {
+    const std::int64_t distance = count / steps;
     for (std::int64_t i = 0; i < steps; ++i) {
-      result.push_back(static_cast<double>(i * (count / steps) + schedule.steps_offset));
+      result.push_back(static_cast<double>(i * distance + schedule.steps_offset));
     }
   }
   std::reverse(result.begin(), result.end());
