@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/named.h"
 
 namespace pcpp {
 
@@ -19,12 +20,7 @@ const std::vector<Link>& Link::known() {
 }
 
 const Link& Link::named(const std::string& name) {
-  std::string names;
-  for (const Link& link : known()) {
-    if (link.name == name) return link;
-    names += (names.empty() ? "" : ", ") + link.name;
-  }
-  fail<ConfigError>("link '{}' is not known; there are {}", name, names);
+  return named_in(known(), name, "link '{}' is not known; there are {}");
 }
 
 void check_link(const Link& link) {

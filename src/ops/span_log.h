@@ -52,8 +52,8 @@ class SpanLog {
   int depth_ = 0;
   std::vector<Span> spans_;
   std::int64_t left_out_ = 0;
-  std::exception_ptr
-      failure_;  // of an end, in a destructor: thrown by the next begin, or by spans()
+  // Of an end, in a destructor: thrown by the next begin, or by spans().
+  std::exception_ptr failure_;
 };
 
 // A part of what this thread computes, from here to the end of the block: a span where the thread

@@ -77,8 +77,8 @@ class WorkLog {
   double elementwise_bytes_ = 0;
   std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> alive_;
   std::int64_t peak_bytes_ = 0;
-  std::exception_ptr
-      failure_;  // of a scope's end, in a destructor: thrown by the next begin, or by works()
+  // Of a scope's end, in a destructor: thrown by the next begin, or by works().
+  std::exception_ptr failure_;
 };
 
 // The call of an operator, from here to the end of the block; calls of others in it are part of it.

@@ -9,7 +9,7 @@
 // (NVIDIA's data sheets of the A100 and the H100, and its Ada architecture's whitepaper.)
 // Latencies are world.h's.
 
-#include "base/check.h"
+#include "base/named.h"
 #include "pcpp/plan.h"
 
 namespace pcpp {
@@ -61,12 +61,7 @@ const std::vector<DeviceProfile>& DeviceProfile::known() {
 }
 
 const DeviceProfile& DeviceProfile::named(const std::string& name) {
-  std::string names;
-  for (const DeviceProfile& profile : known()) {
-    if (profile.name == name) return profile;
-    names += (names.empty() ? "" : ", ") + profile.name;
-  }
-  fail<ConfigError>("'{}' is no profile's name: there are {}", name, names);
+  return named_in(known(), name, "'{}' is no profile's name: there are {}");
 }
 
 }  // namespace pcpp

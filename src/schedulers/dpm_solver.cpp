@@ -76,7 +76,7 @@ class DpmSolver : public Scheduler {
   };
 
   std::int64_t visited_timesteps() const;
-  std::vector<double> whole_timesteps(int steps) const;
+  std::vector<double> whole_timesteps(int steps, std::int64_t visited) const;
   bool first_order_at(std::size_t step, std::size_t steps) const;
   at::Tensor predicted_image(const at::Tensor& prediction, const Weights& weights,
                              const at::Tensor& sample) const;
@@ -102,9 +102,8 @@ std::int64_t DpmSolver::visited_timesteps() const {
 }
 
 // diffusers' rule, in which the last step's end counts as one more timestep.
-std::vector<double> DpmSolver::whole_timesteps(int steps) const {
+std::vector<double> DpmSolver::whole_timesteps(int steps, std::int64_t visited) const {
   const std::int64_t count = config_.schedule.train_timesteps();
-  const std::int64_t visited = visited_timesteps();
   if (config_.schedule.spacing == Spacing::trailing) {
     return trailing_timesteps(static_cast<double>(visited),
                               static_cast<double>(count) / static_cast<double>(steps), steps);
@@ -132,7 +131,8 @@ bool DpmSolver::first_order_at(std::size_t step, std::size_t steps) const {
 }
 
 void DpmSolver::set_steps(int steps) {
-  const std::int64_t most = visited_timesteps() - 1;
+  const std::int64_t visited = visited_timesteps();
+  const std::int64_t most = visited - 1;
   check<ConfigError>(most >= 1, "the model's lambda_min_clipped of {} leaves no timesteps",
                      config_.least_lambda);
   check<ConfigError>(steps >= 1 && steps <= most,
@@ -142,7 +142,7 @@ void DpmSolver::set_steps(int steps) {
   std::vector<double> timesteps;
   std::vector<double> sigmas;
   if (config_.spacing == SigmaSpacing::timesteps) {
-    timesteps = whole_timesteps(steps);
+    timesteps = whole_timesteps(steps, visited);
     for (const double timestep : timesteps) sigmas.push_back(training_.at(timestep));
   } else {
     sigmas =
@@ -228,9 +228,7 @@ Correction read_correction(ConfigReader& config) {
 
 std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
   DpmSolverConfig read;
-  read.schedule = read_noise_schedule(config, "linspace");
-  // A signal of 0 would be infinite noise: diffusers puts the least float16 in its place.
-  if (read.schedule.zero_terminal_snr) read.schedule.alphas_cumprod.back() = 0x1p-24F;
+  read.schedule = read_sigma_schedule(config);
   read.prediction = prediction_named(
       config.one_of("prediction_type", {"epsilon", "sample", "v_prediction"}, "epsilon"));
   read.thresholding = read_thresholding(config);

@@ -143,9 +143,7 @@ std::optional<LinearUpdate> Euler::linear_update(int step) const {
 
 std::unique_ptr<Scheduler> read_euler(ConfigReader& config) {
   EulerConfig read;
-  read.schedule = read_noise_schedule(config, "linspace");
-  // A signal of 0 would be infinite noise: diffusers puts the least float16 in its place.
-  if (read.schedule.zero_terminal_snr) read.schedule.alphas_cumprod.back() = 0x1p-24F;
+  read.schedule = read_sigma_schedule(config);
   read.prediction = prediction_named(config.one_of(
       "prediction_type", {"epsilon", "sample", "original_sample", "v_prediction"}, "epsilon"));
   read.source = config.one_of("interpolation_type", {"linear", "log_linear"}, "linear") == "linear"

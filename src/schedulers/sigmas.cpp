@@ -50,6 +50,13 @@ std::vector<double> spaced_sigmas(SigmaSpacing spacing, double most, double leas
   return sigmas;
 }
 
+NoiseSchedule read_sigma_schedule(ConfigReader& config) {
+  NoiseSchedule schedule = read_noise_schedule(config, "linspace");
+  // A signal of 0 would be infinite noise: diffusers puts the least float16 in its place.
+  if (schedule.zero_terminal_snr) schedule.alphas_cumprod.back() = 0x1p-24F;
+  return schedule;
+}
+
 SigmaSpacing read_sigma_spacing(ConfigReader& config) {
   config.require_equal("use_beta_sigmas", false, false);
   const bool karras = config.boolean("use_karras_sigmas", false);

@@ -28,6 +28,10 @@ struct TrainingSigmas {
 // 2206.00364, equation 5 with rho 7) or exponential (evenly spaced logarithms).
 std::vector<double> spaced_sigmas(SigmaSpacing spacing, double most, double least, int steps);
 
+// read_noise_schedule() for schedulers that step along sigmas: linspace is their default spacing,
+// and the last timestep's noise is finite.
+NoiseSchedule read_sigma_schedule(ConfigReader& config);
+
 // Reads use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas. Throws CheckpointError.
 SigmaSpacing read_sigma_spacing(ConfigReader& config);
 
