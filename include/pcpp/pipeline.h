@@ -88,7 +88,7 @@ struct ConvolutionWays {
 struct RunTimes {
   double text_seconds = 0;     // tokenizer and text encoders
   double denoise_seconds = 0;  // all steps
-  double decode_seconds = 0;   // the VAE
+  double decode_seconds = 0;   // the VAE, on all ranks
   double total_seconds = 0;
 };
 

@@ -91,6 +91,18 @@ ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology
   make_bundles();
 }
 
+ExchangePlan ExchangePlan::of_one_run(std::span<const Site> sites, const Topology& topology,
+                                      const PlanShape& shape) {
+  ExchangePlan plan(sites, topology, ParallelConfig::distrifusion(), shape);
+  plan.bundles_.clear();
+  for (SitePlan& site : plan.sites_) {
+    site.always_fresh = true;
+    site.keeps_own = false;
+    site.bundle = -1;
+  }
+  return plan;
+}
+
 SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config) const {
   SitePlan plan;
   plan.kind = site.kind;

@@ -25,7 +25,7 @@ std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind);
 struct Site {
   std::string name;  // the operator's scope in the checkpoint
   SiteKind kind = SiteKind::halo;
-  int level = 0;  // the rows' level: latent rows / 2^level, rounded up
+  int level = 0;  // the rows' level: latent rows / 2^level, rounded up, as rows_at_level()
   // attention, pooled: elements of one token's row (keys and values); halo: channels of one pixel;
   // group_norm: groups.
   std::int64_t width = 0;
@@ -40,7 +40,7 @@ struct PlanShape {
   std::int64_t latent_columns = 0;
   std::int64_t latent_channels = 0;
   std::int64_t images = 1;
-  std::int64_t element_bytes = 4;  // of the U-Net's activations
+  std::int64_t element_bytes = 4;  // of the network's activations
   bool is_float16 = false;         // elements of two bytes are float16; else bfloat16
 };
 
@@ -80,6 +80,11 @@ class ExchangePlan {
   // Throws as check_settings() does.
   ExchangePlan(std::span<const Site> sites, const Topology& topology, const ParallelConfig& config,
                const PlanShape& shape);
+
+  // For a network that runs once for a picture, in synchronous steps alone: each site waits for the
+  // rows of all bands, and nothing is kept for another step.
+  static ExchangePlan of_one_run(std::span<const Site> sites, const Topology& topology,
+                                 const PlanShape& shape);
 
   const Topology& topology() const { return topology_; }
   const PlanShape& shape() const { return shape_; }

@@ -1,8 +1,5 @@
 #include "models/vae.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
-
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -88,22 +85,15 @@ class ImageAttention {
                  SiteRegistry& sites)
       : norm_(weights.scope("group_norm"), channels, norm_groups, kNormEpsilon,
               GroupNorm::Activation::none, 0, sites),
-        query_(either(weights, "to_q", "query"), channels, channels),
-        out_(either(weights, "to_out.0", "proj_attn"), channels, channels) {
-    const WeightScope key = either(weights, "to_k", "key");
-    const WeightScope value = either(weights, "to_v", "value");
-    key_value_weight_ = at::cat(
-        {key.take("weight", {channels, channels}), value.take("weight", {channels, channels})});
-    key_value_bias_ = at::cat({key.take("bias", {channels}), value.take("bias", {channels})});
-  }
+        attention_(weights.path(),
+                   {either(weights, "to_q", "query"), either(weights, "to_k", "key"),
+                    either(weights, "to_v", "value"), either(weights, "to_out.0", "proj_attn")},
+                   Linear::Bias::yes, channels, 1, 0, sites) {}
 
   at::Tensor operator()(const at::Tensor& image, PatchContext& context) const {
     const at::Tensor tokens = as_tokens(norm_(image, context));
-    const at::Tensor key_value = at::linear(tokens, key_value_weight_, key_value_bias_);
-    return as_image(out_(attend(query_(tokens), {{key_value}}, 1)), image.size(2)).add_(image);
+    return as_image(attention_(tokens, context), image.size(2)).add_(image);
   }
-
-  at::ScalarType dtype() const { return key_value_weight_.scalar_type(); }
 
  private:
   // Folders of before 2023 have the older name.
@@ -113,10 +103,7 @@ class ImageAttention {
   }
 
   GroupNorm norm_;
-  Linear query_;
-  at::Tensor key_value_weight_;  // keys above values: [2 channels, channels]
-  at::Tensor key_value_bias_;
-  Linear out_;
+  SelfAttention attention_;
 };
 
 // UpDecoderBlock2D.
@@ -138,8 +125,9 @@ struct VaeDecoder::Parts {
         mid_second(mid_resnet(decoder, 1)),
         blocks(make_blocks(decoder)),
         norm_out(decoder.scope("conv_norm_out"), options.channels.front(), options.norm_groups,
-                 kNormEpsilon, GroupNorm::Activation::silu, 0, sites),
-        conv_out(decoder.scope("conv_out"), options.channels.front(), kPixelChannels, 1, 0, sites) {
+                 kNormEpsilon, GroupNorm::Activation::silu, pixel_level(), sites),
+        conv_out(decoder.scope("conv_out"), options.channels.front(), kPixelChannels, 1,
+                 pixel_level(), sites) {
     if (options.post_quant_conv) {
       post_quant_conv.emplace(weights.scope("post_quant_conv"), options.latent_channels,
                               options.latent_channels, Linear::Bias::yes,
@@ -150,6 +138,8 @@ struct VaeDecoder::Parts {
     }
     weights.finish();
   }
+
+  int pixel_level() const { return 1 - static_cast<int>(options.channels.size()); }
 
   ResnetBlock mid_resnet(const WeightScope& decoder, std::int64_t index) {
     return ResnetBlock(decoder.scope("mid_block").scope("resnets").scope(index),
@@ -163,21 +153,22 @@ struct VaeDecoder::Parts {
     for (std::size_t i = 0; i < options.channels.size(); ++i) {
       const std::int64_t out = options.channels[options.channels.size() - 1 - i];
       const WeightScope block = decoder.scope("up_blocks").scope(static_cast<std::int64_t>(i));
+      const int level = -static_cast<int>(i);
       DecoderBlock& made = result.emplace_back();
       for (std::int64_t j = 0; j <= options.layers; ++j) {
         made.resnets.emplace_back(block.scope("resnets").scope(j), in, out, std::nullopt,
-                                  norm_options(options), 0, sites);
+                                  norm_options(options), level, sites);
         in = out;
       }
       if (i + 1 < options.channels.size()) {
-        made.upsampler.emplace(block.scope("upsamplers").scope(0), out, 0, sites);
+        made.upsampler.emplace(block.scope("upsamplers").scope(0), out, level - 1, sites);
       }
     }
     return result;
   }
 
   VaeOptions options;
-  SiteRegistry sites;  // of an image that is one patch: registered, never exchanged
+  SiteRegistry sites;  // filled by the members below, in the order in which they run
   std::optional<Linear> post_quant_conv;
   ConvIn conv_in;
   ResnetBlock mid_first;
@@ -194,19 +185,20 @@ VaeDecoder::~VaeDecoder() = default;
 VaeDecoder::VaeDecoder(VaeDecoder&&) noexcept = default;
 VaeDecoder& VaeDecoder::operator=(VaeDecoder&&) noexcept = default;
 
-at::Tensor VaeDecoder::decode(const at::Tensor& latents, const std::stop_token& stop) const {
+at::Tensor VaeDecoder::decode(const at::Tensor& latents, PatchContext& context,
+                              const std::stop_token& stop) const {
   check<ConfigError>(latents.dim() == 4 && latents.size(1) == latent_channels(),
                      "the latents' channels must be the VAE's latent_channels, {}",
                      latent_channels());
   const auto go_on = [&stop] { check_not_stopped(stop); };
-  PatchContext context;
   at::Tensor image = latents.div(parts_->options.scaling_factor).add(parts_->options.shift_factor);
   image = image.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast);
   if (parts_->post_quant_conv) {
     image = as_image((*parts_->post_quant_conv)(as_tokens(image)), image.size(2));
   }
   go_on();
-  image = parts_->mid_first(parts_->conv_in(image, false, false), {}, context);
+  image = parts_->conv_in(image, !context.is_first(), !context.is_last());
+  image = parts_->mid_first(image, {}, context);
   go_on();
   image = parts_->mid_attention(image, context);
   go_on();
@@ -221,7 +213,8 @@ at::Tensor VaeDecoder::decode(const at::Tensor& latents, const std::stop_token& 
     image = (*block.upsampler)(image, 2 * image.size(2), 2 * image.size(3), context);
   }
   go_on();
-  return parts_->conv_out(parts_->norm_out(image, context), context);
+  const Conv3x3& conv_out = parts_->conv_out;
+  return conv_out(parts_->norm_out(image, context, conv_out.padding(context)), context);
 }
 
 std::int64_t VaeDecoder::latent_channels() const { return parts_->options.latent_channels; }
@@ -232,6 +225,8 @@ std::int64_t VaeDecoder::scale() const {
 
 const SiteRegistry& VaeDecoder::sites() const { return parts_->sites; }
 
-at::ScalarType VaeDecoder::dtype() const { return parts_->mid_attention.dtype(); }
+at::ScalarType VaeDecoder::dtype() const {
+  return parts_->sites.convolutions().front().kernel->dtype();
+}
 
 }  // namespace pcpp

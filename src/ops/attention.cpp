@@ -249,13 +249,21 @@ void check_rows(const at::Tensor& rows, const at::Tensor& query, std::int64_t wi
 
 SelfAttention::SelfAttention(const WeightScope& weights, std::int64_t width, std::int64_t heads,
                              int level, SiteRegistry& sites)
-    : name_(weights.path()),
-      query_(weights.scope("to_q"), width, width, Linear::Bias::no),
-      key_value_(weights.scope("to_k"), weights.scope("to_v"), width, width),
-      out_(weights.scope("to_out").scope(0), width, width),
+    : SelfAttention(weights.path(),
+                    {weights.scope("to_q"), weights.scope("to_k"), weights.scope("to_v"),
+                     weights.scope("to_out").scope(0)},
+                    Linear::Bias::no, width, heads, level, sites) {}
+
+SelfAttention::SelfAttention(const std::string& name, const Projections& projections,
+                             Linear::Bias bias, std::int64_t width, std::int64_t heads, int level,
+                             SiteRegistry& sites)
+    : name_(name),
+      query_(projections.query, width, width, bias),
+      key_value_(projections.key, projections.value, width, width, bias),
+      out_(projections.out, width, width),
       heads_(heads),
-      pooled_site_(sites.add({weights.path(), SiteKind::pooled, level, 2 * width})),
-      site_(sites.add({weights.path(), SiteKind::attention, level, 2 * width})) {}
+      pooled_site_(sites.add({name, SiteKind::pooled, level, 2 * width})),
+      site_(sites.add({name, SiteKind::attention, level, 2 * width})) {}
 
 // For all keys that can be read, so that a GPU writes the own ones and lays the others where it
 // reads them.
@@ -300,7 +308,7 @@ CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
                                std::int64_t text_width, std::int64_t heads, SiteRegistry& sites)
     : name_(weights.path()),
       query_(weights.scope("to_q"), width, width, Linear::Bias::no),
-      key_value_(weights.scope("to_k"), weights.scope("to_v"), text_width, width),
+      key_value_(weights.scope("to_k"), weights.scope("to_v"), text_width, width, Linear::Bias::no),
       out_(weights.scope("to_out").scope(0), width, width),
       heads_(heads),
       text_slot_(sites.add_text_slot()) {}

@@ -24,6 +24,14 @@ struct KeyValues {
   float log_weight = 0;
 };
 
+// The scopes of an attention's projections.
+struct Projections {
+  WeightScope query;
+  WeightScope key;
+  WeightScope value;
+  WeightScope out;
+};
+
 // Queries of the own band; keys and values of the own band and of what the context returns of the
 // others, each pooled token counted as often as it stands for one. Immutable.
 class SelfAttention {
@@ -31,6 +39,9 @@ class SelfAttention {
   // Takes to_q, to_k, to_v [width, width], to_out.0 with bias; registers its sites at `level`.
   SelfAttention(const WeightScope& weights, std::int64_t width, std::int64_t heads, int level,
                 SiteRegistry& sites);
+  // The same of projections by other names; `bias`: whether all but `out`, which has one, have one.
+  SelfAttention(const std::string& name, const Projections& projections, Linear::Bias bias,
+                std::int64_t width, std::int64_t heads, int level, SiteRegistry& sites);
   // [batch, tokens, width] to the same.
   at::Tensor operator()(const at::Tensor& tokens, PatchContext& context) const;
 

@@ -28,11 +28,12 @@ std::vector<Candidate> candidates(const SiteRegistry& sites, const ImageShape& i
     if (!kernel.fits_winograd() || std::min(kernel.in(), kernel.out()) < kLeastChannels) continue;
     // AMX's products of bfloat16 are faster than any saving.
     if (kernel.dtype() != at::kFloat && vector_level() == VectorLevel::amx) continue;
-    result.push_back(
-        {placed.kernel.get(),
-         {images.batch, kernel.in(), kernel.out(), rows_at_level(images.rows, placed.level),
-          rows_at_level(images.columns, placed.level), kernel.dtype()},
-         std::nullopt});
+    // Beyond the latents' own size a pixel costs the same, and more of them only longer to time.
+    const int level = std::max(placed.level, 0);
+    result.push_back({placed.kernel.get(),
+                      {images.batch, kernel.in(), kernel.out(), rows_at_level(images.rows, level),
+                       rows_at_level(images.columns, level), kernel.dtype()},
+                      std::nullopt});
   }
   return result;
 }

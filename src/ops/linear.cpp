@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/baddbmm.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -74,10 +75,13 @@ Linear::Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bi
 }
 
 Linear::Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
-               std::int64_t out_each)
+               std::int64_t out_each, Bias bias)
     : name_(fmt::format("{}+{}", first.path(), second.path().substr(second.path().rfind('.') + 1))),
       weight_(at::cat({first.take("weight", {out_each, in}), second.take("weight", {out_each, in})},
                       0)) {
+  if (bias == Bias::yes) {
+    bias_ = at::cat({first.take("bias", {out_each}), second.take("bias", {out_each})});
+  }
   pack();
 }
 
@@ -93,11 +97,13 @@ at::Tensor Linear::operator()(const at::Tensor& input) const {
 
 void Linear::write(const at::Tensor& input, at::Tensor& output) const {
   const WorkScope scope(name_.c_str(), [&] { return work_of("", input, weight_.size(0)); });
-  check<std::logic_error>(!bias_.defined(), "a product with a bias is not written in place");
+  const at::Tensor weight = packed_ ? at::Tensor() : weight_.t().expand({input.size(0), -1, -1});
   if (packed_) {
-    output.copy_(linear_packed(input, weight_, {}));
+    output.copy_(linear_packed(input, weight_, bias_));
+  } else if (bias_.defined()) {
+    at::baddbmm_out(output, bias_, input, weight);
   } else {
-    at::bmm_out(output, input, weight_.t().expand({input.size(0), -1, -1}));
+    at::bmm_out(output, input, weight);
   }
 }
 

@@ -19,12 +19,12 @@ class Linear {
   enum class Kind { linear, convolution_1x1 };
   Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bias bias = Bias::yes,
          Kind kind = Kind::linear);
-  // Several weights of the same input stacked into one product (keys and values); no bias.
+  // Two weights of the same input stacked into one product (keys and values).
   Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
-         std::int64_t out_each);
+         std::int64_t out_each, Bias bias);
 
   at::Tensor operator()(const at::Tensor& input) const;
-  // [batch, n, in] to `output` [batch, n, out], whose items may lie apart; without bias.
+  // [batch, n, in] to `output` [batch, n, out], whose items may lie apart.
   void write(const at::Tensor& input, at::Tensor& output) const;
 
  private:

@@ -12,6 +12,7 @@ RowRange intersect(RowRange a, RowRange b) {
 }
 
 std::int64_t rows_at_level(std::int64_t rows, int level) {
+  if (level < 0) return rows << -level;
   const std::int64_t unit = std::int64_t{1} << level;
   return (rows + unit - 1) / unit;
 }

@@ -23,7 +23,7 @@ struct RowRange {
 RowRange intersect(RowRange a, RowRange b);
 
 // Rows at `level` of an image of `rows` latent rows: each level halves, rounding up, as a
-// convolution of stride 2 and padding 1 does.
+// convolution of stride 2 and padding 1 does. Levels below 0 are the VAE's: each doubles.
 std::int64_t rows_at_level(std::int64_t rows, int level);
 
 // The band's rows at `level`, for a band that begins on a multiple of 2^level.

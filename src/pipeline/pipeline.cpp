@@ -25,6 +25,7 @@
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
 #include "pipeline/conditions.h"
+#include "pipeline/decode.h"
 #include "pipeline/denoise.h"
 #include "pipeline/model_info.h"
 #include "pipeline/on_device.h"
@@ -125,8 +126,8 @@ class Pipeline::Parts {
                            Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents);
-  void decode(const GenerationRequest& request, const at::Tensor& latents,
-              GenerationResult& result);
+  void decode(const GenerationRequest& request, int ranks, const at::Tensor& latents,
+              GenerationResult& result) const;
   void collect(const GenerationRequest& request, const ExchangePlan& plan,
                std::vector<DenoiseResult>& ranks, GenerationResult& result);
   std::vector<RankReport> reports(const ExchangePlan& plan,
@@ -143,7 +144,7 @@ class Pipeline::Parts {
   Ranks ranks_;
   ModelInfo model_;
   std::optional<TextEncoders> text_;
-  std::optional<VaeDecoder> vae_;
+  OnDevices<VaeDecoder> vaes_;  // empty until a request decodes
   std::optional<DeviceProfile> profile_;
   bool cuda_graphs_;
   std::int64_t extra_weight_bytes_;  // not yet taken
@@ -211,19 +212,20 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
         text.text_width(), text.pooled_width(), config.text_width, config.pooled_width());
     text_ = std::move(text);
   }
-  if (request.decode && !vae_) {
+  if (request.decode && vaes_.empty()) {
     const Component component = checkpoint_.component("vae");
     // SDXL's VAE leaves the range of float16.
     const DataType dtype = dtype_ == DataType::float16 ? DataType::float32 : dtype_;
-    VaeDecoder vae = on_device(ranks_.first_gpu(), [&](at::Device device) {
+    auto vaes = ranks_.on_each_device([&](at::Device device) {
       return VaeDecoder(component.config(),
                         WeightScope(component.weights(), scalar_type_of(dtype), device));
     });
+    const VaeDecoder& vae = vaes.at(ranks_.first_gpu());
     check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
                            "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
                            model_.latent_channels);
-    choose_convolutions_of(vae.sites(), all_threads());
-    vae_ = std::move(vae);
+    choose_convolutions_of(vae.sites(), world().threads_per_rank());
+    vaes_ = std::move(vaes);
   }
 }
 
@@ -256,19 +258,20 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
   return results;
 }
 
-void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor& latents,
-                             GenerationResult& result) {
+// By those that drew, whatever their method: each decodes a band and reads the others' rows fresh.
+void Pipeline::Parts::decode(const GenerationRequest& request, int ranks, const at::Tensor& latents,
+                             GenerationResult& result) const {
   const Clock::time_point begin = Clock::now();
-  for (std::int64_t image = 0; image < latents.size(0); ++image) {
-    result.images.push_back(on_device(ranks_.first_gpu(), [&](at::Device device) {
-      const at::Tensor latent = latents.narrow(0, image, 1).to(device);
-      const at::Tensor decoded = vae_->decode(latent, request.stop).select(0, 0);
-      check<DeviceError>(decoded.isfinite().all().item<bool>(),
-                         "the decoded picture is infinite or not a number: try float32, or another "
-                         "VAE");
-      return to_image(decoded);
-    }));
-  }
+  const ExchangePlan plan =
+      decode_plan(vaes_.at(ranks_.first_gpu()), ranks, latents.size(2), latents.size(3));
+  const DecodeTask task{plan, latents, request.peer_timeout, request.stop};
+  std::vector<at::Tensor> bands(static_cast<std::size_t>(plan.topology().patches()));
+  ranks_.run(plan.topology().world_size(), request.peer_timeout, [&](Transport& transport) {
+    const int rank = transport.rank();
+    bands[static_cast<std::size_t>(rank)] =
+        decode_band(task, vaes_.at(ranks_.gpu_of(rank)), ranks_.unet(rank).device(), transport);
+  });
+  result.images = ranks_.outside([&] { return joined(bands); });
   result.times.decode_seconds = seconds_since(begin);
 }
 
@@ -295,9 +298,6 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   for (const at::Tensor& latents : first.step_latents) {
     result.step_latents.push_back(to_host(latents));
   }
-  use_all_threads();
-  if (request.decode) decode(request, first.latents, result);
-  check_not_stopped(request.stop);
   result.ranks = reports(plan, ranks);
   if (!request.trace) return;
   result.trace = network_trace(unet());
@@ -363,6 +363,10 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   std::vector<DenoiseResult> ranks = run(task, request, inputs.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
   ranks_.outside([&] { collect(request, plan, ranks, result); });
+  if (request.decode) {
+    decode(request, topology.world_size(), ranks.front().latents, result);
+  }
+  check_not_stopped(request.stop);
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = convolutions_;
   result.peak_bytes = peak_resident_bytes();

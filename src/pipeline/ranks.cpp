@@ -15,7 +15,6 @@
 #include "ops/gpu_attention.h"
 #include "parallel/link_courier.h"
 #include "parallel/rank_group.h"
-#include "pipeline/on_device.h"
 #include "pipeline/threads.h"
 #include "pipeline/translate.h"
 #include "planner/measurement.h"
@@ -36,15 +35,10 @@ void list_attention(const at::TensorOptions& options) {
 Ranks::Ranks(World world, DataType dtype, GpuAttention attention,
              const std::function<UNet(at::Device device)>& load)
     : world_(std::move(world)), dtype_(dtype), attention_(attention) {
-  for (int rank = 0; rank < world_.ranks(); ++rank) {
-    const std::optional<int> gpu = gpu_of(rank);
-    if (unets_.contains(gpu)) continue;
-    unets_.emplace(gpu, on_device(gpu, [&](at::Device device) {
-                     if (gpu)
-                       list_attention(at::TensorOptions(scalar_type_of(dtype)).device(device));
-                     return load(device);
-                   }));
-  }
+  unets_ = on_each_device([&](at::Device device) {
+    if (first_gpu()) list_attention(at::TensorOptions(scalar_type_of(dtype)).device(device));
+    return load(device);
+  });
   if (!first_gpu()) return;
   hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());
   threads_ = std::make_unique<RankThreads>();

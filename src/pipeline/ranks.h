@@ -19,10 +19,15 @@
 #include "parallel/rank_threads.h"
 #include "parallel/transport.h"
 #include "pcpp/pipeline.h"
+#include "pipeline/on_device.h"
 #include "pipeline/own_thread.h"
 #include "planner/network_work.h"
 
 namespace pcpp {
+
+// One network for each device.
+template <typename Network>
+using OnDevices = std::map<std::optional<int>, Network>;  // by GPU
 
 // Not thread-safe.
 class Ranks {
@@ -37,9 +42,20 @@ class Ranks {
   const World& world() const { return world_; }
   // The GPU of a rank; absent: the CPU.
   std::optional<int> gpu_of(int rank) const;
-  // Where text encoders and the VAE compute.
+  // Where text encoders compute.
   std::optional<int> first_gpu() const { return gpu_of(0); }
   const UNet& unet(int rank = 0) const { return unets_.at(gpu_of(rank)); }
+
+  // What load(device) returns, called once for each of the ranks' devices, with it present.
+  template <typename Load>
+  auto on_each_device(const Load& load) const {
+    OnDevices<std::invoke_result_t<Load, at::Device>> networks;
+    for (int rank = 0; rank < world_.ranks(); ++rank) {
+      const std::optional<int> gpu = gpu_of(rank);
+      if (!networks.contains(gpu)) networks.emplace(gpu, on_device(gpu, load));
+    }
+    return networks;
+  }
 
   // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
   // is the same in every call, in inference mode, with its device and its threads. Throws what the
@@ -78,9 +94,9 @@ class Ranks {
   World world_;
   DataType dtype_;
   GpuAttention attention_;
-  std::map<std::optional<int>, UNet> unets_;  // by GPU
-  std::unique_ptr<GpuHubs> hubs_;             // where ranks compute on GPUs
-  std::unique_ptr<RankThreads> threads_;      // likewise
+  OnDevices<UNet> unets_;
+  std::unique_ptr<GpuHubs> hubs_;         // where ranks compute on GPUs
+  std::unique_ptr<RankThreads> threads_;  // likewise
 };
 
 }  // namespace pcpp

@@ -100,6 +100,24 @@ TEST(ExchangePlan, GroupNormFollowsItsMode) {
   EXPECT_EQ(site_for(GroupNormMode::synchronous).bundle, -1);
 }
 
+TEST(ExchangePlan, ASingleRunReadsAllOfItsOwnRowsAndKeepsNothing) {
+  const Topology topology(3, Guidance::batched, 1, 24, 4);
+  const std::vector<Site> sites = {kGroupNorm, {"up", SiteKind::halo, -2, 6, 1, 1}, kAttention};
+  const ExchangePlan plan = ExchangePlan::of_one_run(sites, topology, {24, 10, 4, 1, 4});
+  EXPECT_TRUE(plan.bundles().empty());
+  EXPECT_EQ(plan.stale_bytes(1), 0);
+  for (const SitePlan& site : plan.sites()) {
+    EXPECT_TRUE(site.always_fresh);
+    EXPECT_FALSE(site.keeps_own);
+    EXPECT_EQ(site.bundle, -1);
+  }
+  // Two levels below the latents': 32 rows a band of 40 columns.
+  EXPECT_EQ(plan.site(1).reads(StepKind::synchronous),
+            (std::vector<RowRange>{{0, 33}, {31, 65}, {63, 96}}));
+  EXPECT_EQ(plan.site(1).row_bytes, 40 * 6 * 4);
+  EXPECT_EQ(plan.site(2).reads(StepKind::synchronous)[1], (RowRange{0, 60}));
+}
+
 TEST(ExchangePlan, ReachNoneMovesNothingButNoise) {
   const std::vector<Site> sites = {kConvolution, kGroupNorm, kAttention};
   const ExchangePlan plan = plan_for(sites, ParallelConfig::naive());

@@ -13,6 +13,7 @@
 #include "ops/work.h"
 #include "pcpp/error.h"
 #include "support/errors.h"
+#include "support/run_patches.h"
 #include "support/tensors.h"
 
 namespace pcpp {
@@ -35,17 +36,42 @@ struct VaeFiles {
   }
 };
 
+at::Tensor decode(const VaeDecoder& vae, const at::Tensor& latents,
+                  const std::stop_token& stop = {}) {
+  PatchContext context;
+  return vae.decode(latents, context, stop);
+}
+
 class VaeOfFamily : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(VaeOfFamily, EqualsDiffusers) {
   const c10::InferenceMode inference;
   const VaeDecoder vae = VaeFiles(GetParam()).build();
   const auto tensors = load_references(GetParam() + "_vae.safetensors");
-  const at::Tensor image = vae.decode(tensors.at("latents"));
+  const at::Tensor image = decode(vae, tensors.at("latents"));
   EXPECT_LE(relative_error(image, tensors.at("image")), kTolerance);
   EXPECT_EQ(vae.latent_channels(), 4);
   EXPECT_EQ(vae.scale(), 8);
   EXPECT_EQ(vae.dtype(), at::kFloat);
+}
+
+TEST_P(VaeOfFamily, BandsAreThoseOfTheWholeImage) {
+  const c10::InferenceMode inference;
+  const VaeDecoder vae = VaeFiles(GetParam()).build();
+  const at::Tensor latents = random_tensor(6, {2, 4, 7, 5});
+  const at::Tensor whole = decode(vae, latents);
+  for (const std::vector<int>& bands : {std::vector{4, 3}, {1, 5, 1}, {1, 1, 1, 1, 1, 1, 1}}) {
+    PatchSetup setup;
+    setup.patches = static_cast<int>(bands.size());
+    setup.shape = {latents.size(2), latents.size(3), latents.size(1), latents.size(0)};
+    setup.parallel.bands = bands;
+    setup.parallel.sync_steps = 1;
+    const at::Tensor joined =
+        run_patches(setup, vae.sites(), [&](int /*step*/, PatchContext& context) {
+          return vae.decode(band_rows(latents, context, 0, 1), context);
+        })[0];
+    EXPECT_LE(relative_error(joined, whole), 1e-5) << bands.size();
+  }
 }
 
 TEST_P(VaeOfFamily, LeavesTheEncoderOnDisk) {
@@ -110,12 +136,12 @@ TEST(VaeDecoder, CanDoWithoutPostQuantConvolutionAndWithAShift) {
   files.tensors["post_quant_conv.bias"] = view(zeros);
   const at::Tensor latents = random_tensor(5, {1, 4, 3, 2});
   const double scaling = files.config.at("scaling_factor");
-  const at::Tensor expected = files.build().decode(latents + 0.5 * scaling);
+  const at::Tensor expected = decode(files.build(), latents + 0.5 * scaling);
   files.tensors.erase("post_quant_conv.weight");
   files.tensors.erase("post_quant_conv.bias");
   files.config["use_post_quant_conv"] = false;
   files.config["shift_factor"] = 0.5;
-  EXPECT_LE(relative_error(files.build().decode(latents), expected), 1e-5);
+  EXPECT_LE(relative_error(decode(files.build(), latents), expected), 1e-5);
 }
 
 // Requests a stop at one of the operators' marks.
@@ -145,19 +171,19 @@ TEST(VaeDecoder, EndsAtTheNextBlockAfterAStop) {
   StoppingTimeline whole(0);
   {
     const WorkLog log(whole);
-    vae.decode(latents, whole.token());
+    decode(vae, latents, whole.token());
   }
   ASSERT_GT(whole.marks(), 10 * kMostMarksOfABlock);
   for (int mark = 1; mark + kMostMarksOfABlock < whole.marks(); mark += 5) {
     StoppingTimeline timeline(mark);
     const WorkLog log(timeline);
-    EXPECT_THROW(vae.decode(latents, timeline.token()), Cancelled);
+    EXPECT_THROW(decode(vae, latents, timeline.token()), Cancelled);
     EXPECT_LE(timeline.marks(), mark + kMostMarksOfABlock);
   }
 }
 
 TEST(VaeDecoder, RefusesLatentsOfAnotherModel) {
-  EXPECT_THROW(VaeFiles("sd15").build().decode(at::zeros({1, 3, 4, 4})), ConfigError);
+  EXPECT_THROW(decode(VaeFiles("sd15").build(), at::zeros({1, 3, 4, 4})), ConfigError);
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -63,7 +65,7 @@ TEST(Linear, ReadsTheKernelOfAConvolution) {
 TEST(Linear, StacksTwoWeights) {
   const RandomWeights weights = linear_weights();
   const WeightScope scope = weights.scope();
-  const Linear linear(scope.scope("b"), scope.scope("a"), 20, 12);
+  const Linear linear(scope.scope("b"), scope.scope("a"), 20, 12, Linear::Bias::no);
   const at::Tensor input = random_tensor(1, {2, 5, 20});
   const at::Tensor expected =
       at::cat({product(input, weights.at("b.weight")), product(input, weights.at("a.weight"))}, -1);
@@ -119,6 +121,33 @@ TEST_P(EveryLinear, IsTheProductAndTheBiasForAnyTokens) {
   EXPECT_LT(relative_error(linear(rounded(strided)), product(values, strided)), rounding());
 }
 
+TEST_P(EveryLinear, WritesTwoStackedProductsIntoRowsThatLieApart) {
+  const auto& [onednn, dtype, in, out] = GetParam();
+  RandomWeights values(11);
+  for (const char* half : {"k", "v"}) {
+    values.add(std::string(half) + ".weight", {out, in});
+    values.add(std::string(half) + ".bias", {out});
+  }
+  const at::Tensor input = random_tensor(1, {2, 33, in});
+  for (const Linear::Bias bias : {Linear::Bias::no, Linear::Bias::yes}) {
+    const WeightScope scope = values.scope(dtype);
+    const Linear both(scope.scope("k"), scope.scope("v"), in, out, bias);
+    std::vector<at::Tensor> expected;
+    for (const std::string half : {"k", "v"}) {
+      at::Tensor one = at::matmul(exact(input), exact(values.at(half + ".weight")).t());
+      if (bias == Linear::Bias::yes) one += exact(values.at(half + ".bias"));
+      expected.push_back(one);
+    }
+    at::Tensor room = at::zeros({2, 40, 2 * out}, at::TensorOptions(dtype));
+    at::Tensor rows = room.narrow(1, 4, 33);
+    both.write(rounded(input), rows);
+    EXPECT_LT(relative_error(rows, at::cat(expected, 2)), rounding());
+    EXPECT_LT(relative_error(both(rounded(input)), at::cat(expected, 2)), rounding());
+    EXPECT_EQ(room.narrow(1, 0, 4).abs().sum().item<float>(), 0);
+    EXPECT_EQ(room.narrow(1, 37, 3).abs().sum().item<float>(), 0);
+  }
+}
+
 TEST_P(EveryLinear, GatesBlocksOfTokens) {
   const auto& [onednn, dtype, in, out] = GetParam();
   const RandomWeights values = weights(in, 2 * out);
@@ -150,7 +179,7 @@ TEST(Linear, HasNoMemoryWhereOnlyShapesAreKnown) {
   const WeightScope shapes = WeightScope::shapes_only();
   constexpr std::int64_t kHuge = 1 << 24;
   const Linear one(shapes, kHuge, kHuge);
-  const Linear two(shapes, shapes, kHuge, kHuge);
+  const Linear two(shapes, shapes, kHuge, kHuge, Linear::Bias::no);
 }
 
 TEST(LayerNorm, EqualsLibtorchInFloat64) {

@@ -51,7 +51,7 @@ TEST(BandAtLevel, EveryLevelIsCoveredWithoutGapOrOverlap) {
     const std::int64_t units = (rows + 7) / 8;
     for (int patches = 1; patches <= units; ++patches) {
       const std::vector<RowRange> bands = split_rows(rows, 8, patches);
-      for (int level = 0; level <= 3; ++level) {
+      for (int level = -2; level <= 3; ++level) {
         std::int64_t next = 0;
         for (const RowRange& band : bands) {
           const RowRange at = band_at_level(band, level);
@@ -63,6 +63,11 @@ TEST(BandAtLevel, EveryLevelIsCoveredWithoutGapOrOverlap) {
       }
     }
   }
+}
+
+TEST(BandAtLevel, LevelsBelowTheLatentsDouble) {
+  EXPECT_EQ(rows_at_level(5, -3), 40);
+  EXPECT_EQ(band_at_level({2, 5}, -1), (RowRange{4, 10}));
 }
 
 TEST(Intersect, IsEmptyWhereTheRangesDoNotMeet) {

@@ -79,8 +79,8 @@ TEST(Cancellation, AStopEndsTheDecoding) {
   drawn.steps = 2;
   drawn.parallel.sync_steps = 1;
   EXPECT_NO_THROW(whole.generate(drawn));
-  // In the VAE's attention; and behind its last block, where the pixels are made.
-  for (const char* call : {"aten::linear", "aten::round"}) {
+  // At the VAE's first upsampling; and behind its last block, where the pixels are made.
+  for (const char* call : {"aten::upsample_nearest2d", "aten::round"}) {
     std::stop_source source;
     drawn.stop = source.get_token();
     int steps = 0;

@@ -124,6 +124,23 @@ TEST(Pipeline, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
   EXPECT_NO_THROW(pipeline().generate(request()));
 }
 
+TEST(Pipeline, DecodesInBandsWhatOneDeviceDecodesWhole) {
+  GenerationRequest drawn;
+  drawn.prompts = {"a fox", "a red car"};
+  drawn.width = 64;
+  drawn.height = 192;
+  drawn.steps = 3;
+  drawn.parallel.sync_steps = drawn.steps;
+  Pipeline one(test_data("models/sd15"), World(1, 1));
+  const GenerationResult whole = one.generate(drawn);
+  Pipeline three(test_data("models/sd15"), World(3, 1));
+  const GenerationResult banded = three.generate(drawn);
+  ASSERT_EQ(banded.images.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_LE(largest_difference(banded.images[i], whole.images[i]), 1);
+  }
+}
+
 TEST(Pipeline, NeedsNoTextEncoderOrVaeForARequestWithoutThem) {
   GenerationRequest worded = request();
   worded.prompt_embeds.clear();

@@ -2,11 +2,15 @@
 #ifndef PCPP_TESTS_PIPELINE_REFERENCES_H_
 #define PCPP_TESTS_PIPELINE_REFERENCES_H_
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -55,6 +59,16 @@ inline GenerationRequest patch_request(const std::string& inputs) {
   request.decode = false;
   request.keep_steps = true;
   return request;
+}
+
+// Of two pictures of one size, over all bytes.
+inline int largest_difference(const Image& one, const Image& other) {
+  if (one.rgb.size() != other.rgb.size()) throw std::logic_error("pictures of two sizes");
+  int most = 0;
+  for (std::size_t i = 0; i < one.rgb.size(); ++i) {
+    most = std::max(most, std::abs(one.rgb[i] - other.rgb[i]));
+  }
+  return most;
 }
 
 }  // namespace pcpp
