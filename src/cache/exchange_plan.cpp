@@ -126,10 +126,10 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
   switch (site.kind) {
     case SiteKind::attention:
     case SiteKind::pooled:
-      plan.row_bytes = site.width * shape_.element_bytes;
+      plan.row_bytes = site.width * shape_.element_bytes();
       break;
     case SiteKind::halo:
-      plan.row_bytes = columns * site.width * shape_.element_bytes;
+      plan.row_bytes = columns * site.width * shape_.element_bytes();
       break;
     case SiteKind::group_norm:
       plan.row_bytes = site.width * 2 * static_cast<std::int64_t>(sizeof(double));
@@ -137,7 +137,7 @@ SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config)
   }
   plan_reads(plan, site, config);
   if (!plan.always_fresh) plan.format = config.row_format;
-  plan.steady_row_bytes = travelling_bytes(plan, shape_.element_bytes);
+  plan.steady_row_bytes = travelling_bytes(plan, shape_.element_bytes());
   return plan;
 }
 

@@ -40,8 +40,9 @@ struct PlanShape {
   std::int64_t latent_columns = 0;
   std::int64_t latent_channels = 0;
   std::int64_t images = 1;
-  std::int64_t element_bytes = 4;  // of the network's activations
-  bool is_float16 = false;         // elements of two bytes are float16; else bfloat16
+  DataType dtype = DataType::float32;  // of the network's activations
+
+  std::int64_t element_bytes() const { return dtype == DataType::float32 ? 4 : 2; }
 };
 
 // A site's rows at this size. A site's data is [batch, rows, row_bytes], cut between the patches

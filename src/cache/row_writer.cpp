@@ -13,17 +13,17 @@ std::int64_t moments_in(const SitePlan& site, std::int64_t rows) {
 
 // Calls function(a null pointer to the type of the elements).
 template <typename Function>
-void with_element(std::int64_t element_bytes, const Function& function) {
-  if (element_bytes == sizeof(float)) {
+void with_element(DataType dtype, const Function& function) {
+  if (dtype == DataType::float32) {
     function(static_cast<float*>(nullptr));
   } else {
     function(static_cast<Bfloat16*>(nullptr));
   }
 }
 template <typename Function>
-void with_gpu_element(const PlanShape& shape, const Function& function) {
-  if (shape.is_float16) return function(static_cast<Float16*>(nullptr));
-  with_element(shape.element_bytes, function);
+void with_gpu_element(DataType dtype, const Function& function) {
+  if (dtype == DataType::float16) return function(static_cast<Float16*>(nullptr));
+  with_element(dtype, function);
 }
 
 }  // namespace
@@ -50,9 +50,9 @@ void RowWriter::encode_on_gpu(const SitePlan& site, const BatchRows<std::byte>& 
     return encode_moments(encoded, {reinterpret_cast<const double*>(source.data), source.stride},
                           plan_.batch(), moments_in(site, rows), stream);
   }
-  with_gpu_element(plan_.shape(), [&]<typename Element>(Element*) {
+  with_gpu_element(plan_.shape().dtype, [&]<typename Element>(Element*) {
     const SourceRows<Element> values{reinterpret_cast<const Element*>(source.data), source.stride};
-    const std::int64_t row_values = site.row_bytes / plan_.shape().element_bytes;
+    const std::int64_t row_values = site.row_bytes / plan_.shape().element_bytes();
     if (site.is_residual()) {
       encode_residual(encoded, reinterpret_cast<Element*>(last), values, plan_.batch(), rows,
                       row_values, stream);
@@ -65,7 +65,7 @@ void RowWriter::encode_on_gpu(const SitePlan& site, const BatchRows<std::byte>& 
 void RowWriter::encode_on_cpu(const SitePlan& site, const BatchRows<std::byte>& target,
                               const BatchRows<const std::byte>& source, std::int64_t rows,
                               std::byte* last) {
-  const std::int64_t values = site.row_bytes / plan_.shape().element_bytes;
+  const std::int64_t values = site.row_bytes / plan_.shape().element_bytes();
   for (std::int64_t item = 0; item < plan_.batch(); ++item) {
     std::byte* encoded = target.data + item * target.stride;
     const std::byte* plain = source.data + item * source.stride;
@@ -73,7 +73,7 @@ void RowWriter::encode_on_cpu(const SitePlan& site, const BatchRows<std::byte>& 
       encode_moments(encoded, reinterpret_cast<const double*>(plain), moments_in(site, rows));
       continue;
     }
-    with_element(plan_.shape().element_bytes, [&]<typename Element>(Element*) {
+    with_element(plan_.shape().dtype, [&]<typename Element>(Element*) {
       const auto* elements = reinterpret_cast<const Element*>(plain);
       if (site.is_residual()) {
         encode_residual(encoded, reinterpret_cast<Element*>(last + item * rows * site.row_bytes),
@@ -95,7 +95,7 @@ void RowWriter::decode(const SitePlan& site, std::byte* target, const Piece& pie
                       : decode_moments(moments, piece.data, count, stream);
     return;
   }
-  const std::int64_t values = site.row_bytes / plan_.shape().element_bytes;
+  const std::int64_t values = site.row_bytes / plan_.shape().element_bytes();
   const auto decode_elements = [&]<typename Element>(Element*, auto... device) {
     if (site.is_residual()) {
       add_residual(reinterpret_cast<Element*>(piece.last), piece.data, rows, values, device...);
@@ -104,9 +104,9 @@ void RowWriter::decode(const SitePlan& site, std::byte* target, const Piece& pie
     }
   };
   if (stream == nullptr) {
-    with_element(plan_.shape().element_bytes, [&](auto* element) { decode_elements(element); });
+    with_element(plan_.shape().dtype, [&](auto* element) { decode_elements(element); });
   } else {
-    with_gpu_element(plan_.shape(), [&](auto* element) { decode_elements(element, stream); });
+    with_gpu_element(plan_.shape().dtype, [&](auto* element) { decode_elements(element, stream); });
   }
 }
 

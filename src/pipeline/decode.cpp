@@ -16,14 +16,12 @@
 
 namespace pcpp {
 
-ExchangePlan decode_plan(const VaeDecoder& vae, int ranks, std::int64_t rows,
+ExchangePlan decode_plan(const VaeDecoder& vae, DataType dtype, int ranks, std::int64_t rows,
                          std::int64_t columns) {
   const int bands = std::min({ranks, most_patches(rows, 1), kMostOtherBands + 1});
   const Topology topology(bands, Guidance::batched, 1, rows, 1);
-  return ExchangePlan::of_one_run(
-      vae.sites().sites(), topology,
-      {rows, columns, vae.latent_channels(), 1,
-       static_cast<std::int64_t>(c10::elementSize(vae.dtype())), vae.dtype() == at::kHalf});
+  return ExchangePlan::of_one_run(vae.sites().sites(), topology,
+                                  {rows, columns, vae.latent_channels(), 1, dtype});
 }
 
 at::Tensor decode_band(const DecodeTask& task, const VaeDecoder& vae, at::Device device,

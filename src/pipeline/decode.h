@@ -25,8 +25,9 @@ struct DecodeTask {
 };
 
 // Of latents of `rows` x `columns`, one picture at a time, in as many bands of at least one row as
-// `ranks` allows.
-ExchangePlan decode_plan(const VaeDecoder& vae, int ranks, std::int64_t rows, std::int64_t columns);
+// `ranks` allows; `vae` computes in `dtype`.
+ExchangePlan decode_plan(const VaeDecoder& vae, DataType dtype, int ranks, std::int64_t rows,
+                         std::int64_t columns);
 
 // The rank's rows of all pictures [images, 3, rows, columns], float32 on the CPU. It computes where
 // `device` says, which is where `vae` lies. Called by every rank of the transport's world, each on

@@ -126,6 +126,8 @@ class Pipeline::Parts {
                            Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents);
+  // SDXL's VAE leaves the range of float16.
+  DataType vae_dtype() const { return dtype_ == DataType::float16 ? DataType::float32 : dtype_; }
   void decode(const GenerationRequest& request, int ranks, const at::Tensor& latents,
               GenerationResult& result) const;
   void collect(const GenerationRequest& request, const ExchangePlan& plan,
@@ -214,11 +216,9 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
   }
   if (request.decode && vaes_.empty()) {
     const Component component = checkpoint_.component("vae");
-    // SDXL's VAE leaves the range of float16.
-    const DataType dtype = dtype_ == DataType::float16 ? DataType::float32 : dtype_;
     auto vaes = ranks_.on_each_device([&](at::Device device) {
       return VaeDecoder(component.config(),
-                        WeightScope(component.weights(), scalar_type_of(dtype), device));
+                        WeightScope(component.weights(), scalar_type_of(vae_dtype()), device));
     });
     const VaeDecoder& vae = vaes.at(ranks_.first_gpu());
     check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
@@ -262,8 +262,8 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
 void Pipeline::Parts::decode(const GenerationRequest& request, int ranks, const at::Tensor& latents,
                              GenerationResult& result) const {
   const Clock::time_point begin = Clock::now();
-  const ExchangePlan plan =
-      decode_plan(vaes_.at(ranks_.first_gpu()), ranks, latents.size(2), latents.size(3));
+  const ExchangePlan plan = decode_plan(vaes_.at(ranks_.first_gpu()), vae_dtype(), ranks,
+                                        latents.size(2), latents.size(3));
   const DecodeTask task{plan, latents, request.peer_timeout, request.stop};
   std::vector<at::Tensor> bands(static_cast<std::size_t>(plan.topology().patches()));
   ranks_.run(plan.topology().world_size(), request.peer_timeout, [&](Transport& transport) {
@@ -335,10 +335,9 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,
                           sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
-  const ExchangePlan plan(unet().sites().sites(), topology, parallel,
-                          {sizes.rows, sizes.columns, model_.latent_channels, sizes.images,
-                           static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype_))),
-                           dtype_ == DataType::float16});
+  const ExchangePlan plan(
+      unet().sites().sites(), topology, parallel,
+      {sizes.rows, sizes.columns, model_.latent_channels, sizes.images, dtype_});
   BranchConditions conditions =
       ranks_.outside([&] { return prepare(request, sizes, inputs, result); });
   result.width = sizes.width;

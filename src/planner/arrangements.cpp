@@ -42,7 +42,7 @@ class Planner {
             topology,
             parallel,
             {shape_.rows, shape_.columns, network_.unet().config().in_channels, shape_.images,
-             network_.element_bytes()}};
+             network_.dtype()}};
   }
   RankCost rank_cost(const ExchangePlan& plan, int rank, const Costs& costs);
   // Of so many exchanges, one after the other.

@@ -36,9 +36,9 @@ at::ScalarType scalar_type_of(DataType dtype) {
 
 NetworkWork::NetworkWork(const UNetConfig& config, DataType dtype, std::int64_t columns)
     : columns_(columns),
-      dtype_(scalar_type_of(dtype)),
-      element_bytes_(static_cast<std::int64_t>(c10::elementSize(dtype_))),
-      weights_(WeightScope::shapes_only(dtype_)),
+      dtype_(dtype),
+      element_bytes_(static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype)))),
+      weights_(WeightScope::shapes_only(scalar_type_of(dtype))),
       unet_(config, weights_) {}
 
 const BandWork& NetworkWork::of(std::int64_t rows, std::int64_t batch) {
@@ -51,7 +51,7 @@ const BandWork& NetworkWork::of(std::int64_t rows, std::int64_t batch) {
 BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
   const c10::InferenceMode inference;
   const PlaceholderInputs inputs(unet_.config(), batch, rows, columns_,
-                                 at::TensorOptions(dtype_).device(at::kMeta));
+                                 at::TensorOptions(scalar_type_of(dtype_)).device(at::kMeta));
   const auto run = [&](PatchContext& context) {
     unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context);
   };

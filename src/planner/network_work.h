@@ -58,14 +58,14 @@ class NetworkWork {
   const BandWork& of(std::int64_t rows, std::int64_t batch);
 
   const UNet& unet() const { return unet_; }
-  std::int64_t element_bytes() const { return element_bytes_; }
+  DataType dtype() const { return dtype_; }
   std::int64_t weight_bytes() const { return weights_.taken_elements() * element_bytes_; }
 
  private:
   BandWork count(std::int64_t rows, std::int64_t batch);
 
   std::int64_t columns_;
-  at::ScalarType dtype_;
+  DataType dtype_;
   std::int64_t element_bytes_;
   WeightScope weights_;
   UNet unet_;

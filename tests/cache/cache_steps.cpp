@@ -192,7 +192,7 @@ std::vector<std::byte> own_rows(const ExchangePlan& plan, int patch, int step, S
 
 ExchangePlan MethodCase::plan() const {
   const Topology topology(ranks, config.guidance, 2, kRows, 4, config.bands);
-  return {sites(), topology, config, {kRows, kColumns, 4, 1, 4}};
+  return {sites(), topology, config, {kRows, kColumns, 4, 1}};
 }
 
 std::vector<MethodCase> method_cases() {

@@ -17,7 +17,7 @@ const Site kGroupNorm{"norm", SiteKind::group_norm, 0, 4, 0, 0};
 ExchangePlan plan_for(const std::vector<Site>& sites, const ParallelConfig& config, int ranks = 3,
                       std::int64_t rows = 24) {
   const Topology topology(ranks, config.guidance, 2, rows, 4);
-  return {sites, topology, config, {rows, 10, 4, 1, 4}};
+  return {sites, topology, config, {rows, 10, 4, 1}};
 }
 
 TEST(ExchangePlan, AdjacentAttentionReadsTheNearestTokens) {
@@ -103,7 +103,7 @@ TEST(ExchangePlan, GroupNormFollowsItsMode) {
 TEST(ExchangePlan, ASingleRunReadsAllOfItsOwnRowsAndKeepsNothing) {
   const Topology topology(3, Guidance::batched, 1, 24, 4);
   const std::vector<Site> sites = {kGroupNorm, {"up", SiteKind::halo, -2, 6, 1, 1}, kAttention};
-  const ExchangePlan plan = ExchangePlan::of_one_run(sites, topology, {24, 10, 4, 1, 4});
+  const ExchangePlan plan = ExchangePlan::of_one_run(sites, topology, {24, 10, 4, 1});
   EXPECT_TRUE(plan.bundles().empty());
   EXPECT_EQ(plan.stale_bytes(1), 0);
   for (const SitePlan& site : plan.sites()) {

@@ -18,7 +18,7 @@ constexpr auto kTimeout = std::chrono::minutes(1);
 ExchangePlan plan_for(int ranks, Guidance guidance) {
   ParallelConfig config;
   config.guidance = guidance;
-  return {{}, Topology(ranks, guidance, 2, 21, 4), config, {21, 6, 4, 2, 2}};
+  return {{}, Topology(ranks, guidance, 2, 21, 4), config, {21, 6, 4, 2, DataType::bfloat16}};
 }
 
 TEST(NoiseGather, BringsEveryBandToEveryRank) {

@@ -167,12 +167,12 @@ TEST(StaleCache, ReadsEncodedRowsOfTheStepBefore) {
   config.row_format = RowFormat::int8;
   const Topology topology(3, config.guidance, 2, kRows, 4);
   RandomCourier random(5);
-  for (const std::int64_t element_bytes : {4, 2}) {
-    const ExchangePlan plan(sites(), topology, config, {kRows, kColumns, 4, 1, element_bytes});
+  for (const DataType dtype : {DataType::float32, DataType::bfloat16}) {
+    const ExchangePlan plan(sites(), topology, config, {kRows, kColumns, 4, 1, dtype});
     LocalHub hub(3, &random);
     run_ranks(hub, [&](Transport& transport) {
-      element_bytes == 4 ? run_encoded_steps<float>(plan, transport)
-                         : run_encoded_steps<Bfloat16>(plan, transport);
+      dtype == DataType::float32 ? run_encoded_steps<float>(plan, transport)
+                                 : run_encoded_steps<Bfloat16>(plan, transport);
     });
   }
 }
@@ -267,12 +267,12 @@ TEST(StaleCache, KeepsTheRowsThatResidualsAreAddedToTheSameOnBothEnds) {
     config.row_format = RowFormat::int4;
     const Topology topology(3, config.guidance, 2, kRows, 4);
     RandomCourier random(6);
-    for (const std::int64_t element_bytes : {4, 2}) {
-      const ExchangePlan plan(sites(), topology, config, {kRows, kColumns, 4, 1, element_bytes});
+    for (const DataType dtype : {DataType::float32, DataType::bfloat16}) {
+      const ExchangePlan plan(sites(), topology, config, {kRows, kColumns, 4, 1, dtype});
       LocalHub hub(3, &random);
       run_ranks(hub, [&](Transport& transport) {
-        element_bytes == 4 ? run_residual_steps<float>(plan, transport, kinds)
-                           : run_residual_steps<Bfloat16>(plan, transport, kinds);
+        dtype == DataType::float32 ? run_residual_steps<float>(plan, transport, kinds)
+                                   : run_residual_steps<Bfloat16>(plan, transport, kinds);
       });
     }
   }
@@ -295,7 +295,7 @@ TEST(StaleCache, CopiesAllOfASteadySwapTogether) {
   const std::vector<Site> some = {{"norm", SiteKind::group_norm, 0, 2, 0, 0},
                                   {"conv", SiteKind::halo, 0, 3, 1, 1}};
   const Topology topology(3, config.guidance, 2, kRows, 4);
-  const ExchangePlan plan(some, topology, config, {kRows, kColumns, 4, 1, 4});
+  const ExchangePlan plan(some, topology, config, {kRows, kColumns, 4, 1});
   LocalHub hub(3);
   run_ranks(hub, [&](Transport& endpoint) {
     CountingTransport transport(endpoint);
@@ -319,7 +319,7 @@ TEST(StaleCache, SendsNothingThatNobodyWillRead) {
   const ParallelConfig config = ParallelConfig::pcpp();
   const Topology topology(1 + 1, config.guidance, 2, kRows, 4);
   const std::vector<Site> some = {{"conv", SiteKind::halo, 0, 3, 1, 1}};
-  const ExchangePlan plan(some, topology, config, {kRows, kColumns, 4, 1, 4});
+  const ExchangePlan plan(some, topology, config, {kRows, kColumns, 4, 1});
   LocalHub hub(2);
   run_ranks(hub, [&](Transport& transport) {
     StaleCache cache(plan, transport, kTimeout);
@@ -344,7 +344,7 @@ TEST(StaleCache, RefusesMisuse) {
   const Topology topology(2, config.guidance, 2, kRows, 4);
   const std::vector<Site> two = {{"a", SiteKind::halo, 0, 3, 1, 1},
                                  {"b", SiteKind::halo, 0, 3, 1, 1}};
-  const ExchangePlan plan(two, topology, config, {kRows, kColumns, 4, 1, 4});
+  const ExchangePlan plan(two, topology, config, {kRows, kColumns, 4, 1});
   LocalHub hub(2);
   const std::unique_ptr<Transport> transport = hub.endpoint(0);
   StaleCache cache(plan, *transport, kTimeout);
@@ -361,7 +361,7 @@ TEST(StaleCache, AStopEndsTheNextSwap) {
   const ParallelConfig config = ParallelConfig::pcpp();
   const Topology topology(1, config.guidance, 2, kRows, 4);
   const std::vector<Site> one = {{"a", SiteKind::halo, 0, 3, 1, 1}};
-  const ExchangePlan plan(one, topology, config, {kRows, kColumns, 4, 1, 4});
+  const ExchangePlan plan(one, topology, config, {kRows, kColumns, 4, 1});
   LocalHub hub(1);
   const std::unique_ptr<Transport> transport = hub.endpoint(0);
   std::stop_source source;

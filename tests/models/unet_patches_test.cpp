@@ -45,7 +45,7 @@ PatchSetup make_setup(const UNet& unet, const at::Tensor& latents, int patches) 
   PatchSetup setup;
   setup.patches = patches;
   setup.row_unit = unet.row_unit();
-  setup.shape = {latents.size(2), latents.size(3), latents.size(1), latents.size(0), sizeof(float)};
+  setup.shape = {latents.size(2), latents.size(3), latents.size(1), latents.size(0)};
   setup.parallel.sync_steps = 1;
   return setup;
 }
@@ -169,7 +169,7 @@ TEST_P(SplitUNet, PatchesInBfloat16DifferByItsRounding) {
   const UNet coarse = unet_with(family(), way(), at::kBFloat16);
   const Inputs drawn = inputs(1);
   PatchSetup patches = setup(drawn);
-  patches.shape.element_bytes = 2;
+  patches.shape.dtype = DataType::bfloat16;
   const at::Tensor image = run_split(coarse, patches, {in_bfloat16(drawn)})[0];
   EXPECT_LE(relative_error(image, run_whole(unet_, drawn)), kBfloat16Rounding);
 }

@@ -71,7 +71,7 @@ class SplitAttention : public testing::TestWithParam<SplitParam> {
         attention_(weights_.scope().scope("attn"), kWidth, kHeads, level(), sites_) {
     setup_.patches = std::get<1>(GetParam());
     setup_.row_unit = 2;
-    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2, sizeof(float)};
+    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2};
     setup_.steps = 3;
     setup_.parallel = ParallelConfig::distrifusion();
     setup_.parallel.sync_steps = 2;

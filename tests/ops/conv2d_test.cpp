@@ -71,7 +71,7 @@ class SplitConv : public testing::TestWithParam<SplitParam> {
     use(std::get<4>(GetParam()), sites_);
     setup_.patches = std::get<1>(GetParam());
     setup_.row_unit = 4;
-    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2, sizeof(float)};
+    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2};
     setup_.steps = 3;
     setup_.parallel.sync_steps = 2;
   }
@@ -227,7 +227,8 @@ class ConvSums : public testing::TestWithParam<std::tuple<Arithmetic, at::Scalar
     const at::Tensor shift = random_tensor(7, {shifts, kOut});
     PatchSetup setup;
     setup.patches = patches;
-    setup.shape = {12, kColumns, 4, 2, static_cast<std::int64_t>(c10::elementSize(dtype))};
+    setup.shape = {12, kColumns, 4, 2,
+                   dtype == at::kFloat ? DataType::float32 : DataType::bfloat16};
     const auto band = [&](const at::Tensor& whole, const PatchContext& context) {
       return channels_last(band_rows(whole, context, 0).to(dtype));
     };

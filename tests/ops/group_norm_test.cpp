@@ -153,7 +153,7 @@ class SplitGroupNorm : public testing::TestWithParam<SplitParam> {
               sites_) {
     setup_.patches = std::get<1>(GetParam());
     setup_.row_unit = 2;
-    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2, sizeof(float)};
+    setup_.shape = {std::get<0>(GetParam()), kColumns, 4, 2};
     setup_.steps = 3;
     setup_.parallel.sync_steps = 2;
   }

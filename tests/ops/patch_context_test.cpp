@@ -31,7 +31,7 @@ Moments corrected(const std::array<Moments, 2>& before, const std::array<Moments
   PatchSetup setup;
   setup.patches = 2;
   setup.row_unit = 6;
-  setup.shape = {8, 4, 4, 1, sizeof(float)};
+  setup.shape = {8, 4, 4, 1};
   setup.parallel.sync_steps = 1;
   setup.steps = 2;
   const auto results = run_bands(setup, sites, [&](int step, PatchContext& context) {
@@ -87,7 +87,7 @@ TEST(PatchContext, KnowsItsBand) {
   PatchSetup setup;
   setup.patches = 3;
   setup.row_unit = 4;
-  setup.shape = {17, 8, 4, 1, sizeof(float)};  // bands of 8, 8 and 1 rows
+  setup.shape = {17, 8, 4, 1};  // bands of 8, 8 and 1 rows
   run_bands(setup, sites, [](int, PatchContext& context) {
     const RowRange band = context.band(0);
     EXPECT_EQ(context.is_first(), band == (RowRange{0, 8}));
@@ -117,7 +117,7 @@ TEST(PatchContext, RefusesRowsThatWereNotPlanned) {
   const SiteId site = sites.add({"attn", SiteKind::attention, 0, 6});
   PatchSetup setup;
   setup.patches = 2;
-  setup.shape = {4, 5, 4, 2, sizeof(float)};  // two bands of 10 tokens
+  setup.shape = {4, 5, 4, 2};  // two bands of 10 tokens
   const auto run = [&](const at::Tensor& own) {
     run_bands(setup, sites, [&](int, PatchContext& context) {
       return context.exchange_tokens(pooled, site, own).above.empty() ? own : at::Tensor(own);
@@ -135,7 +135,7 @@ TEST(RunPatches, ThrowsTheFirstFailureOfARank) {
   const SiteId site = sites.add({"norm", SiteKind::group_norm, 0, 1});
   PatchSetup setup;
   setup.patches = 3;
-  setup.shape = {6, 5, 4, 1, sizeof(float)};
+  setup.shape = {6, 5, 4, 1};
   EXPECT_THROW(run_bands(setup, sites,
                          [&](int, PatchContext& context) {
                            if (context.is_last()) throw std::domain_error("broken");

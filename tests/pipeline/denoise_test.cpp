@@ -43,7 +43,7 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
   const FloatTensor& start = *request.latents;
   const Topology topology(kRanks, parallel.guidance, 2, start.shape[2], setting.unet.row_unit());
   const ExchangePlan plan(setting.unet.sites().sites(), topology, parallel,
-                          {start.shape[2], start.shape[3], 4, 1, 4});
+                          {start.shape[2], start.shape[3], 4, 1});
   const c10::InferenceMode outer;
   const DenoiseTask task{
       .scheduler = *setting.scheduler,

@@ -27,7 +27,8 @@ class SdxlTrafficTest : public ::testing::TestWithParam<Traffic> {
                     WeightScope::shapes_only());
     const int ranks = GetParam().ranks;
     const Topology topology(ranks, config.guidance, 1, 128, unet.row_unit());
-    const ExchangePlan plan(unet.sites().sites(), topology, config, {128, 128, 4, 1, 2});
+    const ExchangePlan plan(unet.sites().sites(), topology, config,
+                            {128, 128, 4, 1, DataType::float16});
     std::int64_t bytes = 0;
     for (int rank = 0; rank < ranks; ++rank) {
       const SiteBytes received = plan.received_bytes(rank, StepKind::steady);

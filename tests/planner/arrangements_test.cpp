@@ -40,7 +40,8 @@ TEST(PlanArrangements, BoundsOfSdxlOnEightBandsAreThoseOfTheMethod) {
 // What a rank sends in a steady step, the mean: of SDXL at 1024x1024, one branch in 16 bits.
 SiteBytes mean_sent(const UNet& unet, const ParallelConfig& method, int ranks) {
   const Topology topology(ranks, method.guidance, 1, 128, unet.row_unit());
-  const ExchangePlan plan(unet.sites().sites(), topology, method, {128, 128, 4, 1, 2});
+  const ExchangePlan plan(unet.sites().sites(), topology, method,
+                          {128, 128, 4, 1, DataType::float16});
   SiteBytes sent;
   for (int rank = 0; rank < ranks; ++rank) sent += plan.sent_bytes(rank, StepKind::steady);
   return {sent.attention / ranks, sent.halo / ranks, sent.group_norm / ranks, sent.gather / ranks};
