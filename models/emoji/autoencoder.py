@@ -4,14 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data import Pictures, SceneMaker
+from data import Pictures, SceneBatch, SceneMaker, box_weights
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_autoencoder
 from optimiser import Optimisers, schedule
-from plans import Plan, Size
+from plans import Plan
 from stages import OneNetwork, from_workers, half
 
 EVENING = 0.6         # a coefficient is divided by its standard deviation to this power
+OBJECT_WEIGHT = 3.0   # how much more a pixel of an object counts, times what data.box_weights says
 EDGES = 1.0           # how much differences between neighbours count beside the pixels themselves
 SQUARES = 4           # cut from each picture: drawing it costs more than to learn from a square
 ENCODED = 4           # the encoder, which drawing does not need, learns in one of so many steps
@@ -66,20 +67,34 @@ def pictures_to_fit(plan: Plan, pictures: Pictures) -> list[torch.Tensor]:
     return [pictures(maker((10, 0), count, plan.small[0])), pictures(maker((10, 1), count // 4, plan.large[0]))]
 
 
-def unlike(made: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    across, down = (lambda p: p[..., 1:] - p[..., :-1]), (lambda p: p[..., 1:, :] - p[..., :-1, :])
-    return F.mse_loss(made, pixels) + F.l1_loss(made, pixels) + EDGES * (F.l1_loss(across(made), across(pixels)) +
-                                              F.l1_loss(down(made), down(pixels)))
+def unlike(made: torch.Tensor, pixels: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
+    """`objects`: what each latent counts beside its 1 for an object that is there [n, 1, h, w]."""
+    weights = (1 + OBJECT_WEIGHT * objects).repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
+    error = made - pixels
+
+    def mean(errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return (errors.mean(1, keepdim=True) * weights).sum() / weights.sum()
+
+    across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
+    return mean(error.square() + error.abs(), weights) + EDGES * (mean(across.abs(), weights[..., 1:]) +
+                                                                  mean(down.abs(), weights[..., 1:, :]))
 
 
-def places_to_cut(count: int, size: Size, side: int, generator: torch.Generator) -> list[tuple[int, int]]:
-    """Rows and columns, in latents, where squares of so many pixels begin, SQUARES for each picture: mostly of the
-    lower two thirds, where the objects are."""
-    def along(pixels: int, from_share: float) -> list[int]:
-        room = (pixels - side) // PATCH
-        return torch.randint(int(from_share * room), room + 1, (SQUARES * count,), generator=generator).tolist()
-
-    return list(zip(along(size[0], 0.25), along(size[1], 0)))
+def places_to_cut(batch: SceneBatch, side: int, generator: torch.Generator) -> list[tuple[int, int]]:
+    """Rows and columns, in latents, where squares of so many pixels begin, SQUARES for each picture: all but one with
+    an object's middle in them, the smaller the object the likelier."""
+    high, wide = batch.size
+    begins = []
+    for items, there in zip(batch.items, batch.objects >= 0):
+        items = items[there].to(torch.float)
+        chosen = items[torch.multinomial(1 / items[:, 2:4].amax(1), SQUARES, replacement=True, generator=generator)]
+        middles = torch.where(torch.arange(SQUARES)[:, None] > 0, chosen[:, [1, 0]],
+                              torch.rand(SQUARES, 2, generator=generator))
+        before = side * (0.25 + 0.5 * torch.rand(SQUARES, 2, generator=generator))
+        corners = (middles * torch.tensor([high, wide]) - before) / PATCH
+        room = torch.tensor([high - side, wide - side]) // PATCH
+        begins += corners.round().long().clamp_min(0).minimum(room).tolist()
+    return [(y, x) for y, x in begins]
 
 
 def cut_out(maps: torch.Tensor, places: list[tuple[int, int]], side: int, cell: int) -> torch.Tensor:
@@ -111,13 +126,14 @@ class AutoencoderStage(OneNetwork):
         return from_workers(self._scenes, start, self.workers)
 
     def step(self, step: int, batch) -> torch.Tensor:
-        places = places_to_cut(len(batch.tokens), batch.size, self.plan.cut, torch.Generator().manual_seed(step))
+        places = places_to_cut(batch, self.plan.cut, torch.Generator().manual_seed(step))
         pixels = cut_out(self.pictures(batch), places, self.plan.cut, PATCH)
+        objects = cut_out(box_weights(batch, PATCH).to(self.device), places, self.plan.cut, 1)
         latents = self.model.encode(pixels)
         noise = torch.Generator(self.device).manual_seed(step)
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=noise)
         with half(self.device):
-            loss = unlike(self.model.decode(noisy), pixels)
+            loss = unlike(self.model.decode(noisy), pixels, objects)
             encoded = F.mse_loss(self.model.encode_by_network(pixels), latents) if step % ENCODED == 0 else 0
         (loss + encoded).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -49,8 +49,12 @@ class SceneMaker:
                           torch.stack([quick_tokens(s.caption) for s in scenes]), scenes if keep else None)
 
 
-def box_masks(batch: SceneBatch, cell: int) -> torch.Tensor:
-    """[n, 1, h / cell, w / cell]: 1 where a cell touches an object's box."""
+SMALL = 128      # pixels: objects of shorter sides count by so much more
+
+
+def box_weights(batch: SceneBatch, cell: int) -> torch.Tensor:
+    """[n, 1, h / cell, w / cell]: what a cell counts that touches an object's box, 1 and for small objects more, as
+    they have few cells; 0 elsewhere."""
     (high, wide), shorter = batch.size, min(batch.size)
     x, y, width, height = batch.items[..., :4].unbind(-1)
 
@@ -60,8 +64,9 @@ def box_masks(batch: SceneBatch, cell: int) -> torch.Tensor:
                ((middle * pixels - extent * shorter / 2)[..., None] < low + cell)
 
     boxes = touched(y, height, high)[..., :, None] & touched(x, width, wide)[..., None, :]
-    there = (batch.objects >= 0).to(boxes.device)[..., None, None]
-    return (boxes & there).any(1, keepdim=True).float()
+    side = (torch.maximum(width, height) * shorter).clamp_min(1)
+    weights = (SMALL / side).clamp_min(1) * (batch.objects >= 0).to(side.device)
+    return (boxes * weights[..., None, None]).amax(1, keepdim=True)
 
 
 PART = 32        # pixels: side of an object's parts

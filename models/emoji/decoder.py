@@ -9,7 +9,7 @@ from torch import nn
 
 from autoencoder import Autoencoder, cut_out, pictures_to_cut, places_to_cut, unlike
 from checkpoints import trained
-from data import Pictures, SceneMaker
+from data import Pictures, SceneMaker, box_weights
 from denoiser import Denoiser
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH
@@ -42,7 +42,7 @@ class DecoderStage(OneNetwork):
         self.optimisers = Optimisers(named, muon_rate=2e-3, adam_rate=1e-3)
 
     def _scenes(self, step: int):
-        sizes = self.plan.small
+        sizes = (*self.plan.small, *self.plan.large[:2])
         return self.maker((12, step), pictures_to_cut(self.plan), sizes[step % len(sizes)])
 
     def batches(self, start: int):
@@ -62,12 +62,13 @@ class DecoderStage(OneNetwork):
         latents = self.model.encode(pixels)
         guessed = self.guess(latents, batch.tokens.to(self.device), generator)
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, device=self.device, generator=generator)
-        places = places_to_cut(len(latents), batch.size, self.plan.cut, torch.Generator().manual_seed(step))
+        places = places_to_cut(batch, self.plan.cut, torch.Generator().manual_seed(step))
+        objects = cut_out(box_weights(batch, PATCH).to(self.device), places, self.plan.cut, 1)
         pixels = cut_out(pixels, places, self.plan.cut, PATCH)
         exact = torch.arange(len(places), device=self.device)[:, None, None, None] % EXACT == 0
         met = torch.where(exact, cut_out(noisy, places, self.plan.cut, 1), cut_out(guessed, places, self.plan.cut, 1))
         with half(self.device):
-            loss = unlike(self.model.decode(met), pixels)
+            loss = unlike(self.model.decode(met), pixels, objects)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimisers.step(schedule(step, self.steps))

@@ -9,7 +9,7 @@ from torch import nn
 
 from autoencoder import Autoencoder
 from checkpoints import load_networks, trained
-from data import PARTS, Cells, Pictures, SceneBatch, SceneMaker, box_masks, covered
+from data import PARTS, Cells, Pictures, SceneBatch, SceneMaker, box_weights, covered
 from fast_layers import speed_up
 from networks import LATENT_NOISE, PATCH, make_text_encoder, make_unet
 from noising import Noising
@@ -122,11 +122,11 @@ class Chunks:
         return torch.cat(parts)
 
     def __call__(self, start: int):
-        """(latents, tokens, masks, cells) of each step from `start` on."""
+        """(latents, tokens, weights of objects, cells) of each step from `start` on."""
         device, first = self.pictures.sprites.pixels.device, start // CHUNK * CHUNK
         coarse = PATCH * 2 ** max(0, len(self.plan.unet_channels) - 2)
         for scenes, latents in self._encoded(first):
-            masks = box_masks(scenes, PATCH).to(device)
+            weights = box_weights(scenes, PATCH).to(device)
             cells = covered(scenes, scenes.size[0] // coarse, scenes.size[1] // coarse)
             objects, parts = cells.objects.to(device), cells.parts.to(device)
             tokens, count = scenes.tokens.to(device), self.batch(scenes.size)
@@ -134,7 +134,7 @@ class Chunks:
             shuffled = torch.cat([torch.randperm(len(tokens), generator=order) for _ in range(PASSES)]).to(device)
             for step in range(max(start, first), first + CHUNK):
                 rows = shuffled[(step - first) * count:(step - first + 1) * count]
-                yield latents[rows], tokens[rows], masks[rows], Cells(objects[rows], parts[rows])
+                yield latents[rows], tokens[rows], weights[rows], Cells(objects[rows], parts[rows])
             first += CHUNK
 
     def _encoded(self, first: int):
@@ -185,7 +185,7 @@ class DenoiserStage:
             p.grad, working.grad = None if working.grad is None else working.grad.float(), None
 
     def error(self, model: Denoiser, batch, generator, drop: float, object_weight: float) -> torch.Tensor:
-        latents, tokens, masks, *_ = batch
+        latents, tokens, objects, *_ = batch
         size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
         timesteps = stratified_timesteps(len(latents), size, generator)
         latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator, device=self.device)
@@ -193,7 +193,7 @@ class DenoiserStage:
         noisy, target = self.noising.noised(latents, noise, timesteps), self.noising.v(latents, noise, timesteps)
         dropped = torch.rand(len(tokens), 1, generator=generator, device=self.device) < drop
         made = model(noisy, timesteps, torch.where(dropped, self.nothing, tokens))
-        weight = 1 + object_weight * masks
+        weight = 1 + object_weight * objects
         return ((made - target).square().mean(1, keepdim=True) * weight).sum() / weight.sum()
 
     def step(self, step: int, batch) -> torch.Tensor:
@@ -232,11 +232,11 @@ class DenoiserStage:
         """Is the error inside the objects' boxes lower with the right caption? Never seen combinations."""
         size = self.plan.small[0]
         scenes = SceneMaker(self.plan.variants, held_out=True)((901,), 8 * 16, size)
-        latents, masks = self.chunks._encode(scenes), box_masks(scenes, PATCH).to(self.device)
+        latents, weights = self.chunks._encode(scenes), box_weights(scenes, PATCH).to(self.device)
         tokens, right, wrong, wins = scenes.tokens.to(self.device), 0.0, 0.0, 0
         for i in range(16):
             rows = slice(8 * i, 8 * i + 8)
-            one, other = (float(self.error(self.average, (latents[rows], t, masks[rows]),
+            one, other = (float(self.error(self.average, (latents[rows], t, weights[rows]),
                                            torch.Generator(self.device).manual_seed(i), 0.0, 1e3))
                           for t in (tokens[rows], tokens[rows].roll(1, 0)))
             right, wrong, wins = right + one / 16, wrong + other / 16, wins + (one < other)

@@ -41,11 +41,10 @@ FULL = Plan(
     cut=256, picture=256, variants=16, autoencoder_steps=1200, autoencoder_batch=64, classifier_steps=800,
     classifier_batch=128, denoiser_steps=7000, decoder_steps=600, student_steps=600, pixels=512 * 256 * 256)
 
-# The same networks and pictures, but the very largest; smaller batches.
+# The same networks and pictures; smaller batches.
 ON_CPU = replace(
-    FULL, large=(*((512, 512),) * 4, (512, 768), (768, 512)), cut=128, variants=8, autoencoder_steps=1200,
-    autoencoder_batch=16, classifier_steps=600, classifier_batch=24, denoiser_steps=14900, decoder_steps=600,
-    student_steps=700, pixels=96 * 256 * 256)
+    FULL, cut=128, variants=8, autoencoder_batch=16, classifier_steps=600, classifier_batch=24, denoiser_steps=14900,
+    decoder_steps=1400, student_steps=700, pixels=96 * 256 * 256)
 
 TOY = Plan(
     latent_channels=8, vae_channels=(16, 16, 16, 32, 32), unet_channels=(32, 64), text_width=64, text_layers=1,

@@ -26,9 +26,10 @@ import torch
 from transformers import CLIPTokenizer
 
 import unpack
-from autoencoder import Autoencoder, pictures_to_fit
+from autoencoder import SQUARES, Autoencoder, pictures_to_fit, places_to_cut, unlike
 from checkpoints import load_checkpoint, trained
-from data import FIRST_PARTS, PART, PARTS, Pictures, SceneMaker, box_masks, covered
+from data import FIRST_PARTS, PART, PARTS, Pictures, SceneMaker, box_weights, covered
+from networks import PATCH
 from noising import Noising
 from plans import TOY
 from scenes import all_words, words_of
@@ -91,14 +92,14 @@ class Rendering(unittest.TestCase):
         drawn = pictures(batch)
         batch.chosen[:, 2:] = -1
         changed = (drawn - pictures(batch)).abs().amax(1, keepdim=True) > 0.02
-        inside = torch.nn.functional.interpolate(box_masks(batch, 8), scale_factor=8.0)
+        inside = torch.nn.functional.interpolate(box_weights(batch, 8), scale_factor=8.0)
         inside = torch.nn.functional.max_pool2d(inside, 5, 1, 2) > 0      # an outline's blur reaches two pixels out
         self.assertEqual(int((changed & ~inside).sum()), 0)
         self.assertGreater(float((changed & inside).sum() / inside.sum()), 0.3)
 
     def test_cells_name_the_nearest_object_and_which_part_of_it_they_show(self):
         batch = SceneMaker(1)((6,), 100, TALL)
-        cells, boxes = covered(batch, 48, 32), box_masks(batch, 4)[:, 0] > 0
+        cells, boxes = covered(batch, 48, 32), box_weights(batch, 4)[:, 0] > 0
         self.assertFalse(bool((cells.objects > 0)[~boxes].any()))
         self.assertTrue(bool(((cells.parts >= 0) & (cells.parts < PARTS)).all()))
         apart = PART * 48 // TALL[0]      # cells
@@ -112,6 +113,36 @@ class Rendering(unittest.TestCase):
             for to, further in (((row, column - 2), -1), ((row - apart, column), side // PART)):
                 if kinds[to] == kinds[row, column]:
                     self.assertEqual(int(parts[to] - parts[row, column]), further)
+
+    def test_small_objects_count_more(self):
+        batch = SceneMaker(1)((7,), 60, (512, 512))
+        weights = box_weights(batch, PATCH)
+        for objects, items, weight in zip(batch.objects, batch.items, weights[:, 0]):
+            alone = int((objects >= 0).sum()) == 1
+            x, y, width, height = items[0, :4].tolist()
+            expected = max(1.0, 128 / round(max(width, height) * 512))
+            met = float(weight[int(y * 32), int(x * 32)])
+            self.assertTrue(met == expected if alone else met >= expected)
+        self.assertEqual(sorted(set(weights.flatten().round(decimals=3).tolist())), [0.0, 1.0, 2.0])
+
+    def test_squares_to_learn_from_lie_inside_and_show_objects(self):
+        batch = SceneMaker(1)((8,), 40, (256, 384))
+        places = places_to_cut(batch, 128, torch.Generator().manual_seed(1))
+        self.assertEqual(len(places), 40 * SQUARES)
+        for i, (row, column) in enumerate(places):
+            top, left = row * PATCH, column * PATCH
+            self.assertTrue(0 <= top <= 256 - 128 and 0 <= left <= 384 - 128)
+            there = batch.items[i // SQUARES][batch.objects[i // SQUARES] >= 0]
+            shown = [top <= y * 256 <= top + 128 and left <= x * 384 <= left + 128 for x, y in there[:, :2].tolist()]
+            self.assertTrue(i % SQUARES == 0 or any(shown))
+
+    def test_a_picture_is_unlike_another_the_more_the_object_differs(self):
+        pixels = torch.zeros(1, 3, 2 * PATCH, 2 * PATCH)
+        objects = torch.tensor([[[[2.0, 0.0], [0.0, 0.0]]]])
+        in_object, beside = pixels.clone(), pixels.clone()
+        in_object[..., 2:6, 2:6], beside[..., -6:-2, -6:-2] = 1.0, 1.0
+        self.assertEqual(float(unlike(pixels, pixels, objects)), 0.0)
+        self.assertAlmostEqual(float(unlike(in_object, pixels, objects) / unlike(beside, pixels, objects)), 7.0, places=4)
 
 
 class Training(unittest.TestCase):
