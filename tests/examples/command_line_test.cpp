@@ -1,59 +1,24 @@
 // `generate` as other programs call it: its options, its files, its exit statuses.
 
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "examples/process.h"
-#include "io/files.h"
+#include "examples/generate_runs.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp {
 namespace {
 
-namespace fs = std::filesystem;
-using testing::Outcome;
-using testing::run_process;
-using Words = std::vector<std::string>;
-
-std::string data(const std::string& name) { return (fs::path(PCPP_TEST_DATA) / name).string(); }
-
-class CommandLineTest : public ::testing::Test {
- protected:
-  CommandLineTest() { unsetenv("PCPP_LOG"); }  // what it asks for would be counted with the lines
-
-  std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
-
-  // A run of a tiny model with a text encoder and a VAE.
-  static Words words(const Words& more) {
-    Words words = {
-        PCPP_GENERATE, "--model", data("models/sd15"), "--width", "64", "--height", "128",
-        "--steps",     "6",       "--sync-steps",      "2"};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
-  static Outcome generate(const Words& more) { return run_process(words(more)); }
-
-  std::vector<std::string> files() const {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_.path())) {
-      names.push_back(entry.path().filename().string());
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-
-  testing::TemporaryFolder folder_;
-};
+using CommandLineTest = GenerateRuns;
 
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
@@ -315,68 +280,6 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
   }
 }
 
-long occurrences(const std::string& text, const std::string& part) {
-  long found = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
-    ++found;
-  }
-  return found;
-}
-
-// The class is one that the library warns of.
-TEST_F(CommandLineTest, LogsWhatTheEnvironmentAsksFor) {
-  fs::copy(data("models/sd15"), place("model"), fs::copy_options::recursive);
-  nlohmann::json index = nlohmann::json::parse(std::ifstream(place("model/model_index.json")));
-  index["_class_name"] = "StableDiffusionOtherPipeline";
-  folder_.write("model/model_index.json", index.dump());
-  const Words drawn = words({"--model", place("model"), "--prompt", "a fox", "--steps", "1",
-                             "--method", "single", "--output", "none"});
-  const auto logged = [&](const std::string& setting) {
-    Words all = {"/usr/bin/env", setting};
-    all.insert(all.end(), drawn.begin(), drawn.end());
-    const Outcome outcome = run_process(all);
-    EXPECT_EQ(outcome.status, 0) << outcome.errors;
-    return outcome.errors;
-  };
-  const auto expect_lines = [](const std::string& text, long warnings, bool informs) {
-    EXPECT_EQ(occurrences(text, "[pcpp] [warning]"), warnings) << text;
-    EXPECT_EQ(occurrences(text, "[pcpp] [info]") > 0, informs) << text;
-    EXPECT_EQ(occurrences(text, "[pcpp]"), warnings + occurrences(text, "[pcpp] [info]")) << text;
-  };
-  const std::string usual = logged("PCPP_LOG=warning");
-  expect_lines(usual, 1, false);
-  EXPECT_EQ(occurrences(usual, "StableDiffusionOtherPipeline is not built in"), 1) << usual;
-  expect_lines(logged("PCPP_LOG=info"), 1, true);
-  expect_lines(logged("PCPP_LOG=off"), 0, false);
-  const std::string other = logged("PCPP_LOG=loud");
-  expect_lines(other, 2, false);
-  EXPECT_EQ(occurrences(other, "PCPP_LOG is 'loud'"), 1) << other;
-}
-
-TEST_F(CommandLineTest, AFullOrClosedStandardErrorEndsNoRun) {
-  for (const std::string redirection : {"2>/dev/full", "2>&-", "2>&- <&-"}) {
-    const Words drawn =
-        words({"--prompt", "a fox", "--output", place("x.png"), "--report", place("x.json")});
-    EXPECT_EQ(run_process(testing::redirected(redirection, drawn)).status, 0) << redirection;
-    EXPECT_EQ(files(), (Words{"x.json", "x.png"}));
-    EXPECT_EQ(read_png(place("x.png")).width, 64);
-    EXPECT_TRUE(nlohmann::json::accept(std::ifstream(place("x.json"))));
-    for (const std::string& file : files()) fs::remove(place(file));
-    const Words failing = words({"--prompt", "a fox", "--output", "/proc/x.png"});
-    EXPECT_EQ(run_process(testing::redirected(redirection, failing)).status, 1) << redirection;
-    EXPECT_EQ(run_process(testing::redirected(redirection, {PCPP_GENERATE})).status, 2);
-  }
-}
-
-TEST_F(CommandLineTest, AReaderThatLeavesEndsNoRun) {
-  const Words drawn = words({"--prompt", "a fox", "--output", place("x.png"), "--report",
-                             place("x.json"), "--save-latents", place("x.safetensors")});
-  Words piped = {"/bin/sh", "-c", "\"$0\" \"$@\" 2>&1 >/dev/null | :"};
-  piped.insert(piped.end(), drawn.begin(), drawn.end());
-  run_process(piped);
-  EXPECT_EQ(files(), (Words{"x.json", "x.png", "x.safetensors"}));
-}
-
 TEST_F(CommandLineTest, NamesThatAreNotUtf8AreWrittenWithReplacements) {
   const Outcome outcome = generate({"--prompt", "a fox", "--output", place("x.png"), "--report",
                                     place("x.json"), "--convolution-times", place("\xE8.json")});
@@ -384,35 +287,6 @@ TEST_F(CommandLineTest, NamesThatAreNotUtf8AreWrittenWithReplacements) {
   std::map<std::string, std::string> text;
   read_png(place("x.png"), &text);
   EXPECT_EQ(text.at("convolution_times"), "\xEF\xBF\xBD.json");
-}
-
-TEST_F(CommandLineTest, WhatTheStandardOutputLacksIsAnError) {
-  for (const std::string redirection : {">/dev/full", ">&-"}) {
-    const Outcome outcome = run_process(testing::redirected(
-        redirection,
-        words({"--prompt", "a fox", "--images", "2", "--steps", "2", "--output", place("x.png")})));
-    EXPECT_EQ(outcome.status, 1) << redirection;
-    EXPECT_NE(outcome.errors.find("error: the standard output"), std::string::npos);
-    EXPECT_EQ(files(), (Words{"x-1.png", "x-2.png"}));
-    for (const std::string& file : files()) fs::remove(place(file));
-    EXPECT_EQ(run_process(testing::redirected(redirection, {PCPP_GENERATE, "--help"})).status, 1);
-  }
-}
-
-TEST_F(CommandLineTest, AnInterruptEndsTheRunWithoutAFile) {
-  bool sent = false;
-  const Outcome outcome =
-      run_process(words({"--prompt", "a fox", "--steps", "900", "--output", place("x.png"),
-                         "--ranks", "2", "--trace", place("x.json")}),
-                  [&](int process, const std::string& errors) {
-                    if (sent || errors.find("step 2/") == std::string::npos) return;
-                    sent = kill(process, SIGINT) == 0;
-                  });
-  EXPECT_TRUE(sent);
-  EXPECT_EQ(outcome.status, 130);
-  EXPECT_NE(outcome.errors.find("cancelled\n"), std::string::npos) << outcome.errors;
-  EXPECT_EQ(outcome.errors.find("step 900/"), std::string::npos);
-  EXPECT_TRUE(files().empty());
 }
 
 }  // namespace

@@ -1,0 +1,57 @@
+// Runs of `generate` in a folder of their own.
+#ifndef PCPP_TESTS_EXAMPLES_GENERATE_RUNS_H_
+#define PCPP_TESTS_EXAMPLES_GENERATE_RUNS_H_
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "examples/process.h"
+#include "io/files.h"
+
+namespace pcpp {
+
+namespace fs = std::filesystem;
+using testing::Outcome;
+using testing::run_process;
+using Words = std::vector<std::string>;
+
+inline std::string data(const std::string& name) {
+  return (fs::path(PCPP_TEST_DATA) / name).string();
+}
+
+class GenerateRuns : public ::testing::Test {
+ protected:
+  GenerateRuns() { unsetenv("PCPP_LOG"); }  // what it asks for would be counted with the lines
+
+  std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  // A run of a tiny model with a text encoder and a VAE.
+  static Words words(const Words& more) {
+    Words words = {
+        PCPP_GENERATE, "--model", data("models/sd15"), "--width", "64", "--height", "128",
+        "--steps",     "6",       "--sync-steps",      "2"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  static Outcome generate(const Words& more) { return run_process(words(more)); }
+
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_.path())) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_TESTS_EXAMPLES_GENERATE_RUNS_H_
