@@ -71,10 +71,10 @@ class Pipeline::Parts {
   Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
       : dtype_(checked(options, world).dtype),
         checkpoint_(Checkpoint::open(folder, options.variant)),
-        ranks_(world, options.dtype, options.attention,
-               [this](at::Device device) { return load_unet(device); }),
+        ranks_(world, options.dtype, [this](at::Device device) { return load_unet(device); }),
         model_(model_info(checkpoint_, unet().config())),
         profile_(options.profile),
+        attention_(options.attention),
         cuda_graphs_(options.cuda_graphs),
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
@@ -148,6 +148,7 @@ class Pipeline::Parts {
   std::optional<TextEncoders> text_;
   OnDevices<VaeDecoder> vaes_;  // empty until a request decodes
   std::optional<DeviceProfile> profile_;
+  GpuAttention attention_;  // the U-Net's; the VAE's heads are of another size, and float32
   bool cuda_graphs_;
   std::int64_t extra_weight_bytes_;  // not yet taken
   std::filesystem::path convolution_times_;
@@ -187,7 +188,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
     if (measured.curves.empty()) {
-      measured = ranks_.measure(shape, request.peer_timeout, request.stop);
+      measured = ranks_.measure(shape, request.peer_timeout, attention_, request.stop);
     }
     profile = &measured;
   }
@@ -250,7 +251,7 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const at::Tensor& latents) {
   const int ranks = task.plan.topology().world_size();
   std::vector<DenoiseResult> results(static_cast<std::size_t>(ranks));
-  ranks_.run(ranks, request.peer_timeout, [&](Transport& transport) {
+  ranks_.run(ranks, request.peer_timeout, attention_, [&](Transport& transport) {
     const int rank = transport.rank();
     results[static_cast<std::size_t>(rank)] =
         denoise(task, ranks_.unet(rank), transport, latents, request.keep_steps && rank == 0);
@@ -266,11 +267,12 @@ void Pipeline::Parts::decode(const GenerationRequest& request, int ranks, const 
                                         latents.size(2), latents.size(3));
   const DecodeTask task{plan, latents, request.peer_timeout, request.stop};
   std::vector<at::Tensor> bands(static_cast<std::size_t>(plan.topology().patches()));
-  ranks_.run(plan.topology().world_size(), request.peer_timeout, [&](Transport& transport) {
-    const int rank = transport.rank();
-    bands[static_cast<std::size_t>(rank)] =
-        decode_band(task, vaes_.at(ranks_.gpu_of(rank)), ranks_.unet(rank).device(), transport);
-  });
+  ranks_.run(plan.topology().world_size(), request.peer_timeout, GpuAttention::automatic,
+             [&](Transport& transport) {
+               const int rank = transport.rank();
+               bands[static_cast<std::size_t>(rank)] = decode_band(
+                   task, vaes_.at(ranks_.gpu_of(rank)), ranks_.unet(rank).device(), transport);
+             });
   result.images = ranks_.outside([&] { return joined(bands); });
   result.times.decode_seconds = seconds_since(begin);
 }

@@ -67,16 +67,15 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
     const WorkShape shape = shape_of(sizes_of(request, model.info));
     for (const ParallelConfig& method : request.methods) check_settings(method, request.devices);
     const auto ranks = on_own_thread([&] {
-      auto made =
-          std::make_unique<Ranks>(world, dtype, GpuAttention::automatic, [&](at::Device device) {
-            return UNet(model.unet, WeightScope::constants(scalar_type_of(dtype), device));
-          });
+      auto made = std::make_unique<Ranks>(world, dtype, [&](at::Device device) {
+        return UNet(model.unet, WeightScope::constants(scalar_type_of(dtype), device));
+      });
       set_threads(world.threads_per_rank());
       choose_convolutions(made->unet().sites(), usual_images(model.info),
                           PipelineOptions().extra_weight_bytes, default_convolution_times());
       return made;
     });
-    return ranks->measure(shape, kMeasurementTimeout, stop);
+    return ranks->measure(shape, kMeasurementTimeout, GpuAttention::automatic, stop);
   });
 }
 

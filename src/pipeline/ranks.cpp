@@ -32,9 +32,8 @@ void list_attention(const at::TensorOptions& options) {
 
 }  // namespace
 
-Ranks::Ranks(World world, DataType dtype, GpuAttention attention,
-             const std::function<UNet(at::Device device)>& load)
-    : world_(std::move(world)), dtype_(dtype), attention_(attention) {
+Ranks::Ranks(World world, DataType dtype, const std::function<UNet(at::Device device)>& load)
+    : world_(std::move(world)), dtype_(dtype) {
   unets_ = on_each_device([&](at::Device device) {
     if (first_gpu()) list_attention(at::TensorOptions(scalar_type_of(dtype)).device(device));
     return load(device);
@@ -70,10 +69,10 @@ std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
   });
 }
 
-void Ranks::run_on(std::unique_ptr<Hub> hub,
+void Ranks::run_on(std::unique_ptr<Hub> hub, GpuAttention attention,
                    const std::function<void(Transport& transport)>& body) const {
-  std::optional<GpuAttentionScope> attention;
-  if (first_gpu()) attention.emplace(attention_);
+  std::optional<GpuAttentionScope> scope_of_attention;
+  if (first_gpu()) scope_of_attention.emplace(attention);
   const auto end = c10::make_scope_exit([&] {
     if (!first_gpu()) return;
     end_on_gpu([&hub] {
@@ -94,19 +93,20 @@ void Ranks::run_on(std::unique_ptr<Hub> hub,
   threads_ ? run_ranks(*hub, on_rank, *threads_) : run_ranks(*hub, on_rank);
 }
 
-void Ranks::run(int count, std::chrono::milliseconds timeout,
+void Ranks::run(int count, std::chrono::milliseconds timeout, GpuAttention attention,
                 const std::function<void(Transport& transport)>& body) const {
   std::optional<LinkCourier> courier;
   if (world_.link()) courier.emplace(*world_.link(), count);
-  run_on(hub(count, timeout, courier ? &*courier : nullptr), body);
+  run_on(hub(count, timeout, courier ? &*courier : nullptr), attention, body);
 }
 
 DeviceProfile Ranks::measure(const WorkShape& shape, std::chrono::milliseconds timeout,
-                             const std::stop_token& stop) const {
+                             GpuAttention attention, const std::stop_token& stop) const {
   // Without an emulated link: the profile names it.
   DeviceProfile profile = measured_profile(
       {world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
-       [&](int count, const auto& body) { run_on(hub(count, timeout, nullptr), body); }, timeout},
+       [&](int count, const auto& body) { run_on(hub(count, timeout, nullptr), attention, body); },
+       timeout},
       shape, dtype_, stop);
   profile.name = "measured";
   std::string ranks =

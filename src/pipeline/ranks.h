@@ -33,8 +33,7 @@ using OnDevices = std::map<std::optional<int>, Network>;  // by GPU
 class Ranks {
  public:
   // Calls load(device) once for each device, with it present.
-  Ranks(World world, DataType dtype, GpuAttention attention,
-        const std::function<UNet(at::Device device)>& load);
+  Ranks(World world, DataType dtype, const std::function<UNet(at::Device device)>& load);
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
@@ -60,8 +59,8 @@ class Ranks {
   // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
   // is the same in every call, in inference mode, with its device and its threads. Throws what the
   // first to fail threw, DeviceError where that was libtorch's. `timeout` is for what endpoints
-  // wait for each other.
-  void run(int count, std::chrono::milliseconds timeout,
+  // wait for each other; on GPUs attention takes this kernel meanwhile.
+  void run(int count, std::chrono::milliseconds timeout, GpuAttention attention,
            const std::function<void(Transport& transport)>& body) const;
 
   // Calls function() for what computes outside of ranks and returns what it returns:
@@ -82,18 +81,17 @@ class Ranks {
   // What they cost at this size, on the world's link, where none waits for another longer than
   // `timeout`. Throws Cancelled once `stop` is requested.
   DeviceProfile measure(const WorkShape& shape, std::chrono::milliseconds timeout,
-                        const std::stop_token& stop) const;
+                        GpuAttention attention, const std::stop_token& stop) const;
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
-  void run_on(std::unique_ptr<Hub> hub,
+  void run_on(std::unique_ptr<Hub> hub, GpuAttention attention,
               const std::function<void(Transport& transport)>& body) const;
   // outside(); what is thrown goes to the log.
   void end_on_gpu(const std::function<void()>& function) const noexcept;
 
   World world_;
   DataType dtype_;
-  GpuAttention attention_;
   OnDevices<UNet> unets_;
   std::unique_ptr<GpuHubs> hubs_;         // where ranks compute on GPUs
   std::unique_ptr<RankThreads> threads_;  // likewise

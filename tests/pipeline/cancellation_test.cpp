@@ -1,15 +1,12 @@
 // What a stop ends, and when.
 
-#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-#include <memory>
 #include <stop_token>
 #include <string>
-#include <utility>
 
 #include "pipeline/references.h"
+#include "support/call_watch.h"
 
 namespace pcpp {
 namespace {
@@ -19,25 +16,6 @@ constexpr int kRanks = 2;
 GenerationRequest request() { return patch_request("inputs_32x12.safetensors"); }
 
 Pipeline& pipeline() { return cached_pipeline("patch", kRanks); }
-
-// Tells of each call of libtorch, on the thread that makes it. One at a time, for one rank.
-class CallWatch {
- public:
-  explicit CallWatch(std::function<void(const std::string& name)> told) {
-    told_ = std::move(told);
-    handle_ = at::addGlobalCallback(at::RecordFunctionCallback([](const at::RecordFunction& call) {
-                                      told_(call.name());
-                                      return std::unique_ptr<at::ObserverContext>();
-                                    }).scopes({at::RecordScope::FUNCTION}));
-  }
-  ~CallWatch() { at::removeCallback(handle_); }
-  CallWatch(const CallWatch&) = delete;
-  CallWatch& operator=(const CallWatch&) = delete;
-
- private:
-  static inline std::function<void(const std::string& name)> told_;
-  at::CallbackHandle handle_;
-};
 
 // After so many steps; 0: before generate() is called.
 class StoppedAfter : public ::testing::TestWithParam<int> {};

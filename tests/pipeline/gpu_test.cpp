@@ -6,14 +6,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "pipeline/on_gpus.h"
 #include "pipeline/references.h"
 #include "support/errors.h"
 
@@ -23,17 +21,8 @@ namespace {
 // float32, of other sums in another order; one token read too many moves the latents by 7e-4.
 constexpr double kTolerance = 1e-4;
 
-class GpuTest : public ::testing::Test {
+class GpuTest : public OnGpus {
  protected:
-  void SetUp() override {
-    try {
-      World::gpu_count();
-    } catch (const ConfigError& error) {
-      ASSERT_FALSE(std::filesystem::exists("/dev/nvidiactl")) << "there is a driver without GPUs";
-      GTEST_SKIP() << error.what();
-    }
-  }
-
   // A synchronous step and two steady ones: emulated GPUs are slow.
   static GenerationRequest request() {
     GenerationRequest request = patch_request("inputs_32x12.safetensors");
@@ -271,26 +260,6 @@ TEST_F(GpuTest, AttentionTakesTheKernelThatIsAskedFor) {
   EXPECT_TRUE(is_alone);
   EXPECT_TRUE(at::globalContext().userEnabledFlashSDP());
   EXPECT_LE(relative_distance(result.latents, draw(one_step, 2).latents), kTolerance);
-}
-
-TEST_F(GpuTest, PromptsBecomePicturesAsOnACpu) {
-  for (const char* model : {"models/sd15", "models/sdxl"}) {
-    GenerationRequest request;
-    request.prompts = {"a fox"};
-    request.width = 64;
-    request.height = 128;
-    request.steps = 2;
-    request.parallel.sync_steps = 2;
-    Pipeline cpu(test_data(model), World(1, 1));
-    const GenerationResult expected = cpu.generate(request);
-    for (const int ranks : {1, 2}) {
-      Pipeline gpu(test_data(model), World::cuda({0}, ranks));
-      const GenerationResult actual = gpu.generate(request);
-      EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << model;
-      ASSERT_EQ(actual.images.size(), 1U);
-      EXPECT_LE(largest_difference(actual.images[0], expected.images[0]), 1) << model << ranks;
-    }
-  }
 }
 
 std::string failure_of(Pipeline& pipeline, const GenerationRequest& request) {

@@ -1,0 +1,63 @@
+// From prompts to pictures with device cuda: on a GPU, or on emulated ones.
+
+#include <ATen/Context.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "pipeline/on_gpus.h"
+#include "pipeline/references.h"
+#include "support/call_watch.h"
+
+namespace pcpp {
+namespace {
+
+constexpr double kTolerance = 1e-4;  // float32, of other sums in another order
+
+using GpuPictures = OnGpus;
+
+// Of a picture, in synchronous steps.
+GenerationRequest worded_request() {
+  GenerationRequest request;
+  request.prompts = {"a fox"};
+  request.width = 64;
+  request.height = 128;
+  request.steps = 2;
+  request.parallel.sync_steps = request.steps;
+  return request;
+}
+
+TEST_F(GpuPictures, TheVaeTakesWhateverKernelServesIt) {
+  GenerationRequest drawn = worded_request();
+  bool drew = false;
+  drawn.on_step = [&](const StepProgress& progress) { drew = progress.step == drawn.steps; };
+  PipelineOptions loading;
+  loading.attention = GpuAttention::math;
+  Pipeline pipeline(test_data("models/sd15"), World::cuda({0}), loading);
+  std::vector<bool> others;
+  const CallWatch watch([&](const std::string& name) {
+    if (!drew || name != "aten::scaled_dot_product_attention") return;
+    others.push_back(at::globalContext().userEnabledFlashSDP());
+  });
+  pipeline.generate(drawn);
+  EXPECT_EQ(others, std::vector{true});
+}
+
+TEST_F(GpuPictures, PromptsBecomePicturesAsOnACpu) {
+  for (const char* model : {"models/sd15", "models/sdxl"}) {
+    const GenerationRequest request = worded_request();
+    Pipeline cpu(test_data(model), World(1, 1));
+    const GenerationResult expected = cpu.generate(request);
+    for (const int ranks : {1, 2}) {
+      Pipeline gpu(test_data(model), World::cuda({0}, ranks));
+      const GenerationResult actual = gpu.generate(request);
+      EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << model;
+      ASSERT_EQ(actual.images.size(), 1U);
+      EXPECT_LE(largest_difference(actual.images[0], expected.images[0]), 1) << model << ranks;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pcpp
