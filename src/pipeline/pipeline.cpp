@@ -79,7 +79,7 @@ class Pipeline::Parts {
         extra_weight_bytes_(options.extra_weight_bytes),
         convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
     warn_of_class(checkpoint_, is_xl(unet().config()));
-    convolutions_ = choose_convolutions_of(unet().sites(), world.threads_per_rank());
+    convolutions_ = choose_convolutions_of(unet().sites());
   }
 
   GenerationResult generate(const GenerationRequest& request);
@@ -91,9 +91,9 @@ class Pipeline::Parts {
   UNet load_unet(at::Device device) const;
   const UNet& unet() const { return ranks_.unet(); }
 
-  // For a network that computes with so many threads.
-  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites, int threads) {
-    set_threads(threads);
+  // For a network that the ranks compute.
+  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites) {
+    set_threads(world().threads_per_rank());
     const ConvolutionWays ways =
         choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
     use_all_threads();
@@ -135,11 +135,10 @@ class Pipeline::Parts {
   std::vector<RankReport> reports(const ExchangePlan& plan,
                                   std::vector<DenoiseResult>& ranks) const;
   // For what only one thread does: those of all ranks, as far as there are cores.
-  int all_threads() const {
-    return static_cast<int>(std::min<std::int64_t>(
-        World::cores(), std::int64_t{world().ranks()} * world().threads_per_rank()));
+  void use_all_threads() const {
+    set_threads(static_cast<int>(std::min<std::int64_t>(
+        World::cores(), std::int64_t{world().ranks()} * world().threads_per_rank())));
   }
-  void use_all_threads() const { set_threads(all_threads()); }
 
   DataType dtype_;
   Checkpoint checkpoint_;
@@ -225,7 +224,7 @@ void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSi
     check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
                            "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
                            model_.latent_channels);
-    choose_convolutions_of(vae.sites(), world().threads_per_rank());
+    choose_convolutions_of(vae.sites());
     vaes_ = std::move(vaes);
   }
 }
