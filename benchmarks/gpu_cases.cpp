@@ -16,7 +16,7 @@
 #include "kernels/geglu.h"
 #include "kernels/group_norm.h"
 #include "kernels/guided_step.h"
-#include "ops/gpu_elements.h"
+#include "ops/elements.h"
 
 namespace pcpp::benchmarks {
 

@@ -17,7 +17,7 @@
 #include "kernels/copy_rows.h"
 #include "kernels/encode_rows.h"
 #include "kernels/moments.h"
-#include "ops/gpu_elements.h"
+#include "ops/elements.h"
 
 namespace pcpp::benchmarks {
 

@@ -14,8 +14,6 @@ namespace pcpp {
 inline constexpr std::int64_t kAttentionKeys = 128;
 inline constexpr std::int64_t kAttentionQueries = 128;
 
-enum class AttentionElement { float32, bfloat16 };
-
 // `count` rows of `size` contiguous elements each, `stride` elements apart.
 struct AttentionRows {
   const void* data = nullptr;
@@ -52,7 +50,7 @@ struct AttentionKernel {
 // float32, but at amx those of bfloat16 tensors are of bfloat16, to which the probabilities are
 // rounded. (AVX-512's own products of bfloat16 took 1.4 times as long as those of float32 where
 // both were measured.)
-AttentionKernel attention_kernel(AttentionElement element, VectorLevel level);
+AttentionKernel attention_kernel(VectorElement element, VectorLevel level);
 
 }  // namespace pcpp
 

@@ -2,9 +2,9 @@
 
 namespace pcpp {
 
-AttentionKernel attention_avx2(AttentionElement element) {
-  return element == AttentionElement::float32 ? kernel_of<VectorProduct, float>()
-                                              : kernel_of<VectorProduct, Bfloat16>();
+AttentionKernel attention_avx2(VectorElement element) {
+  return element == VectorElement::float32 ? kernel_of<VectorProduct, float>()
+                                           : kernel_of<VectorProduct, Bfloat16>();
 }
 
 }  // namespace pcpp

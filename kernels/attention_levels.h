@@ -6,9 +6,9 @@
 
 namespace pcpp {
 
-AttentionKernel attention_baseline(AttentionElement element);
-AttentionKernel attention_avx2(AttentionElement element);
-AttentionKernel attention_avx512(AttentionElement element);
+AttentionKernel attention_baseline(VectorElement element);
+AttentionKernel attention_avx2(VectorElement element);
+AttentionKernel attention_avx512(VectorElement element);
 AttentionKernel attention_amx();  // of bfloat16
 
 }  // namespace pcpp

@@ -10,6 +10,9 @@ namespace pcpp {
 // What a kernel is compiled for, each level including those before it.
 enum class VectorLevel { baseline, avx2, avx512, amx };
 
+// What those kernels read and write; they add up in float32.
+enum class VectorElement { float32, bfloat16 };
+
 inline constexpr std::array kVectorLevels = {VectorLevel::baseline, VectorLevel::avx2,
                                              VectorLevel::avx512, VectorLevel::amx};
 

@@ -101,10 +101,9 @@ struct WinogradKernel {
 };
 
 enum class WinogradTile { two, four };
-enum class WinogradElement { float32, bfloat16 };
 
 // The kernel for a level that is at most vector_level().
-WinogradKernel winograd_kernel(WinogradTile tile, WinogradElement element, VectorLevel level);
+WinogradKernel winograd_kernel(WinogradTile tile, VectorElement element, VectorLevel level);
 
 }  // namespace pcpp
 

@@ -2,7 +2,7 @@
 
 namespace pcpp {
 
-WinogradKernel winograd_avx2(WinogradTile tile, WinogradElement element) {
+WinogradKernel winograd_avx2(WinogradTile tile, VectorElement element) {
   return kernel_of(tile, element);
 }
 

@@ -2,7 +2,7 @@
 
 namespace pcpp {
 
-WinogradKernel winograd_avx512(WinogradTile tile, WinogradElement element) {
+WinogradKernel winograd_avx512(WinogradTile tile, VectorElement element) {
   return kernel_of(tile, element);
 }
 

@@ -2,7 +2,7 @@
 
 namespace pcpp {
 
-WinogradKernel winograd_baseline(WinogradTile tile, WinogradElement element) {
+WinogradKernel winograd_baseline(WinogradTile tile, VectorElement element) {
   return kernel_of(tile, element);
 }
 

@@ -363,12 +363,12 @@ WinogradKernel kernel_with() {
 }
 
 template <typename Transforms>
-WinogradKernel kernel_for(WinogradElement element) {
-  return element == WinogradElement::float32 ? kernel_with<Transforms, float>()
-                                             : kernel_with<Transforms, Bfloat16>();
+WinogradKernel kernel_for(VectorElement element) {
+  return element == VectorElement::float32 ? kernel_with<Transforms, float>()
+                                           : kernel_with<Transforms, Bfloat16>();
 }
 
-WinogradKernel kernel_of(WinogradTile tile, WinogradElement element) {
+WinogradKernel kernel_of(WinogradTile tile, VectorElement element) {
   return tile == WinogradTile::two ? kernel_for<TransformsOfTwo>(element)
                                    : kernel_for<TransformsOfFour>(element);
 }

@@ -6,9 +6,9 @@
 
 namespace pcpp {
 
-WinogradKernel winograd_baseline(WinogradTile tile, WinogradElement element);
-WinogradKernel winograd_avx2(WinogradTile tile, WinogradElement element);
-WinogradKernel winograd_avx512(WinogradTile tile, WinogradElement element);
+WinogradKernel winograd_baseline(WinogradTile tile, VectorElement element);
+WinogradKernel winograd_avx2(WinogradTile tile, VectorElement element);
+WinogradKernel winograd_avx512(WinogradTile tile, VectorElement element);
 
 }  // namespace pcpp
 

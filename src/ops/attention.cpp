@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "gpu/gpu.h"
 #include "kernels/attention.h"
+#include "ops/elements.h"
 #include "ops/gpu_attention.h"
 #include "ops/padded_rows.h"
 #include "ops/work.h"
@@ -21,13 +22,6 @@
 namespace pcpp {
 
 namespace {
-
-AttentionElement element_of(const at::Tensor& tensor) {
-  if (tensor.scalar_type() == at::kFloat) return AttentionElement::float32;
-  check<std::logic_error>(tensor.scalar_type() == at::kBFloat16,
-                          "attention computes in float32 or bfloat16");
-  return AttentionElement::bfloat16;
-}
 
 // A block of a segment's keys.
 struct Block {
@@ -60,7 +54,7 @@ constexpr std::int64_t kPackedBytes = std::int64_t{1} << 19;
 class HeadGroups {
  public:
   HeadGroups(const at::Tensor& query, const std::vector<KeyValues>& segments, std::int64_t heads)
-      : kernel_(attention_kernel(element_of(query), vector_level())),
+      : kernel_(attention_kernel(vector_element_of(query), vector_level())),
         query_(query),
         output_(at::empty(query.sizes(), query.options())),
         blocks_(blocks_of(segments)),

@@ -4,13 +4,12 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <stdexcept>
 #include <vector>
 
 #include "base/check.h"
 #include "gpu/gpu.h"
 #include "kernels/group_norm.h"
-#include "ops/gpu_elements.h"
+#include "ops/elements.h"
 
 namespace pcpp {
 
@@ -18,18 +17,6 @@ namespace {
 
 // Pixels that are worth handing to another thread.
 constexpr std::int64_t kGrainPixels = 4 * kSumPixels;
-
-// Calls function(pointer to the first element as the kernels' type).
-template <typename Function>
-void with_elements(const at::Tensor& tensor, Function&& function) {
-  if (tensor.scalar_type() == at::kFloat) {
-    function(static_cast<const float*>(tensor.const_data_ptr()));
-  } else {
-    check<std::logic_error>(tensor.scalar_type() == at::kBFloat16,
-                            "GroupNorm computes in float32 or bfloat16 on a CPU");
-    function(static_cast<const Bfloat16*>(tensor.const_data_ptr()));
-  }
-}
 
 struct Extents {
   explicit Extents(const at::Tensor& input)
@@ -80,7 +67,7 @@ at::Tensor GroupNorm::moments(const at::Tensor& input) const {
   const std::int64_t chunks = (extents.pixels + kSumPixels - 1) / kSumPixels;
   const std::int64_t values = 2 * groups_;
   std::vector<double> sums(static_cast<std::size_t>(extents.batch * chunks * values));
-  with_elements(input, [&](const auto* elements) {
+  with_cpu_elements(input, [&](const auto* elements) {
     at::parallel_for(0, extents.batch * chunks, kGrainPixels / kSumPixels,
                      [&](std::int64_t begin, std::int64_t end) {
                        for (std::int64_t i = begin; i < end; ++i) {
@@ -159,7 +146,7 @@ void GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments,
   output.above().zero_();
   output.below().zero_();
   const std::int64_t padding = output.padding * input.size(3);
-  with_elements(input, [&]<typename T>(const T* elements) {
+  with_cpu_elements(input, [&]<typename T>(const T* elements) {
     auto* target = static_cast<T*>(output.image.mutable_data_ptr());
     at::parallel_for(
         0, extents.batch * extents.pixels, kGrainPixels, [&](std::int64_t begin, std::int64_t end) {

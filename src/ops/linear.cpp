@@ -10,12 +10,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
 
-#include "base/check.h"
 #include "gpu/gpu.h"
 #include "kernels/geglu.h"
-#include "ops/gpu_elements.h"
+#include "ops/elements.h"
 #include "ops/onednn.h"
 #include "ops/work.h"
 
@@ -32,9 +30,8 @@ constexpr std::int64_t kGpuProductBytes = std::int64_t{1} << 28;
 constexpr std::int64_t kGrainElements = std::int64_t{1} << 15;
 
 template <typename T>
-void gate_rows(const at::Tensor& product, const at::Tensor& output) {
+void gate_rows(const T* source, const at::Tensor& output) {
   const std::int64_t width = output.size(1);
-  const auto* source = static_cast<const T*>(product.const_data_ptr());
   auto* target = static_cast<T*>(output.mutable_data_ptr());
   at::parallel_for(0, output.size(0), kGrainElements / width + 1,
                    [&](std::int64_t begin, std::int64_t end) {
@@ -48,12 +45,8 @@ void gate(const at::Tensor& product, const at::Tensor& output) {
       geglu(source, static_cast<T*>(output.mutable_data_ptr()), output.size(0), output.size(1),
             gpus().stream());
     });
-  } else if (product.scalar_type() == at::kFloat) {
-    gate_rows<float>(product, output);
   } else {
-    check<std::logic_error>(product.scalar_type() == at::kBFloat16,
-                            "GEGLU computes in float32 or bfloat16 on a CPU");
-    gate_rows<Bfloat16>(product, output);
+    with_cpu_elements(product, [&](const auto* source) { gate_rows(source, output); });
   }
 }
 

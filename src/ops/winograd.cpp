@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "base/check.h"
+#include "ops/elements.h"
 
 namespace pcpp {
 
@@ -20,13 +21,6 @@ constexpr std::int64_t kBlockTiles = 128;
 constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
 
 at::Tensor floats(std::int64_t count) { return at::empty({count}, at::kFloat); }
-
-WinogradElement element_of(const at::Tensor& weight) {
-  if (weight.scalar_type() == at::kFloat) return WinogradElement::float32;
-  check<std::logic_error>(weight.scalar_type() == at::kBFloat16,
-                          "Winograd's algorithm computes in float32 or bfloat16");
-  return WinogradElement::bfloat16;
-}
 
 WinogradImages images_of(const at::Tensor& input, const Neighbours& halo) {
   WinogradImages images;
@@ -70,7 +64,7 @@ void in_parallel(std::int64_t count, const WorkPart& work) {
 WinogradConvolution::WinogradConvolution(const at::Tensor& weight, WinogradTile tile)
     : tile_(tile),
       dtype_(weight.scalar_type()),
-      kernel_(winograd_kernel(tile, element_of(weight), vector_level())),
+      kernel_(winograd_kernel(tile, vector_element_of(weight), vector_level())),
       in_(weight.size(1)),
       out_(weight.size(0)) {
   const c10::InferenceMode ordinary_tensors(false);
@@ -124,7 +118,7 @@ void WinogradConvolution::operator()(const at::Tensor& input, const Neighbours& 
 
 std::int64_t WinogradConvolution::weight_bytes(std::int64_t in, std::int64_t out,
                                                WinogradTile tile) {
-  return 4 * winograd_kernel(tile, WinogradElement::float32, VectorLevel::baseline)
+  return 4 * winograd_kernel(tile, VectorElement::float32, VectorLevel::baseline)
                  .packed_floats(in, out);
 }
 

@@ -49,12 +49,10 @@ Matrix random_matrix(std::uint64_t seed, std::int64_t rows, std::int64_t size, d
   return matrix;
 }
 
-std::size_t bytes_of(AttentionElement element) {
-  return element == AttentionElement::float32 ? 4 : 2;
-}
+std::size_t bytes_of(VectorElement element) { return element == VectorElement::float32 ? 4 : 2; }
 
 // In the element's type; bfloat16 is the upper half, the second on machines that this runs on.
-std::vector<std::byte> encode(const std::vector<float>& values, AttentionElement element) {
+std::vector<std::byte> encode(const std::vector<float>& values, VectorElement element) {
   const std::size_t bytes = bytes_of(element);
   std::vector<std::byte> result(values.size() * bytes);
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -64,8 +62,7 @@ std::vector<std::byte> encode(const std::vector<float>& values, AttentionElement
   return result;
 }
 
-void decode(const std::vector<std::byte>& data, AttentionElement element,
-            std::vector<float>& values) {
+void decode(const std::vector<std::byte>& data, VectorElement element, std::vector<float>& values) {
   const std::size_t bytes = bytes_of(element);
   for (std::size_t i = 0; i < values.size(); ++i) {
     values[i] = 0;
@@ -134,14 +131,14 @@ double relative_error(const Matrix& actual, const Matrix& queries,
   return std::sqrt(error / size);
 }
 
-class Attention : public testing::TestWithParam<std::tuple<VectorLevel, AttentionElement>> {
+class Attention : public testing::TestWithParam<std::tuple<VectorLevel, VectorElement>> {
  protected:
   void SetUp() override {
     if (std::get<0>(GetParam()) > vector_level()) GTEST_SKIP() << "this machine has no such level";
   }
 
-  static AttentionElement element() { return std::get<1>(GetParam()); }
-  static double bound() { return element() == AttentionElement::float32 ? 1e-6 : 3e-3; }
+  static VectorElement element() { return std::get<1>(GetParam()); }
+  static double bound() { return element() == VectorElement::float32 ? 1e-6 : 3e-3; }
 
   static Matrix attend(const Matrix& queries, const std::vector<Segment>& segments) {
     const AttentionKernel kernel = attention_kernel(element(), std::get<0>(GetParam()));
@@ -267,14 +264,14 @@ TEST_P(Attention, WritesNothingBetweenRows) {
 std::string name_of(const testing::TestParamInfo<Attention::ParamType>& info) {
   static const std::vector<std::string> levels = {"baseline", "avx2", "avx512", "amx"};
   return levels.at(static_cast<std::size_t>(std::get<0>(info.param))) +
-         (std::get<1>(info.param) == AttentionElement::float32 ? "_float32" : "_bfloat16");
+         (std::get<1>(info.param) == VectorElement::float32 ? "_float32" : "_bfloat16");
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, Attention,
                          testing::Combine(testing::Values(VectorLevel::baseline, VectorLevel::avx2,
                                                           VectorLevel::avx512, VectorLevel::amx),
-                                          testing::Values(AttentionElement::float32,
-                                                          AttentionElement::bfloat16)),
+                                          testing::Values(VectorElement::float32,
+                                                          VectorElement::bfloat16)),
                          name_of);
 
 #if defined(__x86_64__)
@@ -289,7 +286,7 @@ TEST(AttentionTiles, AreLeftAsTheyWere) {
   before.bytes[16] = 8;  // bytes of tile 0's rows
   before.bytes[48] = 5;  // its rows
   asm volatile("ldtilecfg %0" : : "m"(before));
-  const AttentionKernel kernel = attention_kernel(AttentionElement::bfloat16, VectorLevel::amx);
+  const AttentionKernel kernel = attention_kernel(VectorElement::bfloat16, VectorLevel::amx);
   std::vector<Line> packed(static_cast<std::size_t>(kernel.packed_bytes(8) / 64));
   std::vector<Line> scratch(static_cast<std::size_t>(kernel.scratch_bytes(8) / 64));
   const std::vector<std::uint16_t> row(8);

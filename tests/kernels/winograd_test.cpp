@@ -155,7 +155,7 @@ void in_parts(std::int64_t count, std::int64_t part, const Call& call) {
 }
 
 class Winograd
-    : public testing::TestWithParam<std::tuple<VectorLevel, WinogradTile, WinogradElement>> {
+    : public testing::TestWithParam<std::tuple<VectorLevel, WinogradTile, VectorElement>> {
  protected:
   void SetUp() override {
     if (std::get<0>(GetParam()) > vector_level()) GTEST_SKIP() << "this machine has no such level";
@@ -168,11 +168,11 @@ class Winograd
   // Of the 2-norm: three times what was seen.
   static double bound() {
     const auto& [level, tile, element] = GetParam();
-    if (element == WinogradElement::bfloat16) return 5e-3;
+    if (element == VectorElement::bfloat16) return 5e-3;
     return tile == WinogradTile::two ? 1.5e-6 : 8e-6;
   }
   static std::size_t element_bytes() {
-    return std::get<2>(GetParam()) == WinogradElement::float32 ? 4 : 2;
+    return std::get<2>(GetParam()) == VectorElement::float32 ? 4 : 2;
   }
 
   static Values convolve(const Case& which) {
@@ -301,14 +301,14 @@ std::string name_of(const testing::TestParamInfo<Winograd::ParamType>& info) {
   static const std::vector<std::string> levels = {"baseline", "avx2", "avx512"};
   return levels.at(static_cast<std::size_t>(std::get<0>(info.param))) +
          (std::get<1>(info.param) == WinogradTile::two ? "_two" : "_four") +
-         (std::get<2>(info.param) == WinogradElement::float32 ? "_float32" : "_bfloat16");
+         (std::get<2>(info.param) == VectorElement::float32 ? "_float32" : "_bfloat16");
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Levels, Winograd,
     testing::Combine(testing::Values(VectorLevel::baseline, VectorLevel::avx2, VectorLevel::avx512),
                      testing::Values(WinogradTile::two, WinogradTile::four),
-                     testing::Values(WinogradElement::float32, WinogradElement::bfloat16)),
+                     testing::Values(VectorElement::float32, VectorElement::bfloat16)),
     name_of);
 
 }  // namespace
