@@ -1,6 +1,7 @@
 #include "cache/exchange_plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/encode_rows.h"
@@ -11,6 +12,56 @@ namespace {
 
 // So that a bundle starts early in the step and its transfer is still large enough to be efficient.
 constexpr std::size_t kBundleSites = 16;
+
+// The rows of each patch's data at the site, none of them pooled.
+std::vector<RowRange> rows_of(const Site& site, const Topology& topology, std::int64_t columns) {
+  std::vector<RowRange> rows;
+  for (std::int64_t patch = 0; patch < topology.patches(); ++patch) {
+    const RowRange band =
+        band_at_level(topology.bands()[static_cast<std::size_t>(patch)], site.level);
+    switch (site.kind) {
+      case SiteKind::attention:
+      case SiteKind::pooled:
+        rows.push_back({band.begin * columns, band.end * columns});
+        break;
+      case SiteKind::halo:
+        rows.push_back(band);
+        break;
+      case SiteKind::group_norm:
+        rows.push_back({patch, patch + 1});
+        break;
+    }
+  }
+  return rows;
+}
+
+std::int64_t row_bytes_of(const Site& site, std::int64_t columns, std::int64_t element_bytes) {
+  switch (site.kind) {
+    case SiteKind::attention:
+    case SiteKind::pooled:
+      return site.width * element_bytes;
+    case SiteKind::halo:
+      return columns * site.width * element_bytes;
+    case SiteKind::group_norm:
+      break;
+  }
+  return site.width * 2 * static_cast<std::int64_t>(sizeof(double));
+}
+
+// As many rows as `pool` at a time become one, each patch's by themselves; 0: none do.
+std::vector<RowRange> pooled(std::vector<RowRange> patches, std::int64_t pool) {
+  std::int64_t begin = 0;
+  for (RowRange& rows : patches) {
+    const std::int64_t count = pool == 0 ? 0 : (rows.size() + pool - 1) / pool;
+    rows = {begin, begin + count};
+    begin += count;
+  }
+  return patches;
+}
+
+std::vector<RowRange> everything(const std::vector<RowRange>& owned) {
+  return std::vector<RowRange>(owned.size(), {owned.front().begin, owned.back().end});
+}
 
 std::vector<RowRange> widened(const std::vector<RowRange>& bands, std::int64_t above,
                               std::int64_t below) {
@@ -82,112 +133,81 @@ void check_settings(const ParallelConfig& config, int patches) {
   static_cast<void>(Partial(config.partial));
 }
 
+ExchangePlan::ExchangePlan(const Topology& topology, const PlanShape& shape)
+    : topology_(topology), shape_(shape) {}
+
 ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology,
                            const ParallelConfig& config, const PlanShape& shape)
-    : topology_(topology), shape_(shape) {
+    : ExchangePlan(topology, shape) {
   check_settings(config, topology_.patches());
   if (config.reach == Reach::adjacent && topology_.patches() > 1) pool_ = config.pool;
-  for (const Site& site : sites) sites_.push_back(plan_site(site, config));
+  for (const Site& site : sites) {
+    SitePlan& plan = sites_.emplace_back(fresh_site(site));
+    plan_reads(plan, site, config);
+    if (!plan.always_fresh) plan.format = config.row_format;
+    plan.steady_row_bytes = travelling_bytes(plan, shape_.element_bytes());
+  }
   make_bundles();
 }
 
 ExchangePlan ExchangePlan::of_one_run(std::span<const Site> sites, const Topology& topology,
                                       const PlanShape& shape) {
-  ExchangePlan plan(sites, topology, ParallelConfig::distrifusion(), shape);
-  plan.bundles_.clear();
-  for (SitePlan& site : plan.sites_) {
-    site.always_fresh = true;
-    site.keeps_own = false;
-    site.bundle = -1;
-  }
+  ExchangePlan plan(topology, shape);
+  for (const Site& site : sites) plan.sites_.push_back(plan.fresh_site(site));
   return plan;
 }
 
-SitePlan ExchangePlan::plan_site(const Site& site, const ParallelConfig& config) const {
+SitePlan ExchangePlan::fresh_site(const Site& site) const {
+  const std::int64_t columns = rows_at_level(shape_.latent_columns, site.level);
   SitePlan plan;
   plan.kind = site.kind;
-  const std::int64_t columns = rows_at_level(shape_.latent_columns, site.level);
-  for (std::size_t patch = 0; patch < topology_.bands().size(); ++patch) {
-    const RowRange band = band_at_level(topology_.bands()[patch], site.level);
-    const auto index = static_cast<std::int64_t>(patch);
-    switch (site.kind) {
-      case SiteKind::attention:
-      case SiteKind::pooled:
-        plan.owned.push_back({band.begin * columns, band.end * columns});
-        break;
-      case SiteKind::halo:
-        plan.owned.push_back(band);
-        break;
-      case SiteKind::group_norm:
-        plan.owned.push_back({index, index + 1});
-        break;
-    }
-  }
-  switch (site.kind) {
-    case SiteKind::attention:
-    case SiteKind::pooled:
-      plan.row_bytes = site.width * shape_.element_bytes();
-      break;
-    case SiteKind::halo:
-      plan.row_bytes = columns * site.width * shape_.element_bytes();
-      break;
-    case SiteKind::group_norm:
-      plan.row_bytes = site.width * 2 * static_cast<std::int64_t>(sizeof(double));
-      break;
-  }
-  plan_reads(plan, site, config);
-  if (!plan.always_fresh) plan.format = config.row_format;
-  plan.steady_row_bytes = travelling_bytes(plan, shape_.element_bytes());
+  plan.row_bytes = row_bytes_of(site, columns, shape_.element_bytes());
+  plan.steady_row_bytes = plan.row_bytes;
+  plan.owned = rows_of(site, topology_, columns);
+  if (site.kind == SiteKind::pooled) plan.owned = pooled(std::move(plan.owned), pool_);
+  plan.synchronous_reads = site.kind == SiteKind::halo
+                               ? widened(plan.owned, site.rows_above, site.rows_below)
+                               : everything(plan.owned);
+  plan.steady_reads = plan.synchronous_reads;
+  plan.always_fresh = true;
   return plan;
 }
 
 void ExchangePlan::plan_reads(SitePlan& plan, const Site& site,
                               const ParallelConfig& config) const {
+  plan.always_fresh = false;
+  if (config.reach == Reach::none) {
+    plan.synchronous_reads = plan.owned;
+    plan.steady_reads = plan.owned;
+    return;
+  }
   const Partial partial(config.partial);
-  const std::vector<RowRange> everything(plan.owned.size(),
-                                         {plan.owned.front().begin, plan.owned.back().end});
   switch (site.kind) {
     case SiteKind::attention:
-      plan.synchronous_reads = everything;
-      plan.steady_reads =
-          config.reach == Reach::all ? everything : adjacent_parts(plan.owned, partial);
+      if (config.reach == Reach::adjacent) plan.steady_reads = adjacent_parts(plan.owned, partial);
       break;
     case SiteKind::pooled:
-      plan_pooled(plan, partial);
+      plan_pooled(plan, site, partial);
       break;
     case SiteKind::halo:
-      plan.synchronous_reads = widened(plan.owned, site.rows_above, site.rows_below);
-      plan.steady_reads = plan.synchronous_reads;
       break;
     case SiteKind::group_norm:
-      plan.synchronous_reads = everything;
-      plan.steady_reads = config.group_norm == GroupNormMode::local ? plan.owned : everything;
+      if (config.group_norm == GroupNormMode::local) plan.steady_reads = plan.owned;
       plan.always_fresh = config.group_norm == GroupNormMode::synchronous;
       plan.keeps_own = config.group_norm == GroupNormMode::corrected && plan.owned.size() > 1;
       break;
   }
-  if (config.reach == Reach::none) {
-    plan.synchronous_reads = plan.owned;
-    plan.steady_reads = plan.owned;
-    plan.always_fresh = false;
-    plan.keeps_own = false;
-  }
 }
 
-// From the patches' tokens in plan.owned to their pooled rows. Those are read by all who leave a
-// token unread, in synchronous steps for the steady one that follows.
-void ExchangePlan::plan_pooled(SitePlan& plan, const Partial& partial) const {
-  const RowRange image{plan.owned.front().begin, plan.owned.back().end};
-  const std::vector<RowRange> near = adjacent_parts(plan.owned, partial);
-  std::int64_t begin = 0;
-  for (RowRange& rows : plan.owned) {
-    const std::int64_t count = pool_ == 0 ? 0 : (rows.size() + pool_ - 1) / pool_;
-    rows = {begin, begin + count};
-    begin += count;
-  }
-  plan.steady_reads = plan.owned;
+// Pooled rows are read by those who leave a token unread, in synchronous steps for the steady one
+// that follows.
+void ExchangePlan::plan_pooled(SitePlan& plan, const Site& site, const Partial& partial) const {
+  const std::vector<RowRange> tokens =
+      rows_of(site, topology_, rows_at_level(shape_.latent_columns, site.level));
+  const std::vector<RowRange> near = adjacent_parts(tokens, partial);
+  const std::vector<RowRange> all = everything(tokens);
   for (std::size_t patch = 0; patch < near.size(); ++patch) {
-    if (near[patch] != image) plan.steady_reads[patch] = {0, begin};
+    if (near[patch] == all[patch]) plan.steady_reads[patch] = plan.owned[patch];
   }
   plan.synchronous_reads = plan.steady_reads;
 }

@@ -110,9 +110,11 @@ class ExchangePlan {
   std::int64_t noise_bytes(int rank) const;
 
  private:
-  SitePlan plan_site(const Site& site, const ParallelConfig& config) const;
+  ExchangePlan(const Topology& topology, const PlanShape& shape);  // of no sites
+  // One that waits for all that it can read in every step.
+  SitePlan fresh_site(const Site& site) const;
   void plan_reads(SitePlan& plan, const Site& site, const ParallelConfig& config) const;
-  void plan_pooled(SitePlan& plan, const Partial& partial) const;
+  void plan_pooled(SitePlan& plan, const Site& site, const Partial& partial) const;
   SiteBytes moved_bytes(int rank, StepKind kind, bool sent) const;
   void make_bundles();
 
