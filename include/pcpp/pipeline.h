@@ -51,8 +51,8 @@ struct PipelineOptions {
   // and launched as those in the steady steps that follow. The picture is the same to the bit; the
   // host has less to do. On a CPU it changes nothing.
   bool cuda_graphs = true;
-  // For ranks on GPUs alone. libtorch takes one for the whole process: pipelines that draw at once
-  // must agree. A request that the kernel cannot serve throws ConfigError in its first step.
+  // Of the U-Net on GPUs. libtorch has one for the process: requests with others wait in turn, for
+  // peer_timeout at most. ConfigError behind that, and in the first step where it cannot serve.
   GpuAttention attention = GpuAttention::automatic;
 };
 

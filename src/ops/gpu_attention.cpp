@@ -8,10 +8,12 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 #include <optional>
 
 #include "base/check.h"
+#include "base/deadline.h"
 
 namespace pcpp {
 
@@ -35,6 +37,7 @@ constexpr std::array kKernels = {
            &at::Context::setSDPUseMath}};
 
 std::mutex mutex;
+std::condition_variable all_ended;
 int scopes = 0;                                 // under the mutex
 std::array<bool, kKernels.size()> before = {};  // likewise: what the first scope found
 std::atomic<GpuAttention> chosen = GpuAttention::automatic;
@@ -76,19 +79,25 @@ std::string_view name_of(GpuAttention kernel) {
   return "auto";
 }
 
-GpuAttentionScope::GpuAttentionScope(GpuAttention kernel) {
-  const std::lock_guard lock(mutex);
-  check<ConfigError>(scopes == 0 || chosen == kernel,
-                     "attention {}: another pipeline of this process is drawing with attention {}, "
-                     "and libtorch takes one for all: draw one after the other, or with the same",
-                     name_of(kernel), name_of(chosen));
+GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex);
+  const bool agreed = all_ended.wait_until(lock, deadline_in(timeout),
+                                           [&] { return scopes == 0 || chosen == kernel; });
+  check<ConfigError>(
+      agreed,
+      "attention {}: for {} ms other pipelines of this process have been drawing with attention "
+      "{}, "
+      "and libtorch takes one for all: draw with the same, one after the other, or wait longer",
+      name_of(kernel), timeout.count(), name_of(chosen));
   if (scopes == 0) begin(kernel);
   ++scopes;
 }
 
 GpuAttentionScope::~GpuAttentionScope() {
   const std::lock_guard lock(mutex);
-  if (--scopes == 0) end();
+  if (--scopes > 0) return;
+  end();
+  all_ended.notify_all();
 }
 
 at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <string_view>
 
 #include "pcpp/pipeline.h"
@@ -14,10 +15,11 @@ namespace pcpp {
 std::string_view name_of(GpuAttention kernel);
 
 // From its construction to its destruction all ranks take `kernel`. libtorch's choice is one for
-// the process: scopes for the same kernel may overlap, another one throws ConfigError.
+// the process: scopes for the same kernel may overlap, another one waits until they have ended.
 class GpuAttentionScope {
  public:
-  explicit GpuAttentionScope(GpuAttention kernel);
+  // Throws ConfigError where others take another kernel for longer than `timeout`.
+  GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout);
   ~GpuAttentionScope();
   GpuAttentionScope(const GpuAttentionScope&) = delete;
   GpuAttentionScope& operator=(const GpuAttentionScope&) = delete;

@@ -69,10 +69,11 @@ std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
   });
 }
 
-void Ranks::run_on(std::unique_ptr<Hub> hub, GpuAttention attention,
+void Ranks::run_on(std::unique_ptr<Hub> hub, std::chrono::milliseconds timeout,
+                   GpuAttention attention,
                    const std::function<void(Transport& transport)>& body) const {
   std::optional<GpuAttentionScope> scope_of_attention;
-  if (first_gpu()) scope_of_attention.emplace(attention);
+  if (first_gpu()) scope_of_attention.emplace(attention, timeout);
   const auto end = c10::make_scope_exit([&] {
     if (!first_gpu()) return;
     end_on_gpu([&hub] {
@@ -97,17 +98,19 @@ void Ranks::run(int count, std::chrono::milliseconds timeout, GpuAttention atten
                 const std::function<void(Transport& transport)>& body) const {
   std::optional<LinkCourier> courier;
   if (world_.link()) courier.emplace(*world_.link(), count);
-  run_on(hub(count, timeout, courier ? &*courier : nullptr), attention, body);
+  run_on(hub(count, timeout, courier ? &*courier : nullptr), timeout, attention, body);
 }
 
 DeviceProfile Ranks::measure(const WorkShape& shape, std::chrono::milliseconds timeout,
                              GpuAttention attention, const std::stop_token& stop) const {
   // Without an emulated link: the profile names it.
-  DeviceProfile profile = measured_profile(
-      {world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
-       [&](int count, const auto& body) { run_on(hub(count, timeout, nullptr), attention, body); },
-       timeout},
-      shape, dtype_, stop);
+  DeviceProfile profile =
+      measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
+                        [&](int count, const auto& body) {
+                          run_on(hub(count, timeout, nullptr), timeout, attention, body);
+                        },
+                        timeout},
+                       shape, dtype_, stop);
   profile.name = "measured";
   std::string ranks =
       fmt::format("this machine, {} x {} threads", world_.ranks(), world_.threads_per_rank());

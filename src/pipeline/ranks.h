@@ -59,7 +59,8 @@ class Ranks {
   // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
   // is the same in every call, in inference mode, with its device and its threads. Throws what the
   // first to fail threw, DeviceError where that was libtorch's. `timeout` is for what endpoints
-  // wait for each other; on GPUs attention takes this kernel meanwhile.
+  // wait for each other; on GPUs attention takes this kernel meanwhile, for which other pipelines
+  // that take another are waited for as long.
   void run(int count, std::chrono::milliseconds timeout, GpuAttention attention,
            const std::function<void(Transport& transport)>& body) const;
 
@@ -85,7 +86,7 @@ class Ranks {
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
-  void run_on(std::unique_ptr<Hub> hub, GpuAttention attention,
+  void run_on(std::unique_ptr<Hub> hub, std::chrono::milliseconds timeout, GpuAttention attention,
               const std::function<void(Transport& transport)>& body) const;
   // outside(); what is thrown goes to the log.
   void end_on_gpu(const std::function<void()>& function) const noexcept;

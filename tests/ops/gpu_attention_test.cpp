@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <optional>
+#include <thread>
+#include <utility>
 
 #include "pcpp/error.h"
 #include "support/errors.h"
@@ -12,6 +16,8 @@
 
 namespace pcpp {
 namespace {
+
+using namespace std::chrono_literals;
 
 // flash, efficient, cudnn, math
 std::array<bool, 4> allowed() {
@@ -28,12 +34,12 @@ TEST(GpuAttentionScope, AllowsOneKernelAndBringsBackWhatItFound) {
   for (std::size_t i = 0; i < kernels.size(); ++i) {
     std::array<bool, 4> expected = {};
     expected[i] = true;
-    const GpuAttentionScope scope(kernels[i]);
+    const GpuAttentionScope scope(kernels[i], 0ms);
     EXPECT_EQ(allowed(), expected) << name_of(kernels[i]);
   }
   EXPECT_EQ(allowed(), before);
   {
-    const GpuAttentionScope scope(GpuAttention::automatic);
+    const GpuAttentionScope scope(GpuAttention::automatic, 0ms);
     EXPECT_EQ(allowed(), before);
   }
   at::globalContext().setSDPUseCuDNN(true);
@@ -41,15 +47,27 @@ TEST(GpuAttentionScope, AllowsOneKernelAndBringsBackWhatItFound) {
 
 TEST(GpuAttentionScope, IsSharedByThoseWhoAgree) {
   const std::array<bool, 4> before = allowed();
-  std::optional<GpuAttentionScope> first(GpuAttention::math);
+  std::optional<GpuAttentionScope> first(std::in_place, GpuAttention::math, 0ms);
   const std::array<bool, 4> during = allowed();
-  std::optional<GpuAttentionScope> second(GpuAttention::math);
-  EXPECT_THROW(GpuAttentionScope other(GpuAttention::flash), ConfigError);
-  EXPECT_THROW(GpuAttentionScope other(GpuAttention::automatic), ConfigError);
+  std::optional<GpuAttentionScope> second(std::in_place, GpuAttention::math, 0ms);
+  EXPECT_THROW(GpuAttentionScope other(GpuAttention::flash, 0ms), ConfigError);
+  EXPECT_THROW(GpuAttentionScope other(GpuAttention::automatic, 0ms), ConfigError);
   first.reset();
   EXPECT_EQ(allowed(), during);
   second.reset();
   EXPECT_EQ(allowed(), before);
+}
+
+TEST(GpuAttentionScope, WaitsForTheEndOfThoseWhoDoNot) {
+  std::optional<GpuAttentionScope> first(std::in_place, GpuAttention::math, 0ms);
+  std::atomic<bool> first_ends = false;
+  std::jthread other([&] {
+    const GpuAttentionScope scope(GpuAttention::flash, 1h);
+    EXPECT_TRUE(first_ends);
+    EXPECT_EQ(allowed(), (std::array{true, false, false, false}));
+  });
+  first_ends = true;
+  first.reset();
 }
 
 // On tensors of a CPU, where libtorch has two of the kernels.
@@ -61,11 +79,11 @@ TEST(GpuAttention, IsTheSameByEveryKernelAndRefusedByNameWhereThereIsNone) {
   for (const at::Tensor& added : {at::Tensor(), mask}) {
     const at::Tensor expected = gpu_attention(query, key, value, added);
     for (const GpuAttention kernel : {GpuAttention::flash, GpuAttention::math}) {
-      const GpuAttentionScope scope(kernel);
+      const GpuAttentionScope scope(kernel, 0ms);
       EXPECT_LT(relative_error(gpu_attention(query, key, value, added), expected), 1e-6);
     }
   }
-  const GpuAttentionScope scope(GpuAttention::efficient);
+  const GpuAttentionScope scope(GpuAttention::efficient, 0ms);
   testing::expect_error<ConfigError>(
       [&] { gpu_attention(query, key, value, mask); },
       {"attention efficient does not serve heads of 8 elements in Float with pooled tokens on this "
