@@ -18,20 +18,14 @@
 #include "base/check.h"
 #include "base/deadline.h"
 #include "base/log.h"
-#include "io/checkpoint.h"
 #include "kernels/moments.h"
 #include "models/unet.h"
-#include "models/vae.h"
-#include "ops/convolution_choice.h"
-#include "ops/convolution_costs.h"
 #include "pipeline/conditions.h"
 #include "pipeline/decode.h"
 #include "pipeline/denoise.h"
-#include "pipeline/model_info.h"
+#include "pipeline/networks.h"
 #include "pipeline/on_device.h"
-#include "pipeline/options.h"
 #include "pipeline/own_thread.h"
-#include "pipeline/ranks.h"
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
 #include "pipeline/threads.h"
@@ -62,52 +56,36 @@ at::Tensor time_ids(const RequestSizes& sizes) {
   return result;
 }
 
-bool is_xl(const UNetConfig& config) { return config.added.has_value(); }
+std::vector<RankReport> reports(const ExchangePlan& plan, std::vector<DenoiseResult>& drawn) {
+  std::vector<RankReport> reports;
+  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
+    const RowRange band = plan.topology().band_of(rank);
+    reports.push_back({{band.begin, band.end},
+                       plan.topology().first_branch(rank),
+                       plan.stale_bytes(rank),
+                       std::move(drawn[static_cast<std::size_t>(rank)].records)});
+  }
+  return reports;
+}
 
 }  // namespace
 
 class Pipeline::Parts {
  public:
   Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
-      : dtype_(checked(options, world).dtype),
-        checkpoint_(Checkpoint::open(folder, options.variant)),
-        ranks_(world, options.dtype, [this](at::Device device) { return load_unet(device); }),
-        model_(model_info(checkpoint_, unet().config())),
+      : networks_(folder, world, options),
         profile_(options.profile),
         attention_(options.attention),
-        cuda_graphs_(options.cuda_graphs),
-        extra_weight_bytes_(options.extra_weight_bytes),
-        convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
-    warn_of_class(checkpoint_, is_xl(unet().config()));
-    convolutions_ = choose_convolutions_of(unet().sites());
-  }
+        cuda_graphs_(options.cuda_graphs) {}
 
   GenerationResult generate(const GenerationRequest& request);
 
-  const World& world() const { return ranks_.world(); }
-  const ModelInfo& model() const { return model_; }
+  const World& world() const { return networks_.world(); }
+  const ModelInfo& model() const { return networks_.model(); }
 
  private:
-  UNet load_unet(at::Device device) const;
-  const UNet& unet() const { return ranks_.unet(); }
-
-  // For a network that the ranks compute.
-  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites) {
-    set_threads(world().threads_per_rank());
-    const ConvolutionWays ways =
-        choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
-    use_all_threads();
-    extra_weight_bytes_ -= ways.extra_weight_bytes;
-    return ways;
-  }
-
-  std::unique_ptr<Scheduler> load_scheduler(const GenerationRequest& request) const {
-    std::unique_ptr<Scheduler> scheduler = make_scheduler(
-        checkpoint_.component("scheduler").folder() / "scheduler_config.json", request.scheduler,
-        request.sigmas, is_xl(unet().config()) ? OutdatedValues::keep : OutdatedValues::mend);
-    scheduler->set_steps(request.steps);
-    return scheduler;
-  }
+  const Ranks& ranks() const { return networks_.ranks(); }
+  const UNet& unet() const { return networks_.unet(); }
 
   // A request as tensors.
   struct Inputs {
@@ -118,58 +96,30 @@ class Pipeline::Parts {
 
   void check_bands(const GenerationRequest& request, const RequestSizes& sizes) const;
   PlannedRun choose(const GenerationRequest& request, const RequestSizes& sizes);
-  void load_for(const GenerationRequest& request, const RequestSizes& sizes);
   // Judges all that is left of a checked request, before anything is loaded or timed.
   Inputs read_inputs(const GenerationRequest& request, const RequestSizes& sizes) const;
   // Loads what is missing and returns what the U-Net is told.
   BranchConditions prepare(const GenerationRequest& request, const RequestSizes& sizes,
                            Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
-                                 const at::Tensor& latents);
-  // SDXL's VAE leaves the range of float16.
-  DataType vae_dtype() const { return dtype_ == DataType::float16 ? DataType::float32 : dtype_; }
-  void decode(const GenerationRequest& request, int ranks, const at::Tensor& latents,
+                                 const at::Tensor& latents) const;
+  void decode(const GenerationRequest& request, int count, const at::Tensor& latents,
               GenerationResult& result) const;
   void collect(const GenerationRequest& request, const ExchangePlan& plan,
-               std::vector<DenoiseResult>& ranks, GenerationResult& result);
-  std::vector<RankReport> reports(const ExchangePlan& plan,
-                                  std::vector<DenoiseResult>& ranks) const;
-  // For what only one thread does: those of all ranks, as far as there are cores.
-  void use_all_threads() const {
-    set_threads(static_cast<int>(std::min<std::int64_t>(
-        World::cores(), std::int64_t{world().ranks()} * world().threads_per_rank())));
-  }
+               std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
 
-  DataType dtype_;
-  Checkpoint checkpoint_;
-  Ranks ranks_;
-  ModelInfo model_;
-  std::optional<TextEncoders> text_;
-  OnDevices<VaeDecoder> vaes_;  // empty until a request decodes
+  Networks networks_;
   std::optional<DeviceProfile> profile_;
   GpuAttention attention_;  // the U-Net's; the VAE's heads are of another size, and float32
   bool cuda_graphs_;
-  std::int64_t extra_weight_bytes_;  // not yet taken
-  std::filesystem::path convolution_times_;
-  ConvolutionWays convolutions_;
   // By rows, columns, images and branches.
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
 
-UNet Pipeline::Parts::load_unet(at::Device device) const {
-  const Clock::time_point begin = Clock::now();
-  const Component component = checkpoint_.component("unet");
-  UNet unet(read_unet_config(component.config()),
-            WeightScope(component.weights(), scalar_type_of(dtype_), device));
-  log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
-             seconds_since(begin));
-  return unet;
-}
-
 // On GPUs a kernel combines GroupNorm's moments of so many bands at most.
 void Pipeline::Parts::check_bands(const GenerationRequest& request,
                                   const RequestSizes& sizes) const {
-  if (!ranks_.first_gpu() || request.parallel.reach == Reach::none) return;
+  if (!ranks().first_gpu() || request.parallel.reach == Reach::none) return;
   const bool split = request.parallel.guidance == Guidance::split && sizes.guided;
   const int bands = world().ranks() / (split && !request.automatic ? 2 : 1);
   check<ConfigError>(bands <= kMostOtherBands + 1,
@@ -187,7 +137,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
     if (measured.curves.empty()) {
-      measured = ranks_.measure(shape, request.peer_timeout, attention_, request.stop);
+      measured = ranks().measure(shape, request.peer_timeout, attention_, request.stop);
     }
     profile = &measured;
   }
@@ -200,38 +150,9 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   return fastest;
 }
 
-void Pipeline::Parts::load_for(const GenerationRequest& request, const RequestSizes& sizes) {
-  if (!sizes.embedded && !text_) {
-    const UNetConfig& config = unet().config();
-    TextEncoders text = on_device(ranks_.first_gpu(), [&](at::Device device) {
-      return TextEncoders(checkpoint_, is_xl(config), scalar_type_of(dtype_), device);
-    });
-    check<CheckpointError>(
-        text.text_width() == config.text_width &&
-            (!config.added || text.pooled_width() == config.pooled_width()),
-        "the text encoders make texts of {} values, {} pooled, and the U-Net reads {}, {} pooled: "
-        "they are not of the same model",
-        text.text_width(), text.pooled_width(), config.text_width, config.pooled_width());
-    text_ = std::move(text);
-  }
-  if (request.decode && vaes_.empty()) {
-    const Component component = checkpoint_.component("vae");
-    auto vaes = ranks_.on_each_device([&](at::Device device) {
-      return VaeDecoder(component.config(),
-                        WeightScope(component.weights(), scalar_type_of(vae_dtype()), device));
-    });
-    const VaeDecoder& vae = vaes.at(ranks_.first_gpu());
-    check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
-                           "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
-                           model_.latent_channels);
-    choose_convolutions_of(vae.sites());
-    vaes_ = std::move(vaes);
-  }
-}
-
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
-  Inputs inputs{load_scheduler(request), {}, {}};
+  Inputs inputs{networks_.scheduler(request), {}, {}};
   const UNetConfig& config = unet().config();
   if (sizes.embedded) {
     inputs.conditions =
@@ -239,7 +160,7 @@ Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& re
   }
   const at::Tensor noise =
       request.latents ? to_tensor(*request.latents, "latents")
-                      : standard_normal(request.seed, {sizes.images, model_.latent_channels,
+                      : standard_normal(request.seed, {sizes.images, model().latent_channels,
                                                        sizes.rows, sizes.columns});
   inputs.latents = noise * inputs.scheduler->init_noise_sigma();
   return inputs;
@@ -247,51 +168,38 @@ Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& re
 
 std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const GenerationRequest& request,
-                                                const at::Tensor& latents) {
-  const int ranks = task.plan.topology().world_size();
-  std::vector<DenoiseResult> results(static_cast<std::size_t>(ranks));
-  ranks_.run(ranks, request.peer_timeout, attention_, [&](Transport& transport) {
+                                                const at::Tensor& latents) const {
+  const int count = task.plan.topology().world_size();
+  std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
+  ranks().run(count, request.peer_timeout, attention_, [&](Transport& transport) {
     const int rank = transport.rank();
     results[static_cast<std::size_t>(rank)] =
-        denoise(task, ranks_.unet(rank), transport, latents, request.keep_steps && rank == 0);
+        denoise(task, ranks().unet(rank), transport, latents, request.keep_steps && rank == 0);
   });
   return results;
 }
 
 // By those that drew, whatever their method: each decodes a band and reads the others' rows fresh.
-void Pipeline::Parts::decode(const GenerationRequest& request, int ranks, const at::Tensor& latents,
+void Pipeline::Parts::decode(const GenerationRequest& request, int count, const at::Tensor& latents,
                              GenerationResult& result) const {
   const Clock::time_point begin = Clock::now();
-  const ExchangePlan plan = decode_plan(vaes_.at(ranks_.first_gpu()), vae_dtype(), ranks,
-                                        latents.size(2), latents.size(3));
+  const ExchangePlan plan =
+      decode_plan(networks_.vae(), networks_.vae_dtype(), count, latents.size(2), latents.size(3));
   const DecodeTask task{plan, latents, request.peer_timeout, request.stop};
   std::vector<at::Tensor> bands(static_cast<std::size_t>(plan.topology().patches()));
-  ranks_.run(plan.topology().world_size(), request.peer_timeout, GpuAttention::automatic,
-             [&](Transport& transport) {
-               const int rank = transport.rank();
-               bands[static_cast<std::size_t>(rank)] = decode_band(
-                   task, vaes_.at(ranks_.gpu_of(rank)), ranks_.unet(rank).device(), transport);
-             });
-  result.images = ranks_.outside([&] { return joined(bands); });
+  ranks().run(plan.topology().world_size(), request.peer_timeout, GpuAttention::automatic,
+              [&](Transport& transport) {
+                const int rank = transport.rank();
+                bands[static_cast<std::size_t>(rank)] =
+                    decode_band(task, networks_.vae(rank), ranks().unet(rank).device(), transport);
+              });
+  result.images = ranks().outside([&] { return joined(bands); });
   result.times.decode_seconds = seconds_since(begin);
 }
 
-std::vector<RankReport> Pipeline::Parts::reports(const ExchangePlan& plan,
-                                                 std::vector<DenoiseResult>& ranks) const {
-  std::vector<RankReport> reports;
-  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
-    const RowRange band = plan.topology().band_of(rank);
-    reports.push_back({{band.begin, band.end},
-                       plan.topology().first_branch(rank),
-                       plan.stale_bytes(rank),
-                       std::move(ranks[static_cast<std::size_t>(rank)].records)});
-  }
-  return reports;
-}
-
 void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePlan& plan,
-                              std::vector<DenoiseResult>& ranks, GenerationResult& result) {
-  const DenoiseResult& first = ranks.front();
+                              std::vector<DenoiseResult>& drawn, GenerationResult& result) const {
+  const DenoiseResult& first = drawn.front();
   check<DeviceError>(first.latents.isfinite().all().item<bool>(),
                      "the latents became infinite or not a number: try float32, or a lower "
                      "guidance scale");
@@ -299,22 +207,23 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   for (const at::Tensor& latents : first.step_latents) {
     result.step_latents.push_back(to_host(latents));
   }
-  result.ranks = reports(plan, ranks);
+  result.ranks = reports(plan, drawn);
   if (!request.trace) return;
   result.trace = network_trace(unet());
-  for (DenoiseResult& rank : ranks) result.trace->ranks.push_back(std::move(rank.trace));
+  for (DenoiseResult& rank : drawn) result.trace->ranks.push_back(std::move(rank.trace));
 }
 
 BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                                           const RequestSizes& sizes, Inputs& inputs,
                                           GenerationResult& result) {
-  use_all_threads();
-  load_for(request, sizes);
+  use_all_threads(world());
+  if (!sizes.embedded) networks_.load_text();
+  if (request.decode) networks_.load_vae();
   check_not_stopped(request.stop);
   if (inputs.conditions) return std::move(*inputs.conditions);
   const Clock::time_point text_begin = Clock::now();
-  BranchConditions conditions = on_device(ranks_.first_gpu(), [&](at::Device /*device*/) {
-    return encode_prompts(*text_, request, sizes.guided);
+  BranchConditions conditions = on_device(ranks().first_gpu(), [&](at::Device /*device*/) {
+    return encode_prompts(networks_.text(), request, sizes.guided);
   });
   result.truncated_tokens =
       std::max(conditions.conditional.truncated_tokens,
@@ -326,7 +235,7 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
-  const RequestSizes sizes = check_request(request, model_);
+  const RequestSizes sizes = check_request(request, model());
   check_not_stopped(request.stop);
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
@@ -338,9 +247,9 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                           sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
   const ExchangePlan plan(
       unet().sites().sites(), topology, parallel,
-      {sizes.rows, sizes.columns, model_.latent_channels, sizes.images, dtype_});
+      {sizes.rows, sizes.columns, model().latent_channels, sizes.images, networks_.dtype()});
   BranchConditions conditions =
-      ranks_.outside([&] { return prepare(request, sizes, inputs, result); });
+      ranks().outside([&] { return prepare(request, sizes, inputs, result); });
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler.kind();
@@ -348,27 +257,27 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .plan = plan,
                          .parallel = parallel,
                          .conditions = std::move(conditions),
-                         .time_ids = is_xl(unet().config()) ? time_ids(sizes) : at::Tensor(),
+                         .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
-                         .dtype = scalar_type_of(dtype_),
+                         .dtype = scalar_type_of(networks_.dtype()),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,
-                         .cuda_graphs = cuda_graphs_ && ranks_.first_gpu() && !request.trace,
+                         .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
                          .on_step = request.on_step,
                          .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), scheduler.timesteps().size(),
              name_of(result.scheduler));
   const Clock::time_point denoise_begin = Clock::now();
-  std::vector<DenoiseResult> ranks = run(task, request, inputs.latents);
+  std::vector<DenoiseResult> drawn = run(task, request, inputs.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
-  ranks_.outside([&] { collect(request, plan, ranks, result); });
+  ranks().outside([&] { collect(request, plan, drawn, result); });
   if (request.decode) {
-    decode(request, topology.world_size(), ranks.front().latents, result);
+    decode(request, topology.world_size(), drawn.front().latents, result);
   }
   check_not_stopped(request.stop);
   result.times.total_seconds = seconds_since(begin);
-  result.convolutions = convolutions_;
+  result.convolutions = networks_.convolutions();
   result.peak_bytes = peak_resident_bytes();
   return result;
 }

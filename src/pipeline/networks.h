@@ -1,0 +1,67 @@
+// A model's networks where a world's ranks compute.
+#ifndef PCPP_PIPELINE_NETWORKS_H_
+#define PCPP_PIPELINE_NETWORKS_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "io/checkpoint.h"
+#include "models/unet.h"
+#include "models/vae.h"
+#include "pcpp/pipeline.h"
+#include "pipeline/conditions.h"
+#include "pipeline/ranks.h"
+#include "schedulers/scheduler.h"
+
+namespace pcpp {
+
+// The U-Net is loaded at once, the others for the first request that needs them. Not thread-safe.
+class Networks {
+ public:
+  // Throws CheckpointError, and ConfigError for options that the world cannot meet. Called in
+  // inference mode, as all that follows.
+  Networks(const std::filesystem::path& folder, const World& world, const PipelineOptions& options);
+
+  const Ranks& ranks() const { return ranks_; }
+  const World& world() const { return ranks_.world(); }
+  const ModelInfo& model() const { return model_; }
+  const UNet& unet() const { return ranks_.unet(); }
+  bool is_xl() const { return unet().config().added.has_value(); }
+  DataType dtype() const { return dtype_; }
+  // SDXL's VAE leaves the range of float16.
+  DataType vae_dtype() const { return dtype_ == DataType::float16 ? DataType::float32 : dtype_; }
+  // Of the U-Net's convolutions.
+  const ConvolutionWays& convolutions() const { return convolutions_; }
+
+  // After set_steps. Throws as make_scheduler() does.
+  std::unique_ptr<Scheduler> scheduler(const GenerationRequest& request) const;
+
+  // Throws CheckpointError for text encoders of another model; nothing is kept of them then.
+  void load_text();
+  const TextEncoders& text() const { return *text_; }  // behind load_text()
+
+  // Throws CheckpointError for the VAE of another model; nothing is kept of it then.
+  void load_vae();
+  const VaeDecoder& vae(int rank = 0) const { return vaes_.at(ranks_.gpu_of(rank)); }  // likewise
+
+ private:
+  UNet load_unet(at::Device device) const;
+  // For a network that the ranks compute.
+  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites);
+
+  DataType dtype_;
+  Checkpoint checkpoint_;
+  Ranks ranks_;
+  ModelInfo model_;
+  std::optional<TextEncoders> text_;
+  OnDevices<VaeDecoder> vaes_;
+  std::int64_t extra_weight_bytes_;  // not yet taken
+  std::filesystem::path convolution_times_;
+  ConvolutionWays convolutions_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_NETWORKS_H_
