@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "parallel/forwarding_transport.h"
-#include "pcpp/error.h"
+#include "pipeline/on_gpus.h"
 
 namespace pcpp {
 namespace {
@@ -17,14 +17,11 @@ namespace {
 constexpr auto kTimeout = std::chrono::minutes(1);
 
 // One rank on the first GPU, with an exchange that moves nothing.
-class StepGraphsTest : public ::testing::Test {
+class StepGraphsTest : public OnGpus {
  protected:
   void SetUp() override {
-    try {
-      gpus();
-    } catch (const ConfigError& error) {
-      GTEST_SKIP() << error.what();
-    }
+    OnGpus::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     hubs_ = gpus().hubs({0}, GpuTransport::peer);
     hub_ = hubs_->make(1, kTimeout);
     transport_ = hub_->endpoint(0);
