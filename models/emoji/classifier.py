@@ -18,8 +18,9 @@ from stages import OneNetwork, from_workers, half
 from vocabulary import BACKGROUNDS, OBJECTS
 
 CELL = 8             # pixels of a picture under one cell of the heat map
-FOUND = 0.5          # an object is found where its score reaches this
+FOUND = 0.6          # an object is found where its score reaches this: few that were not drawn do
 APART = 5            # cells: two of a kind are counted apart from here on
+BEND = 4             # pixels: standard deviation of how far parts of a training picture are pulled, at most
 
 
 def _block(inside: int, outside: int, stride: int) -> nn.Sequential:
@@ -68,11 +69,13 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def look(self, pixels: torch.Tensor) -> Seen:
-        """At pictures of any size."""
+        """At pictures of any size: scaled to the size that it was trained on, and larger ones at their own size too,
+        as scaled down the smallest objects have few pixels. An object counts that either look finds."""
         scale = self.side / min(pixels.shape[2:])
-        if scale != 1:
-            pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
-        heat, background, features = self(pixels)
+        scaled = pixels if scale == 1 else F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
+        heat, background, features = self(scaled)
+        if scale < 1:
+            heat = torch.maximum(heat, F.adaptive_max_pool2d(self(pixels)[0], heat.shape[2:]))
         heat = heat.float().sigmoid()
         scores, at = heat.flatten(2).max(2)
         rows, columns = heat.shape[2:]
@@ -137,13 +140,26 @@ def scramble(pixels: torch.Tensor, batch: SceneBatch, rng: np.random.Generator) 
     return ruined
 
 
+def bent(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Each picture's parts pulled about smoothly."""
+    n, (high, wide), device = len(pixels), pixels.shape[2:], pixels.device
+    pulls = torch.randn(n, 2, 6, 6, generator=generator, device=device)
+    pulls *= 2 * BEND / min(high, wide) * torch.rand(n, 1, 1, 1, generator=generator, device=device)
+    pulls = F.interpolate(pulls, (high, wide), mode="bicubic").permute(0, 2, 3, 1)
+    still = F.affine_grid(torch.eye(2, 3, device=device).expand(n, 2, 3), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, still + pulls, mode="bilinear", padding_mode="border", align_corners=False)
+
+
 def disturbed(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Noise, blur and shifts of contrast, so that a picture need not be rendered to be read."""
+    """Bends, blur, noise, and shifts of contrast and colour, so that a picture need not be rendered to be read."""
     n, device = len(pixels), pixels.device
-    per = lambda: torch.rand(n, 1, 1, 1, generator=generator, device=device)
-    blurred = F.interpolate(F.avg_pool2d(pixels, 3, 2, 1), scale_factor=2.0, mode="bilinear")
-    pixels = torch.lerp(pixels, blurred, per() * (per() < 0.5).float())
-    pixels = pixels * (0.8 + 0.4 * per()) + 0.3 * (per() - 0.5)
+    per = lambda channels=1: torch.rand(n, channels, 1, 1, generator=generator, device=device)
+    pixels = bent(pixels, generator)
+    smaller = 1 / (1.5 + float(torch.rand((), generator=generator, device=device)))
+    blurred = F.interpolate(pixels, scale_factor=smaller, mode="bilinear", antialias=True)
+    blurred = F.interpolate(blurred, pixels.shape[2:], mode="bilinear")
+    pixels = torch.lerp(pixels, blurred, per() * (per() < 0.7).float())
+    pixels = pixels * (0.8 + 0.4 * per()) + 0.3 * (per() - 0.5) + 0.1 * (per(3) - 0.5)
     return pixels + 0.15 * per() * torch.randn(pixels.shape, generator=generator, device=device)
 
 

@@ -43,7 +43,7 @@ FULL = Plan(
 
 # The same networks and pictures; smaller batches.
 ON_CPU = replace(
-    FULL, cut=128, variants=8, autoencoder_batch=16, classifier_steps=600, classifier_batch=24, denoiser_steps=14900,
+    FULL, cut=128, variants=8, autoencoder_batch=16, classifier_steps=1200, classifier_batch=24, denoiser_steps=14900,
     decoder_steps=1400, student_steps=700, pixels=96 * 256 * 256)
 
 TOY = Plan(

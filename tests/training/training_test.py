@@ -23,11 +23,13 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
 import unpack
 from autoencoder import SQUARES, Autoencoder, pictures_to_fit, places_to_cut, unlike
 from checkpoints import load_checkpoint, trained
+from classifier import BEND, CELL, FOUND, Classifier, bent
 from data import FIRST_PARTS, PART, PARTS, Pictures, SceneMaker, box_weights, covered
 from networks import PATCH
 from noising import Noising
@@ -143,6 +145,34 @@ class Rendering(unittest.TestCase):
         in_object[..., 2:6, 2:6], beside[..., -6:-2, -6:-2] = 1.0, 1.0
         self.assertEqual(float(unlike(pixels, pixels, objects)), 0.0)
         self.assertAlmostEqual(float(unlike(in_object, pixels, objects) / unlike(beside, pixels, objects)), 7.0, places=4)
+
+
+class Looking(unittest.TestCase):
+    def test_what_only_one_size_shows_is_found_where_it_is(self):
+        """The detector is stood in for by one that finds object 0 in white cells and object 1 in even ones."""
+        class Cells(Classifier):
+            def forward(self, pixels):
+                mean = F.avg_pool2d(pixels, CELL).mean(1, keepdim=True)
+                spread = F.max_pool2d(pixels, CELL).mean(1, keepdim=True) - mean
+                heat = torch.full((len(pixels), len(OBJECTS), *mean.shape[2:]), -9.0)
+                heat[:, 0:1], heat[:, 1:2] = 20 * (mean - 0.8), 20 * (0.1 - spread)
+                return heat, heat.mean((2, 3))[:, :len(BACKGROUNDS)], mean.mean((2, 3))
+
+        side = 2 * TOY.picture
+        pixels = (torch.arange(side) % 2).float().expand(1, 3, side, side).contiguous()     # even only where scaled down
+        pixels[:, :, CELL:2 * CELL, -2 * CELL:-CELL] = 1      # one white cell, too small where scaled down
+        seen = Cells(TOY).look(pixels)
+        self.assertEqual((seen.scores[0] >= FOUND).nonzero().flatten().tolist(), [0, 1])
+        self.assertEqual(int(seen.counts[0, 0]), 1)
+        self.assertLess((seen.where[0, 0] - torch.tensor([1 - 1.5 * CELL / side, 1.5 * CELL / side])).abs().max(), CELL / side)
+
+    def test_pictures_to_learn_from_are_bent_by_a_few_pixels(self):
+        side = 128
+        columns = torch.arange(side).float().expand(4, 3, side, side)      # each pixel tells where it came from
+        inner = slice(side // 4, -side // 4)
+        moved = (bent(columns, torch.Generator().manual_seed(1)) - columns)[:, :, inner, inner].abs().amax((1, 2, 3))
+        self.assertGreater(moved.max(), BEND / 2)
+        self.assertLess(moved.max(), 4 * BEND)
 
 
 class Training(unittest.TestCase):
