@@ -5,7 +5,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <stdexcept>
-#include <type_traits>
 
 #include "base/check.h"
 #include "kernels/bfloat16.h"
@@ -30,27 +29,25 @@ void with_gpu_elements(const at::Tensor& tensor, const Function& function) {
   }
 }
 
-// Likewise for those on a CPU.
-template <typename Function>
-void with_cpu_elements(const at::Tensor& tensor, const Function& function) {
-  const void* data = tensor.const_data_ptr();
+// Of a tensor on a CPU.
+inline VectorElement vector_element_of(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
-      return function(static_cast<const float*>(data));
+      return VectorElement::float32;
     case at::kBFloat16:
-      return function(static_cast<const Bfloat16*>(data));
+      return VectorElement::bfloat16;
     default:
       fail<std::logic_error>("a CPU computes in float32 or bfloat16");
   }
 }
 
-// For those that are chosen by it.
-inline VectorElement vector_element_of(const at::Tensor& tensor) {
-  VectorElement element = VectorElement::float32;
-  with_cpu_elements(tensor, [&]<typename T>(const T* /*elements*/) {
-    if constexpr (std::is_same_v<T, Bfloat16>) element = VectorElement::bfloat16;
-  });
-  return element;
+// As with_gpu_elements(), for the kernels of a CPU.
+template <typename Function>
+void with_cpu_elements(const at::Tensor& tensor, const Function& function) {
+  const void* data = tensor.const_data_ptr();
+  vector_element_of(tensor) == VectorElement::bfloat16
+      ? function(static_cast<const Bfloat16*>(data))
+      : function(static_cast<const float*>(data));
 }
 
 }  // namespace pcpp
