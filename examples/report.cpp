@@ -56,35 +56,38 @@ Json settings(const RunFacts& facts) {
   return all;
 }
 
+Json costs_json(const StepRecord& record) {
+  return {{"compute_ms", record.compute_ms},
+          {"wait_ms", record.wait_ms},
+          {"sent_bytes", to_json(record.sent)}};
+}
+
 Json rank_json(int rank, const RankReport& report) {
   Json steps = Json::array();
-  for (const StepRecord& step : report.steps) {
-    steps.push_back({{"step", step.step},
-                     {"kind", name_of(step.kind)},
-                     {"compute_ms", step.compute_ms},
-                     {"wait_ms", step.wait_ms},
-                     {"sent_bytes", to_json(step.sent)},
-                     {"graphs", step.graphs}});
+  for (const StepRecord& record : report.steps) {
+    Json step = {{"step", record.step}, {"kind", name_of(record.kind)}};
+    step.update(costs_json(record));
+    step["graphs"] = record.graphs;
+    steps.push_back(std::move(step));
   }
   return {{"rank", rank},
           {"branch", report.branch},
           {"rows", report.rows},
           {"stale_bytes", report.stale_bytes},
-          {"steps", std::move(steps)}};
+          {"steps", std::move(steps)},
+          {"decode", report.decode ? costs_json(*report.decode) : Json()}};
 }
 
 Json totals(const GenerationResult& result) {
-  SiteBytes sent;
-  double compute_ms = 0;
-  double wait_ms = 0;
+  StepRecord all;
   for (const RankReport& rank : result.ranks) {
     for (const StepRecord& step : rank.steps) {
-      sent += step.sent;
-      compute_ms += step.compute_ms;
-      wait_ms += step.wait_ms;
+      all.sent += step.sent;
+      all.compute_ms += step.compute_ms;
+      all.wait_ms += step.wait_ms;
     }
   }
-  return {{"compute_ms", compute_ms}, {"wait_ms", wait_ms}, {"sent_bytes", to_json(sent)}};
+  return costs_json(all);
 }
 
 // Names of files may be any bytes, text is UTF-8.

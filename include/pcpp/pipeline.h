@@ -98,6 +98,9 @@ struct RankReport {
   int branch = 0;                  // with split guidance 0: unconditional, 1: conditional; else 0
   std::int64_t stale_bytes = 0;    // of its buffers for stale rows
   std::vector<StepRecord> steps;
+  // Of all pictures, as one step behind the last. Absent: nothing was decoded, or not by this rank,
+  // for which no row of the latents was left.
+  std::optional<StepRecord> decode;
 };
 
 struct GenerationResult {

@@ -36,7 +36,7 @@ struct SiteBytes {
   friend bool operator==(const SiteBytes&, const SiteBytes&) = default;
 };
 
-// One rank's part of one step.
+// One rank's part of one step, or of the decoding.
 struct StepRecord {
   int step = 0;  // counted from 0
   StepKind kind = StepKind::synchronous;
@@ -62,11 +62,12 @@ PCPP_EXPORT std::string_view name_of(StepKind kind);
 
 // A part of what a rank computed. The parts of a rank lie within each other or apart.
 struct TraceSpan {
-  // "synchronous step" or "steady step" at depth 0; in them blocks and operators by their scope in
-  // the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they do there, as "exchange".
+  // "synchronous step", "steady step" or "decode" at depth 0; in them blocks and operators by their
+  // scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they do there, as
+  // "exchange".
   std::string name;
   int depth = 0;  // how many other parts it lies in
-  int step = 0;   // counted from 0
+  int step = 0;   // counted from 0; the decoding of all pictures comes behind the last
   double begin_us = 0;
   double duration_us = 0;
 };
@@ -99,7 +100,7 @@ struct TraceTransfer {
 };
 
 // In the order of their begins. A rank keeps its first 131072 spans, and as many waits and
-// transfers: of what follows it only counts how many they were.
+// transfers, and as many of its decoding: of what follows it only counts how many they were.
 struct RankTrace {
   std::vector<TraceSpan> spans;
   std::vector<TraceWait> waits;

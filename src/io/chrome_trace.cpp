@@ -137,7 +137,9 @@ void add_transfers(EventFile& file, int rank, const std::vector<TraceTransfer>& 
 void add_counters(EventFile& file, int rank, const RankTrace& trace, const RankReport& report) {
   for (const TraceSpan& span : trace.spans) {
     if (span.depth > 0) continue;
-    const SiteBytes& sent = report.steps.at(static_cast<std::size_t>(span.step)).sent;
+    const auto step = static_cast<std::size_t>(span.step);
+    const SiteBytes& sent =
+        (step < report.steps.size() ? report.steps[step] : report.decode.value()).sent;
     file.add({{"ph", "C"},
               {"pid", rank},
               {"ts", static_cast<double>(std::llround(1e3 * span.begin_us)) / 1e3},

@@ -37,7 +37,7 @@ constexpr std::array kKernels = {
            &at::Context::setSDPUseMath}};
 
 std::mutex mutex;
-std::condition_variable all_ended;
+std::condition_variable_any all_ended;
 int scopes = 0;                                 // under the mutex
 std::array<bool, kKernels.size()> before = {};  // likewise: what the first scope found
 std::atomic<GpuAttention> chosen = GpuAttention::automatic;
@@ -79,10 +79,12 @@ std::string_view name_of(GpuAttention kernel) {
   return "auto";
 }
 
-GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout) {
+GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout,
+                                     const std::stop_token& stop) {
   std::unique_lock lock(mutex);
-  const bool agreed = all_ended.wait_until(lock, deadline_in(timeout),
+  const bool agreed = all_ended.wait_until(lock, stop, deadline_in(timeout),
                                            [&] { return scopes == 0 || chosen == kernel; });
+  check_not_stopped(stop);
   check<ConfigError>(
       agreed,
       "attention {}: for {} ms other pipelines of this process have been drawing with attention "

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <chrono>
+#include <stop_token>
 #include <string_view>
 
 #include "pcpp/pipeline.h"
@@ -18,8 +19,10 @@ std::string_view name_of(GpuAttention kernel);
 // the process: scopes for the same kernel may overlap, another one waits until they have ended.
 class GpuAttentionScope {
  public:
-  // Throws ConfigError where others take another kernel for longer than `timeout`.
-  GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout);
+  // Throws ConfigError where others take another kernel for longer than `timeout`, Cancelled once a
+  // stop is requested meanwhile.
+  GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout,
+                    const std::stop_token& stop = {});
   ~GpuAttentionScope();
   GpuAttentionScope(const GpuAttentionScope&) = delete;
   GpuAttentionScope& operator=(const GpuAttentionScope&) = delete;

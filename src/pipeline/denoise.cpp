@@ -18,7 +18,6 @@
 #include "kernels/guided_step.h"
 #include "ops/patch_context.h"
 #include "ops/span_log.h"
-#include "parallel/timeline.h"
 #include "pipeline/step_graphs.h"
 #include "pipeline/trace.h"
 
@@ -209,20 +208,14 @@ at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional
 
 DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
                       const at::Tensor& latents, bool keep_steps) {
-  Timeline& timeline = transport.timeline();
-  std::optional<SpanLog> spans;
-  if (task.trace_zero) {
-    timeline.keep_spans(kMostSpans);
-    spans.emplace(timeline, kMostSpans);
-  }
+  StepLog log(transport.timeline(), task.trace_zero);
   Rank rank(task, unet, transport);
   DenoiseResult result;
   at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true);
-  std::vector<int> intervals;
   const int steps = static_cast<int>(task.scheduler.timesteps().size());
   for (int step = 0; step < steps; ++step) {
     const Clock::time_point begin = Clock::now();
-    intervals.push_back(timeline.begin_interval());
+    log.begin_step();
     const StepKind kind = kind_of(task.parallel, step);
     const bool last = step + 1 == steps;
     {
@@ -232,7 +225,7 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
                    is_amid_steady_ones(task.parallel, step, steps));
       sample = rank.advance(sample, step);
     }
-    timeline.begin_interval();
+    log.end_step();
     result.records.push_back(rank.record(step, kind));
     if (keep_steps) result.step_latents.push_back(sample.clone());
     if (transport.rank() == 0 && task.on_step) {
@@ -241,15 +234,8 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
     }
   }
   transport.drain(deadline_in(task.peer_timeout));
-  for (std::size_t step = 0; step < intervals.size(); ++step) {
-    StepRecord& record = result.records[step];
-    record.wait_ms = timeline.wait_ms(intervals[step]);
-    record.compute_ms = std::max(0.0, timeline.interval_ms(intervals[step]) - record.wait_ms);
-  }
-  if (spans) {
-    result.trace =
-        rank_trace(*spans, timeline, intervals, task.plan, unet.sites().sites(), *task.trace_zero);
-  }
+  for (StepRecord& record : result.records) log.time(record);
+  result.trace = log.trace(task.plan, unet.sites().sites());
   result.latents = sample.to(at::kCPU);
   for (at::Tensor& kept : result.step_latents) kept = kept.to(at::kCPU);
   return result;

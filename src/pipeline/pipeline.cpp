@@ -63,7 +63,8 @@ std::vector<RankReport> reports(const ExchangePlan& plan, std::vector<DenoiseRes
     reports.push_back({{band.begin, band.end},
                        plan.topology().first_branch(rank),
                        plan.stale_bytes(rank),
-                       std::move(drawn[static_cast<std::size_t>(rank)].records)});
+                       std::move(drawn[static_cast<std::size_t>(rank)].records),
+                       std::nullopt});
   }
   return reports;
 }
@@ -103,8 +104,9 @@ class Pipeline::Parts {
                            Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents) const;
-  void decode(const GenerationRequest& request, int count, const at::Tensor& latents,
-              GenerationResult& result) const;
+  // What was drawn, by those that drew.
+  void decode(const GenerationRequest& request, const at::Tensor& latents,
+              Clock::time_point trace_zero, GenerationResult& result) const;
   void collect(const GenerationRequest& request, const ExchangePlan& plan,
                std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
 
@@ -137,7 +139,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
     if (measured.curves.empty()) {
-      measured = ranks().measure(shape, request.peer_timeout, attention_, request.stop);
+      measured = ranks().measure(shape, {request.peer_timeout, attention_, request.stop});
     }
     profile = &measured;
   }
@@ -171,7 +173,7 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const at::Tensor& latents) const {
   const int count = task.plan.topology().world_size();
   std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
-  ranks().run(count, request.peer_timeout, attention_, [&](Transport& transport) {
+  ranks().run(count, {request.peer_timeout, attention_, request.stop}, [&](Transport& transport) {
     const int rank = transport.rank();
     results[static_cast<std::size_t>(rank)] =
         denoise(task, ranks().unet(rank), transport, latents, request.keep_steps && rank == 0);
@@ -179,21 +181,32 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
   return results;
 }
 
-// By those that drew, whatever their method: each decodes a band and reads the others' rows fresh.
-void Pipeline::Parts::decode(const GenerationRequest& request, int count, const at::Tensor& latents,
-                             GenerationResult& result) const {
+// Whatever the method, each decodes a band and reads the others' rows fresh.
+void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor& latents,
+                             Clock::time_point trace_zero, GenerationResult& result) const {
   const Clock::time_point begin = Clock::now();
   const ExchangePlan plan =
-      decode_plan(networks_.vae(), networks_.vae_dtype(), count, latents.size(2), latents.size(3));
-  const DecodeTask task{plan, latents, request.peer_timeout, request.stop};
-  std::vector<at::Tensor> bands(static_cast<std::size_t>(plan.topology().patches()));
-  ranks().run(plan.topology().world_size(), request.peer_timeout, GpuAttention::automatic,
+      decode_plan(networks_.vae(), networks_.vae_dtype(), static_cast<int>(result.ranks.size()),
+                  latents.size(2), latents.size(3));
+  const DecodeTask task{.plan = plan,
+                        .latents = latents,
+                        .peer_timeout = request.peer_timeout,
+                        .stop = request.stop,
+                        .step = static_cast<int>(result.ranks.front().steps.size()),
+                        .trace_zero = request.trace ? std::optional(trace_zero) : std::nullopt};
+  std::vector<DecodedBand> bands(static_cast<std::size_t>(plan.topology().patches()));
+  ranks().run(plan.topology().world_size(),
+              {request.peer_timeout, GpuAttention::automatic, request.stop},
               [&](Transport& transport) {
                 const int rank = transport.rank();
                 bands[static_cast<std::size_t>(rank)] =
                     decode_band(task, networks_.vae(rank), ranks().unet(rank).device(), transport);
               });
   result.images = ranks().outside([&] { return joined(bands); });
+  for (std::size_t rank = 0; rank < bands.size(); ++rank) {
+    result.ranks[rank].decode = bands[rank].record;
+    if (result.trace) append(std::move(bands[rank].trace), result.trace->ranks[rank]);
+  }
   result.times.decode_seconds = seconds_since(begin);
 }
 
@@ -272,9 +285,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   std::vector<DenoiseResult> drawn = run(task, request, inputs.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
   ranks().outside([&] { collect(request, plan, drawn, result); });
-  if (request.decode) {
-    decode(request, topology.world_size(), drawn.front().latents, result);
-  }
+  if (request.decode) decode(request, drawn.front().latents, begin, result);
   check_not_stopped(request.stop);
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = networks_.convolutions();

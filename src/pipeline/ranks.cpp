@@ -69,11 +69,12 @@ std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
   });
 }
 
-void Ranks::run_on(std::unique_ptr<Hub> hub, std::chrono::milliseconds timeout,
-                   GpuAttention attention,
+void Ranks::run_on(std::unique_ptr<Hub> hub, const RunSettings& settings,
                    const std::function<void(Transport& transport)>& body) const {
   std::optional<GpuAttentionScope> scope_of_attention;
-  if (first_gpu()) scope_of_attention.emplace(attention, timeout);
+  if (first_gpu()) {
+    scope_of_attention.emplace(settings.attention, settings.timeout, settings.stop);
+  }
   const auto end = c10::make_scope_exit([&] {
     if (!first_gpu()) return;
     end_on_gpu([&hub] {
@@ -94,23 +95,22 @@ void Ranks::run_on(std::unique_ptr<Hub> hub, std::chrono::milliseconds timeout,
   threads_ ? run_ranks(*hub, on_rank, *threads_) : run_ranks(*hub, on_rank);
 }
 
-void Ranks::run(int count, std::chrono::milliseconds timeout, GpuAttention attention,
+void Ranks::run(int count, const RunSettings& settings,
                 const std::function<void(Transport& transport)>& body) const {
   std::optional<LinkCourier> courier;
   if (world_.link()) courier.emplace(*world_.link(), count);
-  run_on(hub(count, timeout, courier ? &*courier : nullptr), timeout, attention, body);
+  run_on(hub(count, settings.timeout, courier ? &*courier : nullptr), settings, body);
 }
 
-DeviceProfile Ranks::measure(const WorkShape& shape, std::chrono::milliseconds timeout,
-                             GpuAttention attention, const std::stop_token& stop) const {
+DeviceProfile Ranks::measure(const WorkShape& shape, const RunSettings& settings) const {
   // Without an emulated link: the profile names it.
   DeviceProfile profile =
       measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
                         [&](int count, const auto& body) {
-                          run_on(hub(count, timeout, nullptr), timeout, attention, body);
+                          run_on(hub(count, settings.timeout, nullptr), settings, body);
                         },
-                        timeout},
-                       shape, dtype_, stop);
+                        settings.timeout},
+                       shape, dtype_, settings.stop);
   profile.name = "measured";
   std::string ranks =
       fmt::format("this machine, {} x {} threads", world_.ranks(), world_.threads_per_rank());

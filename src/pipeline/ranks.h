@@ -29,6 +29,14 @@ namespace pcpp {
 template <typename Network>
 using OnDevices = std::map<std::optional<int>, Network>;  // by GPU
 
+// What a request says of all that its ranks run.
+struct RunSettings {
+  std::chrono::milliseconds timeout{};  // for what ranks wait for each other
+  // On GPUs: other pipelines that take another kernel are waited for, as long.
+  GpuAttention attention = GpuAttention::automatic;
+  std::stop_token stop;
+};
+
 // Not thread-safe.
 class Ranks {
  public:
@@ -58,10 +66,9 @@ class Ranks {
 
   // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
   // is the same in every call, in inference mode, with its device and its threads. Throws what the
-  // first to fail threw, DeviceError where that was libtorch's. `timeout` is for what endpoints
-  // wait for each other; on GPUs attention takes this kernel meanwhile, for which other pipelines
-  // that take another are waited for as long.
-  void run(int count, std::chrono::milliseconds timeout, GpuAttention attention,
+  // first to fail threw, DeviceError where that was libtorch's, Cancelled where a stop was
+  // requested before they ran.
+  void run(int count, const RunSettings& settings,
            const std::function<void(Transport& transport)>& body) const;
 
   // Calls function() for what computes outside of ranks and returns what it returns:
@@ -79,14 +86,12 @@ class Ranks {
     return task.get_future().get();
   }
 
-  // What they cost at this size, on the world's link, where none waits for another longer than
-  // `timeout`. Throws Cancelled once `stop` is requested.
-  DeviceProfile measure(const WorkShape& shape, std::chrono::milliseconds timeout,
-                        GpuAttention attention, const std::stop_token& stop) const;
+  // What they cost at this size, on the world's link. Throws Cancelled once a stop is requested.
+  DeviceProfile measure(const WorkShape& shape, const RunSettings& settings) const;
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
-  void run_on(std::unique_ptr<Hub> hub, std::chrono::milliseconds timeout, GpuAttention attention,
+  void run_on(std::unique_ptr<Hub> hub, const RunSettings& settings,
               const std::function<void(Transport& transport)>& body) const;
   // outside(); what is thrown goes to the log.
   void end_on_gpu(const std::function<void()>& function) const noexcept;

@@ -2,7 +2,7 @@
 #ifndef PCPP_PIPELINE_TRACE_H_
 #define PCPP_PIPELINE_TRACE_H_
 
-#include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "base/deadline.h"
@@ -14,14 +14,35 @@
 
 namespace pcpp {
 
-// Of each kind that a rank keeps: as RankTrace says.
-constexpr std::size_t kMostSpans = 131072;
+// When a rank's steps were on its stream and, where it is traced, what was in them. The rank's
+// thread makes it before its first exchange and ends it.
+class StepLog {
+ public:
+  // `trace_zero`: from when a trace counts its times; absent: nothing is traced. `first_step`: what
+  // the first begin_step() begins.
+  StepLog(Timeline& timeline, std::optional<Clock::time_point> trace_zero, int first_step = 0);
 
-// Step s began with the timeline's interval `intervals[s]`; `plan` is of the sites `sites`, and
-// times count from `zero`. After the transport's drain().
-RankTrace rank_trace(const SpanLog& log, const Timeline& timeline,
-                     const std::vector<int>& intervals, const ExchangePlan& plan,
-                     const std::vector<Site>& sites, Clock::time_point zero);
+  void begin_step();
+  // What follows, up to the next begin_step(), is no step's.
+  void end_step() { timeline_.begin_interval(); }
+
+  // After the transport's drain(): sets the times of the record's step.
+  void time(StepRecord& record) const;
+  // Likewise: of `sites`, for which `plan` was made; empty where nothing is traced.
+  RankTrace trace(const ExchangePlan& plan, const std::vector<Site>& sites) const;
+
+ private:
+  int step_of(int interval) const;
+
+  Timeline& timeline_;
+  std::optional<Clock::time_point> zero_;
+  int first_step_;
+  std::optional<SpanLog> spans_;
+  std::vector<int> begins_;  // the timeline's interval, by step from the first
+};
+
+// Behind what `trace` holds: what the rank did later.
+void append(RankTrace&& later, RankTrace& trace);
 
 // All but the ranks.
 Trace network_trace(const UNet& unet);

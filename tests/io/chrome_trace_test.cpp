@@ -117,6 +117,16 @@ TEST_F(ChromeTraceTest, SaysWhatHappened) {
   EXPECT_EQ(metadata.at("left_out"), 5);
 }
 
+TEST_F(ChromeTraceTest, CountsTheBytesOfADecodingBehindTheSteps) {
+  GenerationResult result = example();
+  result.trace->ranks[1].spans.push_back({"decode", 0, 8, 3000, 500});
+  result.ranks[1].decode = StepRecord{8, StepKind::synchronous, 0.4, 0.1, {1, 2, 3, 0}};
+  const std::vector<Json> counters = of(write(result), "C", 1);
+  ASSERT_EQ(counters.size(), 2U);
+  EXPECT_EQ(counters[1].at("ts"), 3000);
+  EXPECT_EQ(counters[1].at("args").at("halo"), 2);
+}
+
 TEST_F(ChromeTraceTest, AFileLargerThanOneBlockIsWhole) {
   GenerationResult result = example();
   std::vector<TraceSpan>& spans = result.trace->ranks[1].spans;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <stop_token>
 #include <thread>
 #include <utility>
 
@@ -68,6 +69,16 @@ TEST(GpuAttentionScope, WaitsForTheEndOfThoseWhoDoNot) {
   });
   first_ends = true;
   first.reset();
+}
+
+TEST(GpuAttentionScope, WaitsNoLongerOnceAStopIsRequested) {
+  const GpuAttentionScope first(GpuAttention::math, 0ms);
+  std::stop_source stop;
+  std::jthread other([&] {
+    EXPECT_THROW(GpuAttentionScope scope(GpuAttention::flash, 1h, stop.get_token()), Cancelled);
+  });
+  stop.request_stop();
+  other.join();
 }
 
 // On tensors of a CPU, where libtorch has two of the kernels.

@@ -160,6 +160,52 @@ TEST_P(TraceTest, EveryExchangeIsThereOnceWithItsBytes) {
 INSTANTIATE_TEST_SUITE_P(Methods, TraceTest, ::testing::ValuesIn(cases()),
                          [](const auto& suite) { return suite.param.name; });
 
+TEST(Trace, DecodingIsOneStepBehindTheLast) {
+  GenerationRequest drawn;
+  drawn.prompts = {"a fox", "a red car"};
+  drawn.width = 64;
+  drawn.height = 192;
+  drawn.steps = 3;
+  drawn.trace = true;
+  const GenerationResult result = cached_pipeline("models/sd15", 3).generate(drawn);
+  for (std::size_t rank = 0; rank < 3; ++rank) {
+    const RankTrace& trace = result.trace->ranks[rank];
+    ASSERT_TRUE(result.ranks[rank].decode.has_value());
+    const StepRecord& record = *result.ranks[rank].decode;
+    EXPECT_EQ(record.step, 3);
+    EXPECT_GT(record.compute_ms, 0);
+    std::vector<TraceSpan> of_depth_zero;
+    for (const TraceSpan& span : trace.spans) {
+      if (span.depth == 0) of_depth_zero.push_back(span);
+    }
+    ASSERT_EQ(of_depth_zero.size(), 4U);
+    EXPECT_EQ(of_depth_zero[3].name, "decode");
+    EXPECT_EQ(of_depth_zero[3].step, 3);
+    EXPECT_GE(of_depth_zero[3].begin_us, end_of(of_depth_zero[2]));
+    EXPECT_EQ(std::ranges::count(trace.spans, "decoder.conv_in", &TraceSpan::name), 2)
+        << "once for each picture";
+    double waited_us = 0;
+    for (const TraceWait& wait : trace.waits) {
+      if (wait.step == record.step) waited_us += wait.duration_us;
+    }
+    EXPECT_NEAR(waited_us, 1e3 * record.wait_ms, kRoundingUs);
+    std::int64_t bytes = 0;
+    for (const TraceTransfer& transfer : trace.transfers) {
+      if (transfer.step != record.step) continue;
+      bytes += transfer.bytes;
+      EXPECT_TRUE(transfer.exchange.first_site.starts_with("decoder."));
+    }
+    EXPECT_GT(bytes, 0);
+    EXPECT_EQ(bytes, record.sent.total());
+  }
+}
+
+TEST(Trace, NothingIsRecordedOfADecodingThatWasNotAskedFor) {
+  const GenerationResult result =
+      cached_pipeline("patch", 1).generate(patch_request("inputs_32x12.safetensors"));
+  EXPECT_FALSE(result.ranks.front().decode.has_value());
+}
+
 TEST(Trace, TimesCountFromTheRequestsBegin) {
   GenerationRequest request = patch_request("inputs_32x12.safetensors");
   request.trace = true;
