@@ -4,6 +4,10 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit
 
+# Where the home takes no files, as in a container without a user of its own, compilers' results are
+# kept in the tree.
+if [[ -z ${CCACHE_DIR-} && ! -w ${HOME-} ]]; then export CCACHE_DIR=$root/build/ccache; fi
+
 # phase NAME COMMAND...: says what runs, and how long it took.
 phase() {
   local name=$1 start=$SECONDS
