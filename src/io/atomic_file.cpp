@@ -1,6 +1,7 @@
 #include "io/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,12 +19,22 @@ namespace {
                         std::generic_category().message(error));
 }
 
+// Where a chain of links from `path` ends, whether or not there is a file.
+std::filesystem::path end_of_links(std::filesystem::path path) {
+  constexpr int kMostLinks = 40;  // as Linux follows
+  for (int link = 0; std::filesystem::is_symlink(path); ++link) {
+    if (link == kMostLinks) fail_to_write(path, ELOOP);
+    path = path.parent_path() / std::filesystem::read_symlink(path);
+  }
+  return path;
+}
+
 // The file that `path` leads to: the link's target where it is a link.
 std::filesystem::path target_of(const std::filesystem::path& path) {
   check<CheckpointError>(path.has_filename(), "cannot write '{}': it names no file", path.string());
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (status.type() == std::filesystem::file_type::not_found) return path;
+  if (status.type() == std::filesystem::file_type::not_found) return end_of_links(path);
   if (status.type() == std::filesystem::file_type::none) fail_to_write(path, error.value());
   check<CheckpointError>(std::filesystem::is_regular_file(status),
                          "cannot write {}: it exists and is not a regular file; name another place",
@@ -45,6 +56,9 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(target_of(pa
     descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) fail_to_write(path, errno);
+  struct stat replaced {};
+  if (stat(target_.c_str(), &replaced) == 0)
+    static_cast<void>(fchmod(descriptor_, replaced.st_mode & 0777));
 }
 
 AtomicFile::~AtomicFile() {

@@ -10,7 +10,8 @@
 namespace pcpp {
 
 // Writes to a temporary file in the folder of `path`. commit() gives it its name; without it the
-// destructor removes it, and what was at `path` before is untouched. A link at `path` is followed.
+// destructor removes it, and what was at `path` before is untouched. A link at `path` is followed,
+// and a file that is replaced hands on its permissions.
 // All functions throw CheckpointError with the path and the system's reason. Not thread-safe.
 class AtomicFile {
  public:

@@ -45,6 +45,29 @@ TEST(OutputFileTest, FollowsALink) {
   EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "link.json"));
 }
 
+TEST(OutputFileTest, FollowsALinkToAFileThatIsYetToBe) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder.path() / "elsewhere");
+  std::filesystem::create_symlink("elsewhere/second.json", folder.path() / "link.json");
+  std::filesystem::create_symlink(folder.path() / "elsewhere" / "report.json",
+                                  folder.path() / "elsewhere" / "second.json");
+  write_file(folder.path() / "link.json", "new");
+  EXPECT_EQ(read_text(folder.path() / "elsewhere" / "report.json"), "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "link.json"));
+  std::filesystem::create_symlink("circle", folder.path() / "circle");
+  EXPECT_THROW(write_file(folder.path() / "circle", "x"), CheckpointError);
+}
+
+TEST(OutputFileTest, AFileThatIsReplacedHandsOnItsPermissions) {
+  const TemporaryFolder folder;
+  const auto path = folder.write("secret.json", "old");
+  const auto own = std::filesystem::perms::owner_read | std::filesystem::perms::owner_write;
+  std::filesystem::permissions(path, own);
+  write_file(path, "new");
+  EXPECT_EQ(read_text(path), "new");
+  EXPECT_EQ(std::filesystem::status(path).permissions(), own);
+}
+
 TEST(OutputFileTest, RefusesPlacesThatCannotBeWritten) {
   const TemporaryFolder folder;
   const auto missing = folder.path() / "none" / "out.png";
