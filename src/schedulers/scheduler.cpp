@@ -22,6 +22,21 @@ std::optional<SchedulerKind> kind_of_class(std::string_view class_name) {
   return std::nullopt;
 }
 
+// What draws in place of a class that is not built in: of those that diffusers lets take its place,
+// the nearest.
+std::optional<SchedulerKind> stand_in_for(std::string_view class_name) {
+  if (class_name == "PNDMScheduler") return SchedulerKind::ddim;
+  for (const std::string_view first_order :
+       {"EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler"}) {
+    if (class_name == first_order) return SchedulerKind::euler;
+  }
+  for (const std::string_view exponential :
+       {"DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler"}) {
+    if (class_name == exponential) return SchedulerKind::dpmpp_2m;
+  }
+  return std::nullopt;
+}
+
 // diffusers notes in memory, and rarely in a file, which values were only a class's defaults.
 void drop_defaults(nlohmann::json& object, const std::string& source) {
   const std::vector<std::string> keys =
@@ -111,11 +126,13 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
       ConfigReader(object, source).optional_text("_class_name");
   const std::optional<SchedulerKind> own_kind = class_name ? kind_of_class(*class_name) : kind;
   if (!kind) kind = own_kind;
-  const bool for_pndm = !kind && class_name == "PNDMScheduler";
-  if (for_pndm) {
-    kind = SchedulerKind::ddim;
-    state_defaults_of_pndm(object);
-    log().warn("{}: PNDMScheduler is not built in: DDIM draws, on its noise schedule", source);
+  const std::optional<SchedulerKind> stand_in =
+      !kind && class_name ? stand_in_for(*class_name) : std::nullopt;
+  if (stand_in) {
+    kind = stand_in;
+    if (kind == SchedulerKind::ddim) state_defaults_of_pndm(object);
+    log().warn("{}: {} is not built in: {} draws, on its noise schedule", source, *class_name,
+               name_of(*kind));
   }
   check<ConfigError>(kind.has_value(),
                      "{}: _class_name is {}; DDIMScheduler, EulerDiscreteScheduler and "
@@ -130,7 +147,7 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
         "false there",
         source, class_name.value_or("no class"));
   }
-  if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || for_pndm);
+  if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
 
   if (sigmas) {
     check<ConfigError>(kind != SchedulerKind::ddim,

@@ -67,11 +67,13 @@ enum class OutdatedValues { keep, mend };
 // kind's own default, never the default of the file's class. A value that is written is mended
 // before it is carried over, and a default of the kind is not mended then.
 //
-// PNDMScheduler, which Stable Diffusion 1.x comes with, is taken for DDIM where no kind is given.
+// Where no kind is given, classes that are not built in are drawn by one that is: PNDM, which
+// Stable Diffusion 1.x comes with, by DDIM; EulerAncestral, which SDXL-Turbo comes with, Heun and
+// LMS by Euler; DEIS, UniPC and DPMSolverSinglestep by DPM++ 2M.
 //
 // `sigmas` takes the place of what the file says of it (use_karras_sigmas, use_exponential_sigmas).
 //
-// Throws ConfigError where no kind is given and the file's class is neither that nor
+// Throws ConfigError where no kind is given and the file's class is none of those nor
 // DDIMScheduler, EulerDiscreteScheduler or DPMSolverMultistepScheduler, and where `sigmas` is given
 // to DDIM, which has none; CheckpointError where the file cannot be read or a value is not
 // supported.

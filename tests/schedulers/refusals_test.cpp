@@ -150,7 +150,7 @@ TEST(SchedulerRefusals, Dpmpp2mSteps) {
 }
 
 TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
-  for (const char* name : {"FlaxPNDMScheduler", "FlaxDDIMScheduler", "LMSDiscreteScheduler"}) {
+  for (const char* name : {"FlaxPNDMScheduler", "LCMScheduler", "EDMEulerScheduler"}) {
     expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
                               {name, "ddim", "euler", "dpmpp_2m", "scheduler_config.json"});
     EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::ddim)->kind(), SchedulerKind::ddim);
@@ -174,6 +174,26 @@ TEST(SchedulerRefusals, PndmIsTakenForDdimWhereNoneIsChosen) {
   chosen->set_steps(20);
   EXPECT_EQ(taken->timesteps(), chosen->timesteps());
   EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->kind(), SchedulerKind::euler);
+}
+
+TEST(SchedulerRefusals, WhatIsNotBuiltInIsDrawnByTheNearest) {
+  const std::string written =
+      R"(, "beta_schedule": "scaled_linear", "timestep_spacing": "trailing")";
+  for (const auto& [name, kind] :
+       {std::pair{"EulerAncestralDiscreteScheduler", SchedulerKind::euler},
+        {"HeunDiscreteScheduler", SchedulerKind::euler},
+        {"LMSDiscreteScheduler", SchedulerKind::euler},
+        {"DEISMultistepScheduler", SchedulerKind::dpmpp_2m},
+        {"UniPCMultistepScheduler", SchedulerKind::dpmpp_2m},
+        {"DPMSolverSinglestepScheduler", SchedulerKind::dpmpp_2m}}) {
+    const auto taken = scheduler_from(config_of(name, written));
+    const auto chosen = scheduler_from(config_of(name, written), kind);
+    EXPECT_EQ(taken->kind(), kind) << name;
+    taken->set_steps(4);
+    chosen->set_steps(4);
+    EXPECT_EQ(taken->timesteps(), chosen->timesteps()) << name;
+    EXPECT_EQ(taken->timesteps().front(), 999) << name;
+  }
 }
 
 // Its own files never say clip_sample, and it never clips.
