@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,15 @@ namespace {
 // Far over any model's, so that a file that is none of one is refused before it costs memory.
 constexpr std::int64_t kMostLayers = 256;
 constexpr std::int64_t kMostChannels = std::int64_t{1} << 20;
+
+std::int64_t width(ConfigReader& config, std::string_view key,
+                   std::optional<std::int64_t> absent = std::nullopt) {
+  const std::int64_t value = absent ? config.integer(key, *absent) : config.integer(key);
+  if (value < 1 || value > kMostChannels) {
+    config.refuse(key, fmt::format("it must be from 1 to {}", kMostChannels));
+  }
+  return value;
+}
 
 void refuse_unsupported(ConfigReader& config) {
   const nlohmann::json null;
@@ -46,6 +56,9 @@ void refuse_unsupported(ConfigReader& config) {
   config.require_equal("cross_attention_norm", null);
   // Heads of addition_embed_type "text", which is refused.
   config.ignore({"dropout", "upcast_attention", "addition_embed_type_num_heads"});
+  // What diffusers' EMAModel.save_pretrained adds.
+  config.ignore({"decay", "inv_gamma", "min_decay", "optimization_step", "power",
+                 "update_after_step", "use_ema_warmup"});
 }
 
 // Whether each block of `key` has transformers.
@@ -159,11 +172,9 @@ void read_added_embedding(ConfigReader& config, UNetConfig& result) {
     config.refuse("addition_embed_type", "only null and \"text_time\" are supported");
   }
   AddedEmbedding added;
-  added.time_width = config.integer("addition_time_embed_dim");
-  added.input_width = config.integer("projection_class_embeddings_input_dim");
-  if (added.time_width < 2 || added.time_width % 2 != 0) {
-    config.refuse("addition_time_embed_dim", "it must be a positive even number");
-  }
+  added.time_width = width(config, "addition_time_embed_dim");
+  added.input_width = width(config, "projection_class_embeddings_input_dim");
+  if (added.time_width % 2 != 0) config.refuse("addition_time_embed_dim", "it must be even");
   if (added.input_width / 6 < added.time_width || added.input_width <= 6 * added.time_width) {
     config.refuse("projection_class_embeddings_input_dim",
                   "it must have room for the pooled text and the six time ids");
@@ -176,19 +187,15 @@ void read_added_embedding(ConfigReader& config, UNetConfig& result) {
 UNetConfig read_unet_config(ConfigReader config) {
   refuse_unsupported(config);
   UNetConfig result;
-  result.in_channels = config.integer("in_channels", 4);
-  result.out_channels = config.integer("out_channels", 4);
-  result.norm_groups = config.integer("norm_num_groups", 32);
+  result.in_channels = width(config, "in_channels", 4);
+  result.out_channels = width(config, "out_channels", 4);
+  result.norm_groups = width(config, "norm_num_groups", 32);
   result.norm_epsilon = config.number("norm_eps", 1e-5);
-  result.text_width = config.integer("cross_attention_dim", 1280);
+  result.text_width = width(config, "cross_attention_dim", 1280);
   result.linear_projection = config.boolean("use_linear_projection", false);
   result.flip_sin_to_cos = config.boolean("flip_sin_to_cos", true);
   result.frequency_shift = config.number("freq_shift", 0);
-  if (result.in_channels < 1) config.refuse("in_channels", "it must be at least 1");
-  if (result.out_channels < 1) config.refuse("out_channels", "it must be at least 1");
-  if (result.norm_groups < 1) config.refuse("norm_num_groups", "it must be at least 1");
   if (!(result.norm_epsilon > 0)) config.refuse("norm_eps", "it must be positive");
-  if (result.text_width < 1) config.refuse("cross_attention_dim", "it must be at least 1");
   read_sample_size(config, result);
   read_levels(config, result);
   check_levels(config, result);

@@ -150,6 +150,19 @@ TEST(UNetConfig, TakesAnOldFoldersSmallSizeForSixtyFourAsDiffusersDoes) {
   EXPECT_EQ(read(config).sample_rows, 96);
 }
 
+// diffusers' EMAModel.save_pretrained writes how it averaged into the model's own config.
+TEST(UNetConfig, PassesOverWhatAnAverageOfWeightsNotes) {
+  nlohmann::json config = published("sd15");
+  config.update({{"decay", 0.9999},
+                 {"inv_gamma", 1.0},
+                 {"min_decay", 0.0},
+                 {"optimization_step", 1000},
+                 {"power", 0.6667},
+                 {"update_after_step", 0},
+                 {"use_ema_warmup", false}});
+  EXPECT_EQ(read(config).levels.size(), 4U);
+}
+
 using Option = std::pair<const char*, nlohmann::json>;
 class UnsupportedOption : public ::testing::TestWithParam<Option> {};
 
@@ -172,6 +185,8 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"class_embed_type", "timestep"}, Option{"class_embeddings_concat", true},
         Option{"conv_in_kernel", 5}, Option{"conv_out_kernel", 1},
         Option{"cross_attention_dim", {768, 768, 768}},
+        Option{"cross_attention_dim", std::int64_t{1} << 62}, Option{"in_channels", 1 << 30},
+        Option{"projection_class_embeddings_input_dim", std::int64_t{1} << 62},
         Option{"cross_attention_norm", "layer_norm"},
         Option{"down_block_types",
                {"DownBlock2D", "SimpleCrossAttnDownBlock2D", "CrossAttnDownBlock2D"}},
