@@ -110,7 +110,7 @@ at::Tensor Geglu::operator()(const at::Tensor& input) const {
   const at::Tensor source = input.flatten(0, 1);
   const at::Tensor target = output.flatten(0, 1);
   const auto row_bytes =
-      static_cast<std::int64_t>(2 * out_ * c10::elementSize(output.scalar_type()));
+      2 * out_ * static_cast<std::int64_t>(c10::elementSize(output.scalar_type()));
   const std::int64_t block_bytes = on_gpu(input) ? kGpuProductBytes : kProductBytes;
   const std::int64_t block = std::max<std::int64_t>(1, block_bytes / row_bytes);
   for (std::int64_t row = 0; row < source.size(0); row += block) {

@@ -1,9 +1,14 @@
 #include "ops/weight_scope.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
-#include <bit>
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <optional>
 #include <set>
 #include <span>
@@ -28,14 +33,49 @@ struct WeightScope::Source {
 
 namespace {
 
-bool all_finite(std::span<const float> values) {
-  constexpr std::uint32_t kExponent = 0x7F800000U;  // all ones: infinite or not a number
-  std::uint32_t found = 0;
-  for (const float value : values) {
-    const std::uint32_t exponent = std::bit_cast<std::uint32_t>(value) & kExponent;
-    found |= exponent == kExponent ? 1U : 0U;
-  }
+// Whether none of the numbers is infinite or not a number: has all bits of its exponent.
+template <typename Bits>
+bool all_finite(std::span<const Bits> numbers, Bits exponent) {
+  Bits found = 0;
+  for (const Bits number : numbers) found |= (number & exponent) == exponent ? 1U : 0U;
   return found == 0;
+}
+
+// Copies numbers from any address and says whether all of them are finite.
+template <typename Bits>
+bool copy_finite(std::span<const std::byte> source, Bits exponent, void* target) {
+  constexpr std::int64_t kGrain = std::int64_t{1} << 18;
+  auto* numbers = static_cast<Bits*>(target);
+  std::atomic<bool> finite = true;
+  at::parallel_for(0, static_cast<std::int64_t>(source.size() / sizeof(Bits)), kGrain,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     const auto first = static_cast<std::size_t>(begin);
+                     const auto count = static_cast<std::size_t>(end - begin);
+                     std::memcpy(numbers + first, source.data() + first * sizeof(Bits),
+                                 count * sizeof(Bits));
+                     const std::span<const Bits> copied(numbers + first, count);
+                     if (!all_finite(copied, exponent)) finite = false;
+                   });
+  return finite;
+}
+
+// As it is stored, or float32 where it is of more bits; nothing where a value is not a finite
+// float32 number. Throws as to_float() does.
+std::optional<at::Tensor> read_finite(const TensorView& view, const std::string& name) {
+  const auto read = [&view](at::ScalarType dtype, auto exponent) -> std::optional<at::Tensor> {
+    at::Tensor values = at::empty(view.shape, dtype);
+    if (!copy_finite(view.bytes, exponent, values.mutable_data_ptr())) return std::nullopt;
+    return values;
+  };
+  if (view.dtype == DType::f32) return read(at::kFloat, std::uint32_t{0x7F800000U});
+  if (view.dtype == DType::f16) return read(at::kHalf, std::uint16_t{0x7C00U});
+  if (view.dtype == DType::bf16) return read(at::kBFloat16, std::uint16_t{0x7F80U});
+  at::Tensor values = at::empty(view.shape, at::kFloat);
+  const std::span<float> floats(values.mutable_data_ptr<float>(),
+                                static_cast<std::size_t>(values.numel()));
+  to_float(view, name, floats);
+  const bool finite = std::ranges::all_of(floats, [](float value) { return std::isfinite(value); });
+  return finite ? std::optional(std::move(values)) : std::nullopt;
 }
 
 }  // namespace
@@ -94,13 +134,11 @@ at::Tensor WeightScope::take(const std::string& name,
                              const std::vector<std::int64_t>& shape) const {
   const c10::InferenceMode ordinary_tensors(false);
   const std::string full = full_name(name);
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : shape) elements *= extent;
-  source_->taken_elements += elements;
   if (source_->made) {
     const double outputs = static_cast<double>(shape.front());
     at::Tensor made = at::empty(shape, at::TensorOptions(source_->dtype).device(source_->device));
-    return made.fill_(outputs / static_cast<double>(elements));
+    source_->taken_elements += made.numel();
+    return made.fill_(outputs / static_cast<double>(made.numel()));
   }
   const auto found = source_->tensors.find(full);
   check<CheckpointError>(found != source_->tensors.end(),
@@ -114,16 +152,14 @@ at::Tensor WeightScope::take(const std::string& name,
                          source_->name, full, to_string(view.shape), to_string(shape));
   check<std::logic_error>(source_->taken.insert(full).second, "the tensor {} was taken twice",
                           full);
-  at::Tensor values = at::empty(shape, at::kFloat);
-  const std::span<float> floats(values.mutable_data_ptr<float>(),
-                                static_cast<std::size_t>(values.numel()));
-  to_float(view, source_->name + ": " + full, floats);
+  source_->taken_elements += view.element_count();
+  const std::optional<at::Tensor> values = read_finite(view, source_->name + ": " + full);
   if (source_->weights) source_->weights->release(view);
-  check<CheckpointError>(all_finite(floats),
+  check<CheckpointError>(values.has_value(),
                          "{}: the tensor {} holds a value that is not a finite float32 number: the "
                          "file is damaged, or its training went astray; get it again",
                          source_->name, full);
-  return values.to(source_->dtype).to(source_->device);
+  return values->to(source_->dtype).to(source_->device);
 }
 
 void WeightScope::finish() const {

@@ -69,7 +69,7 @@ TEST(WeightScope, ConvertsEveryFloatingType) {
   const auto f64 = unaligned(std::vector<double>{1.5, -2.0});
   const auto f16 = unaligned(std::vector<std::uint16_t>{0x3E00, 0xC000});
   const auto bf16 = unaligned(std::vector<std::uint16_t>{0x3FC0, 0xC000});
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
     const WeightScope scope({{"f64", view_of(f64, DType::f64, {2})},
                              {"f16", view_of(f16, DType::f16, {2})},
                              {"bf16", view_of(bf16, DType::bf16, {2})}},
@@ -118,6 +118,17 @@ TEST(WeightScope, RefusesValuesThatAreNotFinite) {
     const WeightScope root({{"a.weight", view_of(bytes, DType::f32, {100})}}, "model.safetensors",
                            at::kBFloat16);
     testing::expect_error<CheckpointError>([&] { root.take("a.weight", {100}); },
+                                           {"a.weight", "finite"});
+  }
+  // All bits of the exponent: infinite, or not a number. F64 beyond float32 is infinite there.
+  const auto f16 = unaligned(std::vector<std::uint16_t>{0x3E00, 0xFC00});
+  const auto bf16 = unaligned(std::vector<std::uint16_t>{0x3FC0, 0x7FC0});
+  const auto f64 = unaligned(std::vector<double>{1.5, 1e300});
+  for (const auto& [bytes, dtype] :
+       {std::pair{&f16, DType::f16}, {&bf16, DType::bf16}, {&f64, DType::f64}}) {
+    const WeightScope root({{"a.weight", view_of(*bytes, dtype, {2})}}, "model.safetensors",
+                           at::kHalf);
+    testing::expect_error<CheckpointError>([&] { root.take("a.weight", {2}); },
                                            {"a.weight", "finite"});
   }
   std::vector<float> largest(3, std::numeric_limits<float>::max());
