@@ -145,8 +145,11 @@ void write_pictures(const BenchOptions& options, const std::vector<Combination>&
 
 void run(const BenchOptions& options) {
   check_outputs(options);
-  const std::vector<Combination> combinations =
-      make_combinations(options, read_model_info(options.model));
+  const ModelInfo model = read_model_info(options.model);
+  const std::vector<Combination> combinations = make_combinations(options, model);
+  for (const Combination& combination : combinations) {
+    model.check(make_request(options, combination, options.steps, options.sync_steps));
+  }
   verify(options, combinations);
   const std::vector<std::vector<Drawing>> runs = time_all(options, combinations);
   const std::vector<Summary> summaries = summarize_all(options, combinations, runs);

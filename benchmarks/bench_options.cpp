@@ -74,8 +74,7 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
 }
 
 void add_run_options(CLI::App& app, BenchOptions& options) {
-  app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
-      ->capture_default_str();
+  examples::add_path(app, "--model", options.model, "folder of the model, in diffusers' layout");
   app.add_option("--prompt", options.prompts,
                  "what to draw; given several times: one picture each, in one batch")
       ->allow_extra_args(false)
@@ -105,11 +104,12 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
                        "of each rank (default: the cores shared by the most ranks)");
   examples::add_number(app, "--repeat", options.repeat, 1, INT_MAX,
                        "timed runs of each combination");
-  app.add_option("--json", options.json, "write one JSON line for each combination to this file");
-  app.add_option("--pictures", options.pictures,
-                 "write each combination's pictures to this folder");
-  app.add_option("--trace", options.traces,
-                 "draw each combination once more and write its trace to this folder");
+  examples::add_path(app, "--json", options.json,
+                     "write one JSON line for each combination to this file");
+  examples::add_path(app, "--pictures", options.pictures,
+                     "write each combination's pictures to this folder");
+  examples::add_path(app, "--trace", options.traces,
+                     "draw each combination once more and write its trace to this folder");
 }
 
 template <typename Value>

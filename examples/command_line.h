@@ -211,6 +211,20 @@ CLI::Option* add_numbers(CLI::App& app, const std::string& name, std::vector<Num
   return app.add_option_function<std::string>(name, store, help);
 }
 
+// An option that names a file or a folder. `path` holds its default; an empty one stands for none.
+template <typename Path>
+CLI::Option* add_path(CLI::App& app, const std::string& name, Path& path, const std::string& help) {
+  const auto store = [&path, name](const std::string& text) {
+    if (text.empty()) {
+      throw CLI::ValidationError(fmt::format("{}: '' names nothing: leave it out", name));
+    }
+    path = text;
+  };
+  CLI::Option* option = app.add_option_function<std::string>(name, store, help);
+  if (!path.empty()) option->default_str(std::filesystem::path(path).string());
+  return option->type_name("PATH");
+}
+
 // What the ranks compute on: CPU cores, or GPUs.
 struct DeviceOptions {
   bool cuda = false;

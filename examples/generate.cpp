@@ -128,6 +128,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const World world = options.device.world(choose_ranks(options, model), options.threads);
   PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
+  if (!options.variant.empty()) loading.variant = options.variant;
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == kNone) {
     loading.convolution_times.emplace();

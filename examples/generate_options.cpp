@@ -15,8 +15,9 @@ namespace pcpp::examples {
 namespace {
 
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
-  app.add_option("--model", options.model, "folder of the model, in diffusers' layout")
-      ->capture_default_str();
+  add_path(app, "--model", options.model, "folder of the model, in diffusers' layout");
+  app.add_option("--variant", options.variant,
+                 "of the weights, as fp16 (default: the plain files where they are there)");
   app.add_option("--prompt", options.prompts, "what to draw; once for each picture of the batch")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -52,8 +53,8 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
              "of each rank (default: the cores shared evenly)");
   add_number(app, "--extra-weight-mb", options.extra_weight_mb, 0, INT64_MAX / kBytesPerMegabyte,
              "megabytes that weights may take beyond their size to compute faster");
-  app.add_option("--convolution-times", options.convolution_times,
-                 "file with times of this machine's convolutions; none: decide without");
+  add_path(app, "--convolution-times", options.convolution_times,
+           "file with times of this machine's convolutions; none: decide without");
   add_choice<Method>(
       app, "--method", kMethods,
       "how the ranks share the work; auto: the fastest of single and pcpp (default: pcpp)",
@@ -64,9 +65,9 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
              "pcpp: unread tokens of other bands that one pooled token stands for; 0: none");
   add_number(app, "--sync-steps", options.sync_steps, 0, INT_MAX,
              "first steps that wait for fresh data");
-  app.add_option("--profile", options.profile,
-                 "auto: plan with this file of `plan --measure`, or for this GPU by its name of "
-                 "`plan --list-profiles` (default: these ranks, measured now)");
+  add_path(app, "--profile", options.profile,
+           "auto: plan with this file of `plan --measure`, or for this GPU by its name of "
+           "`plan --list-profiles` (default: these ranks, measured now)");
   add_choice<Guidance>(app, "--guidance", kGuidances,
                        "both branches on every rank, or one half of the ranks each",
                        [&](Guidance guidance) { options.guidance = guidance; });
@@ -82,18 +83,17 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
 }
 
 void add_file_options(CLI::App& app, GenerateOptions& options) {
-  app.add_option("--latents", options.latents, "safetensors file with the initial noise");
-  app.add_option("--prompt-embeds", options.prompt_embeds,
-                 "safetensors file with the prompt's embeddings, in place of --prompt");
-  app.add_option("--save-latents", options.save_latents, "write the final latents to this file");
+  add_path(app, "--latents", options.latents, "safetensors file with the initial noise");
+  add_path(app, "--prompt-embeds", options.prompt_embeds,
+           "safetensors file with the prompt's embeddings, in place of --prompt");
+  add_path(app, "--save-latents", options.save_latents, "write the final latents to this file");
   app.add_flag("--save-steps", options.save_steps, "with --save-latents: those of each step too");
-  app.add_option("--output", options.output,
-                 "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...; none: draw "
-                 "none, stop at the latents")
-      ->capture_default_str();
-  app.add_option("--report", options.report, "write a JSON report to this file");
-  app.add_option("--trace", options.trace,
-                 "write to this file what each rank did when, for Perfetto or chrome://tracing");
+  add_path(app, "--output", options.output,
+           "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...; none: draw "
+           "none, stop at the latents");
+  add_path(app, "--report", options.report, "write a JSON report to this file");
+  add_path(app, "--trace", options.trace,
+           "write to this file what each rank did when, for Perfetto or chrome://tracing");
 }
 
 // What the parser cannot see: options that do not go together. Empty where all is well.
@@ -160,8 +160,10 @@ std::string GenerateOptions::arrangement() const {
   std::string words = fmt::format("--method {} --ranks {}", word_for(kMethods, method), ranks);
   if (!device.cuda) words += fmt::format(" --threads {}", threads);
   if (method == Method::single) return words;
-  return words + fmt::format(" --partial {} --guidance {} --bands {}", partial,
-                             word_for(kGuidances, guidance), fmt::join(bands, ","));
+  words += fmt::format(" --partial {}", partial);
+  if (pool > 0) words += fmt::format(" --pool {}", pool);
+  return words + fmt::format(" --guidance {} --bands {}", word_for(kGuidances, guidance),
+                             fmt::join(bands, ","));
 }
 
 std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {

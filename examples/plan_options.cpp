@@ -5,8 +5,7 @@ namespace pcpp::examples {
 namespace {
 
 void add_picture_options(CLI::App& app, PlanOptions& options) {
-  app.add_option("--model", options.model, "folder of the model; only its configs are read")
-      ->capture_default_str();
+  add_path(app, "--model", options.model, "folder of the model; only its configs are read");
   app.add_option_function<std::string>(
          "--size", [&](const std::string& text) { options.size = parse_size(text); },
          "pixels (default: the model's)")
@@ -24,11 +23,9 @@ void add_measured_options(CLI::App& app, PlanOptions& options) {
   add_numbers(app, "--partial", options.partials, 0, 1,
               "pcpp: the parts of an adjacent band that attention reads (default: 0.3)")
       ->type_name("P,...");
-  app.add_option(
-         "--profile", options.profile,
-         "what the devices are: a name of --list-profiles, a file of --measure, or measured: "
-         "what --device names, timed now")
-      ->capture_default_str();
+  add_path(app, "--profile", options.profile,
+           "what the devices are: a name of --list-profiles, a file of --measure, or measured: "
+           "what --device names, timed now");
   add_device_options(app, options.device);
   add_choice<DataType>(app, "--dtype", kDataTypes,
                        "of the networks that are timed (default: float32); float16 on GPUs",
@@ -65,8 +62,8 @@ std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_picture_options(app, options);
   add_measured_options(app, options);
-  app.add_option("--measure", options.measure, "write the profile of this machine to this file");
-  app.add_option("--json", options.json, "write the plan to this file");
+  add_path(app, "--measure", options.measure, "write the profile of this machine to this file");
+  add_path(app, "--json", options.json, "write the plan to this file");
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;
   if (!options.measure.empty() && options.profile != "measured") {
     return usage_error(app, "--measure times this machine: leave --profile out");

@@ -19,6 +19,7 @@ Json settings(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
+              {"variant", or_null(options.variant)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
               {"width", facts.result.width},

@@ -63,6 +63,7 @@ struct PCPP_EXPORT ModelInfo {
   int scale = 8;  // pixels a latent row: sizes are multiples of it
   int latent_channels = 4;
   int row_unit = 8;  // bands are cut at multiples of so many latent rows
+  int most_steps = 1000;  // the timesteps that it was trained on
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
   int max_patches(int height) const;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <climits>
 #include <string>
 #include <string_view>
 
@@ -36,6 +38,11 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
       vae.refuse("block_out_channels", "it must have between 1 and 16 entries");
     }
     info.scale = 1 << (levels - 1);
+  }
+  if (checkpoint.has("scheduler")) {
+    ConfigReader scheduler = checkpoint.component("scheduler").config("scheduler_config.json");
+    info.most_steps = static_cast<int>(std::clamp<std::int64_t>(
+        scheduler.integer("num_train_timesteps", info.most_steps), 1, INT_MAX));
   }
   const auto side = [&](std::int64_t latent) {
     check<CheckpointError>(latent <= kMaximumSide,

@@ -68,7 +68,9 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   sizes.height = request.height != 0 ? request.height : model.default_height;
   sizes.columns = check_size("width", sizes.width, model.scale);
   sizes.rows = check_size("height", sizes.height, model.scale);
-  check<ConfigError>(request.steps > 0, "{} steps: at least 1 is needed", request.steps);
+  check<ConfigError>(request.steps > 0 && request.steps <= model.most_steps,
+                     "{} steps: from 1 to {} are possible, the timesteps of the model's training",
+                     request.steps, model.most_steps);
   check<ConfigError>(std::isfinite(request.guidance_scale),
                      "guidance scale {} is not finite: give a number, as 7.5",
                      request.guidance_scale);

@@ -162,6 +162,20 @@ TEST_F(BenchDenoiseTest, CountsTheBytesOfEachKindOverAllRanks) {
   }
 }
 
+TEST_F(BenchDenoiseTest, RowsOfFewerBitsSendFewerBytes) {
+  std::vector<std::int64_t> sent;
+  for (const char* format : {"exact", "int8", "int4"}) {
+    const Outcome outcome = bench({"--methods", "pcpp", "--ranks", "2", "--size", "64x128",
+                                   "--row-format", format, "--json", place("out.jsonl")});
+    ASSERT_EQ(outcome.status, 0) << outcome.errors;
+    const json line = lines("out.jsonl").at(2);
+    EXPECT_EQ(line.at("row_format"), format);
+    sent.push_back(line.at("bytes_per_step").at("attention"));
+  }
+  EXPECT_LT(sent[1], sent[0]);
+  EXPECT_LT(sent[2], sent[1]);
+}
+
 TEST_F(BenchDenoiseTest, SavesThePicturesThatItsFiguresAreOf) {
   const Outcome outcome =
       bench({"--methods", "naive,pcpp", "--ranks", "2", "--size", "64x128", "--link", "none,1",
@@ -296,6 +310,14 @@ TEST_F(BenchDenoiseTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
     EXPECT_EQ(outcome.status, 2);
     EXPECT_EQ(outcome.errors, "bench_denoise: " + option + ": '" + value + "' is not a " + rule +
                                   " (see bench_denoise --help)\n");
+  }
+}
+
+TEST_F(BenchDenoiseTest, RefusesWhatCannotBeDrawnBeforeItVerifiesAnything) {
+  for (const Words& more : {Words{"--steps", "2000"}, Words{"--prompt", "\xFF"}}) {
+    const Outcome outcome = bench(more);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_TRUE(outcome.errors.starts_with("error: ")) << outcome.errors;
   }
 }
 

@@ -89,6 +89,21 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   EXPECT_EQ(steady, 2 * 4);
 }
 
+TEST_F(CommandLineTest, TakesTheVariantOfTheWeightsThatIsNamed) {
+  fs::copy(data("models/sd15"), place("model"), fs::copy_options::recursive);
+  const std::string weights = place("model/unet/diffusion_pytorch_model.");
+  fs::copy(weights + "safetensors", weights + "non_ema.safetensors");
+  fs::rename(weights + "safetensors", weights + "fp16.safetensors");
+  const Words asked = {"--model", place("model"), "--prompt", "a", "--output", place("x.png")};
+  const Outcome unnamed = generate(asked);
+  EXPECT_EQ(unnamed.status, 1);
+  EXPECT_NE(unnamed.errors.find("fp16, non_ema; name one of them"), std::string::npos);
+  Words named = asked;
+  named.insert(named.end(), {"--variant", "fp16"});
+  const Outcome outcome = generate(named);
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+}
+
 TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
   const Outcome outcome =
       generate({"--prompt", "a fox", "--prompt", "a moon", "--images", "2", "--steps", "2",
@@ -184,6 +199,49 @@ TEST_F(CommandLineTest, LatentsAndEmbeddingsNeedOnlyUnetAndScheduler) {
   }
 }
 
+// Each draws other latents than the others, and the report names it.
+TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
+  struct Option {
+    std::string name;
+    std::string setting;
+    Words words;
+    Words others;
+  };
+  const std::vector<Option> options = {
+      {"--scheduler", "scheduler", {"ddim", "euler", "dpmpp_2m"}, {"--method", "single"}},
+      {"--sigmas",
+       "sigmas",
+       {"timesteps", "karras", "exponential"},
+       {"--method", "single", "--scheduler", "euler"}},
+      {"--row-format", "row_format", {"exact", "int8", "int4"}, {"--ranks", "2"}},
+      {"--group-norm",
+       "group_norm",
+       {"corrected", "stale", "local", "synchronous"},
+       {"--ranks", "2"}}};
+  for (const Option& option : options) {
+    std::map<std::vector<float>, std::string> drawn;
+    std::map<std::string, std::int64_t> sent;
+    for (const std::string& word : option.words) {
+      Words more = {"--prompt", "a fox",          "--output",
+                    "none",     "--save-latents", place("l.safetensors"),
+                    "--report", place("r.json"),  option.name,
+                    word};
+      more.insert(more.end(), option.others.begin(), option.others.end());
+      const Outcome outcome = generate(more);
+      ASSERT_EQ(outcome.status, 0) << outcome.errors;
+      const auto latents = load_tensors(place("l.safetensors")).at("latents").values;
+      const auto [known, fresh] = drawn.emplace(latents, word);
+      EXPECT_TRUE(fresh) << word << " draws what " << known->second << " draws";
+      const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("r.json")));
+      EXPECT_EQ(report.at("settings").at(option.setting), word);
+      sent[word] = report.at("totals").at("sent_bytes").at("attention");
+    }
+    if (option.name != "--row-format") continue;
+    EXPECT_LT(sent["int4"], sent["int8"]);
+    EXPECT_LT(sent["int8"], sent["exact"]);
+  }
+}
+
 TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
       {},
@@ -208,6 +266,8 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--method", "distrifusion", "--partial", "0.3"},
       {"--prompt", "a", "--method", "single", "--pool", "16"},
       {"--prompt", "a", "--profile", "profile.json"},
+      {"--prompt", "a", "--output", ""},
+      {"--prompt", "a", "--report", ""},
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {

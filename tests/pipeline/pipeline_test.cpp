@@ -327,6 +327,12 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   EXPECT_NO_THROW(info.check(asked));
   asked.width = 257;
   EXPECT_THROW(info.check(asked), ConfigError);
+  asked.width = 0;
+  EXPECT_EQ(info.most_steps, 1000);
+  asked.steps = 1000;
+  EXPECT_NO_THROW(info.check(asked));
+  asked.steps = 1001;
+  testing::expect_error<ConfigError>([&] { info.check(asked); }, {"1001 steps", "1 to 1000"});
 }
 
 TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {
