@@ -55,7 +55,13 @@ void Switchboard::delivered(Channel& channel) {
   const std::lock_guard lock(mutex_);
   ++channel.delivered;
   channel.delivered_at = Clock::now();
-  changed_.notify_all();
+  for (const int rank : {channel.send.peer, channel.receive.peer}) {
+    const auto found = waiters_.find(rank);
+    if (found == waiters_.end()) continue;
+    Waiter& waiter = *found->second;
+    if (waiter.tag != channel.tag || waiter.generation != channel.delivered) continue;
+    if (--waiter.open == 0) waiter.changed.notify_one();
+  }
 }
 
 bool Switchboard::is_delivered(const Channel& channel, std::int64_t generation) {
@@ -69,25 +75,28 @@ bool Switchboard::is_delivered(const Ends& ends) {
 }
 
 void Switchboard::wait(const Ends& ends, Deadline deadline) {
-  for (const Channel* channel : ends.receives) {
-    wait(*channel, ends.generation, deadline, ends.rank, channel->receive.peer);
-  }
-  for (const Channel* channel : ends.sends) {
-    wait(*channel, ends.generation, deadline, ends.rank, channel->send.peer);
-  }
-}
-
-void Switchboard::wait(const Channel& channel, std::int64_t generation, Deadline deadline, int rank,
-                       int peer) {
+  const auto is_open = [&](const Channel* channel) { return channel->delivered < ends.generation; };
   std::unique_lock lock(mutex_);
-  const auto settled = [&] { return channel.delivered >= generation || !abort_reason_.empty(); };
-  const bool in_time = changed_.wait_until(lock, deadline, settled);
-  if (channel.delivered >= generation) return;
+  Waiter waiter;
+  waiter.generation = ends.generation;
+  waiter.open =
+      std::ranges::count_if(ends.receives, is_open) + std::ranges::count_if(ends.sends, is_open);
+  if (waiter.open == 0) return;
+  waiter.tag = (ends.receives.empty() ? ends.sends : ends.receives).front()->tag;
+  waiters_[ends.rank] = &waiter;
+  const bool in_time = waiter.changed.wait_until(
+      lock, deadline, [&] { return waiter.open == 0 || !abort_reason_.empty(); });
+  waiters_.erase(ends.rank);
+  if (waiter.open == 0) return;
   check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+  const auto late = std::ranges::find_if(ends.receives, is_open);
+  const int peer = late != ends.receives.end()
+                       ? (*late)->receive.peer
+                       : (*std::ranges::find_if(ends.sends, is_open))->send.peer;
   check<TransportError>(in_time,
                         "rank {} waited for rank {} until its deadline; the peer is stuck "
                         "or too slow: raise the peer timeout",
-                        rank, peer);
+                        ends.rank, peer);
 }
 
 Clock::time_point Switchboard::last_delivery(const Ends& ends) {
@@ -100,7 +109,7 @@ Clock::time_point Switchboard::last_delivery(const Ends& ends) {
 void Switchboard::abort(const std::string& reason) {
   const std::lock_guard lock(mutex_);
   if (abort_reason_.empty()) abort_reason_ = reason.empty() ? "a rank failed" : reason;
-  changed_.notify_all();
+  for (const auto& [rank, waiter] : waiters_) waiter->changed.notify_one();
 }
 
 void Switchboard::check_running() {

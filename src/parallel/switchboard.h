@@ -3,6 +3,7 @@
 #define PCPP_PARALLEL_SWITCHBOARD_H_
 
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -52,7 +53,7 @@ class Switchboard {
   // Whether all that was started of `ends` has been delivered.
   bool is_delivered(const Ends& ends);
   // Returns when all that was started of `ends` has been delivered. Throws TransportError past the
-  // deadline, or after abort().
+  // deadline, or after abort(). Called by the rank's own thread.
   void wait(const Ends& ends, Deadline deadline);
 
   // When the last piece that was sent of `ends` was delivered: after wait(), with something sent.
@@ -67,12 +68,19 @@ class Switchboard {
  private:
   using ChannelKey = std::tuple<std::int64_t, int, int>;  // tag, from, to
 
+  // A rank in wait(): woken once, by the last of what it waits for.
+  struct Waiter {
+    std::int64_t tag = 0;
+    std::int64_t generation = 0;
+    std::ptrdiff_t open = 0;  // pieces that are not delivered
+    std::condition_variable changed;
+  };
+
   bool start(Channel& channel, std::int64_t Channel::*started);
-  void wait(const Channel& channel, std::int64_t generation, Deadline deadline, int rank, int peer);
 
   std::mutex mutex_;
-  std::condition_variable changed_;
   std::map<ChannelKey, Channel> channels_;
+  std::map<int, Waiter*> waiters_;  // by rank, whose thread is one
   std::string abort_reason_;
 };
 
