@@ -49,7 +49,7 @@ class DownBlock {
   std::optional<Conv3x3> downsampler_;
 };
 
-// UNetMidBlock2DCrossAttn.
+// UNetMidBlock2DCrossAttn, and UNetMidBlock2D as U-Nets have it: one ResNet block.
 class MidBlock {
  public:
   MidBlock(const WeightScope& weights, const UNetConfig& config, SiteRegistry& sites);
@@ -59,7 +59,7 @@ class MidBlock {
  private:
   std::string name_;
   UNetLayer first_;
-  ResnetBlock second_;
+  std::optional<ResnetBlock> second_;
 };
 
 // UpBlock2D and CrossAttnUpBlock2D.

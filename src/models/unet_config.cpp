@@ -16,6 +16,7 @@ namespace {
 // Far over any model's, so that a file that is none of one is refused before it costs memory.
 constexpr std::int64_t kMostLayers = 256;
 constexpr std::int64_t kMostChannels = std::int64_t{1} << 20;
+constexpr const char* kDepths = "transformer_layers_per_block";
 
 std::int64_t width(ConfigReader& config, std::string_view key,
                    std::optional<std::int64_t> absent = std::nullopt) {
@@ -29,11 +30,9 @@ std::int64_t width(ConfigReader& config, std::string_view key,
 void refuse_unsupported(ConfigReader& config) {
   const nlohmann::json null;
   config.require_equal("center_input_sample", false, false);
-  config.require_equal("mid_block_type", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DCrossAttn");
   config.require_equal("downsample_padding", 1, 1);
   config.require_equal("mid_block_scale_factor", 1, 1);
   config.require_equal("act_fn", "silu", "silu");
-  config.require_equal("reverse_transformer_layers_per_block", null);
   config.require_equal("encoder_hid_dim", null);
   config.require_equal("encoder_hid_dim_type", null);
   config.require_equal("num_attention_heads", null);
@@ -77,6 +76,55 @@ std::vector<bool> attention_of(ConfigReader& config, std::string_view key,
   return attention;
 }
 
+// The layers of the transformers of each block: one number for all of a model, for all of a block,
+// or for each of the `counts` of them.
+using Depths = std::vector<std::vector<std::int64_t>>;
+Depths depths_of(const ConfigReader& config, std::string_view key, const nlohmann::json& value,
+                 const std::vector<std::int64_t>& counts) {
+  const auto depth = [&](const nlohmann::json& number) {
+    if (!number.is_number_integer() || number < 1 || number > kMostLayers) {
+      config.refuse(key, fmt::format("each number must be from 1 to {}", kMostLayers));
+    }
+    return number.get<std::int64_t>();
+  };
+  if (value.is_array() && value.size() != counts.size()) {
+    config.refuse(key, "it must have an entry for each block");
+  }
+  Depths depths;
+  for (std::size_t block = 0; block < counts.size(); ++block) {
+    const auto count = static_cast<std::size_t>(counts[block]);
+    const nlohmann::json& entry = value.is_array() ? value[block] : value;
+    if (!entry.is_array()) {
+      depths.emplace_back(count, depth(entry));
+      continue;
+    }
+    if (entry.size() != count) {
+      config.refuse(key, "a list within it must have an entry for each of the block's ResNets");
+    }
+    std::vector<std::int64_t>& listed = depths.emplace_back();
+    for (const nlohmann::json& number : entry) listed.push_back(depth(number));
+  }
+  return depths;
+}
+
+// Those on the way up as `layers` on the way down say it, or as a list of their own.
+Depths up_depths_of(ConfigReader& config, const nlohmann::json& down,
+                    const std::vector<std::int64_t>& layers) {
+  constexpr const char* kReversed = "reverse_transformer_layers_per_block";
+  std::vector<std::int64_t> counts(layers.rbegin(), layers.rend());
+  for (std::int64_t& count : counts) ++count;
+  nlohmann::json value = config.value(kReversed);
+  const char* key = kReversed;
+  if (value.is_null()) {
+    key = kDepths;
+    value = down;
+    if (value.is_array()) std::reverse(value.begin(), value.end());
+  }
+  Depths depths = depths_of(config, key, value, counts);
+  std::reverse(depths.begin(), depths.end());
+  return depths;
+}
+
 void read_levels(ConfigReader& config, UNetConfig& result) {
   const std::vector<bool> down = attention_of(
       config, "down_block_types",
@@ -98,36 +146,41 @@ void read_levels(ConfigReader& config, UNetConfig& result) {
   }
   const auto layers = config.integer_or_list("layers_per_block", count, 2);
   const auto heads = config.integer_or_list("attention_head_dim", count, 8);
-  const auto depth = config.integer_or_list("transformer_layers_per_block", count, 1);
+  for (const std::int64_t layer_count : layers) {
+    if (layer_count < 1 || layer_count > kMostLayers) {
+      config.refuse("layers_per_block", fmt::format("it must be from 1 to {}", kMostLayers));
+    }
+  }
+  nlohmann::json depths = config.value(kDepths);
+  if (depths.is_null()) depths = 1;
+  const Depths down_depths = depths_of(config, kDepths, depths, layers);
+  const Depths up_depths = up_depths_of(config, depths, layers);
   for (const bool only_cross : config.boolean_or_list("only_cross_attention", count, false)) {
     if (only_cross) config.refuse("only_cross_attention", "only false is supported");
   }
   for (std::size_t i = 0; i < count; ++i) {
-    result.levels.push_back(
-        {channels[i], layers[i], heads[i], depth[i], down[i], up[count - 1 - i]});
+    result.levels.push_back({channels[i], layers[i], heads[i],
+                             down[i] ? down_depths[i] : std::vector<std::int64_t>(),
+                             up[count - 1 - i] ? up_depths[i] : std::vector<std::int64_t>()});
   }
+  const std::string middle = config.one_of(
+      "mid_block_type", {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D"}, "UNetMidBlock2DCrossAttn");
+  if (middle == "UNetMidBlock2DCrossAttn") result.middle_depth = down_depths.back().front();
 }
 
 void check_levels(const ConfigReader& config, const UNetConfig& unet) {
   for (const UNetLevel& level : unet.levels) {
-    const bool attends =
-        level.down_attention || level.up_attention || &level == &unet.levels.back();
+    const bool attends = !level.down_depths.empty() || !level.up_depths.empty() ||
+                         (unet.middle_depth > 0 && &level == &unet.levels.back());
     if (level.channels < 1 || level.channels % unet.norm_groups != 0) {
       config.refuse("block_out_channels", "each entry must be a multiple of norm_num_groups");
     }
     if (level.channels > kMostChannels) {
       config.refuse("block_out_channels", fmt::format("each entry is at most {}", kMostChannels));
     }
-    if (level.layers < 1 || level.layers > kMostLayers) {
-      config.refuse("layers_per_block", fmt::format("it must be from 1 to {}", kMostLayers));
-    }
     if (attends && (level.heads < 1 || level.channels % level.heads != 0)) {
       config.refuse("attention_head_dim",
                     "as the number of heads it must divide the level's block_out_channels");
-    }
-    if (attends && (level.transformer_layers < 1 || level.transformer_layers > kMostLayers)) {
-      config.refuse("transformer_layers_per_block",
-                    fmt::format("it must be from 1 to {}", kMostLayers));
     }
   }
 }

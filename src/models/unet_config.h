@@ -15,9 +15,9 @@ struct UNetLevel {
   std::int64_t channels = 0;
   std::int64_t layers = 0;  // on the way down; one more on the way up
   std::int64_t heads = 0;
-  std::int64_t transformer_layers = 0;  // in each transformer, where the block has them
-  bool down_attention = false;
-  bool up_attention = false;
+  // Layers of the transformer behind each of the block's ResNet blocks; empty where it has none.
+  std::vector<std::int64_t> down_depths;
+  std::vector<std::int64_t> up_depths;
 };
 
 // SDXL's second time embedding ("text_time").
@@ -41,6 +41,9 @@ struct UNetConfig {
   std::int64_t sample_rows = 0;
   std::int64_t sample_columns = 0;
   std::vector<UNetLevel> levels;  // the latent's own resolution first
+  // Layers of the transformer between the two ResNet blocks of the middle; 0: it is one ResNet
+  // block.
+  std::int64_t middle_depth = 0;
   std::int64_t norm_groups = 0;
   double norm_epsilon = 0;
   std::int64_t text_width = 0;  // cross_attention_dim

@@ -88,9 +88,9 @@ TEST(UNetConfig, ReadsThePublishedConfigs) {
   EXPECT_EQ(sd15.levels.size(), 4U);
   EXPECT_EQ(sd15.levels[0].heads, 8);  // attention_head_dim is the number of heads
   EXPECT_EQ(sd15.levels[3].channels, 1280);
-  EXPECT_FALSE(sd15.levels[3].down_attention);
-  EXPECT_FALSE(sd15.levels[3].up_attention);
-  EXPECT_TRUE(sd15.levels[0].up_attention);
+  EXPECT_TRUE(sd15.levels[3].down_depths.empty());
+  EXPECT_TRUE(sd15.levels[3].up_depths.empty());
+  EXPECT_EQ(sd15.levels[0].up_depths, (std::vector<std::int64_t>{1, 1, 1}));
   EXPECT_EQ(sd15.text_width, 768);
   EXPECT_EQ(sd15.sample_rows, 64);
   EXPECT_FALSE(sd15.linear_projection);
@@ -102,9 +102,10 @@ TEST(UNetConfig, ReadsThePublishedConfigs) {
   EXPECT_TRUE(sd21.linear_projection);
 
   const UNetConfig sdxl = read(published("sdxl"));
-  EXPECT_EQ(sdxl.levels[2].transformer_layers, 10);
-  EXPECT_FALSE(sdxl.levels[0].down_attention);
-  EXPECT_FALSE(sdxl.levels[0].up_attention);
+  EXPECT_EQ(sdxl.levels[2].down_depths, (std::vector<std::int64_t>{10, 10}));
+  EXPECT_EQ(sdxl.middle_depth, 10);
+  EXPECT_TRUE(sdxl.levels[0].down_depths.empty());
+  EXPECT_TRUE(sdxl.levels[0].up_depths.empty());
   ASSERT_TRUE(sdxl.added);
   EXPECT_EQ(sdxl.added->time_width, 256);
   EXPECT_EQ(sdxl.added->input_width, 2816);
@@ -116,9 +117,9 @@ TEST(UNetConfig, AbsentOptionsHaveTheFormatsDefaults) {
   EXPECT_EQ(config.levels[1].channels, 640);
   EXPECT_EQ(config.levels[1].layers, 2);
   EXPECT_EQ(config.levels[1].heads, 8);
-  EXPECT_TRUE(config.levels[2].down_attention);
-  EXPECT_TRUE(config.levels[2].up_attention);
-  EXPECT_FALSE(config.levels[3].up_attention);
+  EXPECT_EQ(config.levels[2].down_depths.size(), 2U);
+  EXPECT_EQ(config.levels[2].up_depths.size(), 3U);
+  EXPECT_TRUE(config.levels[3].up_depths.empty());
   EXPECT_EQ(config.text_width, 1280);
   EXPECT_EQ(config.norm_groups, 32);
   EXPECT_EQ(config.norm_epsilon, 1e-5);
@@ -148,6 +149,21 @@ TEST(UNetConfig, TakesAnOldFoldersSmallSizeForSixtyFourAsDiffusersDoes) {
   config["sample_size"] = 96;
   config["_diffusers_version"] = "0.6.0";
   EXPECT_EQ(read(config).sample_rows, 96);
+}
+
+// As SSD-1B's.
+TEST(UNetConfig, TransformersOfABlockMayDifferAndTheMiddleMayBeOneResnet) {
+  nlohmann::json config = published("sdxl");
+  config["transformer_layers_per_block"] = nlohmann::json::parse("[1, [2, 1], [4, 3]]");
+  config["reverse_transformer_layers_per_block"] =
+      nlohmann::json::parse("[[4, 4, 10], [2, 1, 1], 1]");
+  config["mid_block_type"] = "UNetMidBlock2D";
+  const UNetConfig read_config = read(config);
+  EXPECT_EQ(read_config.levels[1].down_depths, (std::vector<std::int64_t>{2, 1}));
+  EXPECT_EQ(read_config.levels[2].up_depths, (std::vector<std::int64_t>{4, 4, 10}));
+  EXPECT_EQ(read_config.levels[1].up_depths, (std::vector<std::int64_t>{2, 1, 1}));
+  EXPECT_EQ(read_config.middle_depth, 0);
+  EXPECT_EQ(count_sites(read_config).attention, 2 + 1 + 4 + 3 + (4 + 4 + 10) + (2 + 1 + 1));
 }
 
 // diffusers' EMAModel.save_pretrained writes how it averaged into the model's own config.
@@ -195,15 +211,15 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"freq_shift", 160}, Option{"in_channels", 0}, Option{"layers_per_block", 0},
         Option{"layers_per_block", 1000000000}, Option{"block_out_channels", {320, 640, 1 << 30}},
         Option{"mid_block_only_cross_attention", true}, Option{"mid_block_scale_factor", 2},
-        Option{"mid_block_type", "UNetMidBlock2D"}, Option{"mid_block_type", nullptr},
-        Option{"norm_eps", 0.0}, Option{"norm_num_groups", nullptr},
-        Option{"num_attention_heads", 8}, Option{"num_class_embeds", 10},
-        Option{"only_cross_attention", true}, Option{"out_channels", 0},
-        Option{"projection_class_embeddings_input_dim", 256},
+        Option{"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},
+        Option{"mid_block_type", nullptr}, Option{"norm_eps", 0.0},
+        Option{"norm_num_groups", nullptr}, Option{"num_attention_heads", 8},
+        Option{"num_class_embeds", 10}, Option{"only_cross_attention", true},
+        Option{"out_channels", 0}, Option{"projection_class_embeddings_input_dim", 256},
         Option{"projection_class_embeddings_input_dim", 6 * 256},
         Option{"resnet_out_scale_factor", 1.5}, Option{"resnet_skip_time_act", true},
         Option{"resnet_time_scale_shift", "scale_shift"},
-        Option{"reverse_transformer_layers_per_block", {{10, 4, 4}, {2, 1, 1}, 1}},
+        Option{"reverse_transformer_layers_per_block", {{10, 4}, {2, 1, 1}, 1}},
         Option{"sample_size", "large"}, Option{"sample_size", 0}, Option{"time_cond_proj_dim", 256},
         Option{"time_embedding_act_fn", "silu"}, Option{"time_embedding_dim", 512},
         Option{"time_embedding_type", "fourier"}, Option{"timestep_post_act", "silu"},

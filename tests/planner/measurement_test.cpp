@@ -36,7 +36,7 @@ UNetConfig tiny_config() {
   UNetConfig config = published_config("sd15");
   config.norm_groups = 8;
   config.text_width = 16;
-  config.levels = {{32, 1, 2, 1, true, true}, {32, 1, 2, 1, false, false}};
+  config.levels = {{32, 1, 2, {1}, {1, 1}}, {32, 1, 2, {}, {}}};
   return config;
 }
 

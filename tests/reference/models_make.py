@@ -9,6 +9,7 @@ gives the same files (another machine may round a last digit differently). It wr
 - sd15/, sd21/, sdxl/: pipelines in diffusers' layout with float16 weights (tiny_models.py). sd15
   has the names of the oldest files (text_model., position_ids, the VAE's query, key, value and
   proj_attn), the U-Net of sd21 lies in shards, and sdxl has only the variant fp16;
+- ssd1b/unet: the U-Net of a distilled SDXL, alone;
 - FAMILY_text.safetensors: for each text encoder ENCODER.ids [n, tokens] (as float), ENCODER
   .hidden_I, ENCODER.last_hidden_state, ENCODER.pooled;
 - FAMILY_unet.safetensors: for each case NAME.latents, NAME.text, NAME.output and, for sdxl,
@@ -38,7 +39,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors.torch import load_file, save_file
-from tiny_models import FAMILIES, write_tokenizer
+from tiny_models import FAMILIES, tiny_ssd1b, write_tokenizer
 from torch import Tensor
 
 PROMPTS = ["a red fox under the rainbow", "", "The moon over a small city, an umbrella & 2 cats! " * 4]
@@ -259,6 +260,14 @@ def write_family(family: str, output: Path, index: dict[str, list[dict[str, Any]
         )
 
 
+def write_unet(name: str, unet: UNet2DConditionModel, output: Path, index: dict[str, list[dict[str, Any]]]) -> None:
+    unet.to(torch.float16).save_pretrained(output / name / "unet")
+    loaded = UNet2DConditionModel.from_pretrained(output / name / "unet", dtype=torch.float32)
+    tensors = {key: tensor.contiguous() for key, tensor in unet_references(loaded).items()}
+    save_file(tensors, output / f"{name}_unet.safetensors")
+    index["unet"] += [{"family": name, **case, "file": f"{name}_unet.safetensors"} for case in UNET_CASES]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Makes the C++ tests' tiny models and references.")
     root = Path(__file__).resolve().parents[1]
@@ -270,6 +279,8 @@ def main() -> None:
     for family in FAMILIES:
         shutil.rmtree(output / family, ignore_errors=True)
         write_family(family, output, index)
+    shutil.rmtree(output / "ssd1b", ignore_errors=True)
+    write_unet("ssd1b", tiny_ssd1b(), output, index)
     (output / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 

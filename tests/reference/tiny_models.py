@@ -265,6 +265,27 @@ def tiny_sdxl(folder: Path) -> DiffusionPipeline:
     )  # fmt: skip
 
 
+def tiny_ssd1b() -> UNet2DConditionModel:
+    """The U-Net of a distilled SDXL: transformers of other depths each way, a middle without one."""
+    return tiny_unet(
+        43,
+        {},
+        block_out_channels=(8, 8, 16),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        mid_block_type="UNetMidBlock2D",
+        layers_per_block=2,
+        attention_head_dim=[1, 2, 4],
+        transformer_layers_per_block=[1, [2, 1], [1, 2]],
+        reverse_transformer_layers_per_block=[[1, 2, 3], [2, 1, 1], 1],
+        cross_attention_dim=40,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=20 + 6 * 8,
+    )
+
+
 FAMILIES: dict[str, Callable[[Path], DiffusionPipeline]] = {
     "sd15": tiny_sd15,
     "sd21": tiny_sd21,
