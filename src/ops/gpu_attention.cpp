@@ -6,9 +6,11 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <list>
 #include <mutex>
 #include <optional>
 
@@ -37,7 +39,8 @@ constexpr std::array kKernels = {
            &at::Context::setSDPUseMath}};
 
 std::mutex mutex;
-std::condition_variable_any all_ended;
+std::condition_variable_any changed;
+std::list<GpuAttention> waiting;                // under the mutex, in the order of their coming
 int scopes = 0;                                 // under the mutex
 std::array<bool, kKernels.size()> before = {};  // likewise: what the first scope found
 std::atomic<GpuAttention> chosen = GpuAttention::automatic;
@@ -82,8 +85,15 @@ std::string_view name_of(GpuAttention kernel) {
 GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout,
                                      const std::stop_token& stop) {
   std::unique_lock lock(mutex);
-  const bool agreed = all_ended.wait_until(lock, stop, deadline_in(timeout),
-                                           [&] { return scopes == 0 || chosen == kernel; });
+  const auto place = waiting.insert(waiting.end(), kernel);
+  // Those that came before go first, so that none waits for ever behind others that agree.
+  const bool agreed = changed.wait_until(lock, stop, deadline_in(timeout), [&] {
+    return (scopes == 0 || chosen == kernel) &&
+           std::all_of(waiting.begin(), place,
+                       [&](GpuAttention earlier) { return earlier == kernel; });
+  });
+  waiting.erase(place);
+  changed.notify_all();
   check_not_stopped(stop);
   check<ConfigError>(
       agreed,
@@ -99,7 +109,7 @@ GpuAttentionScope::~GpuAttentionScope() {
   const std::lock_guard lock(mutex);
   if (--scopes > 0) return;
   end();
-  all_ended.notify_all();
+  changed.notify_all();
 }
 
 at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,

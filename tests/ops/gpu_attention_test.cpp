@@ -71,6 +71,23 @@ TEST(GpuAttentionScope, WaitsForTheEndOfThoseWhoDoNot) {
   first.reset();
 }
 
+// Else requests that agree and overlap would keep it waiting for ever.
+TEST(GpuAttentionScope, NobodyGoesAheadOfOneWhoWaits) {
+  std::optional<GpuAttentionScope> first(std::in_place, GpuAttention::math, 0ms);
+  std::jthread other([] { const GpuAttentionScope scope(GpuAttention::flash, 1h); });
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  bool refused = false;
+  while (!refused && std::chrono::steady_clock::now() < deadline) {
+    try {
+      const GpuAttentionScope newcomer(GpuAttention::math, 0ms);
+    } catch (const ConfigError&) {
+      refused = true;  // the other has come to wait meanwhile
+    }
+  }
+  EXPECT_TRUE(refused);
+  first.reset();
+}
+
 TEST(GpuAttentionScope, WaitsNoLongerOnceAStopIsRequested) {
   const GpuAttentionScope first(GpuAttention::math, 0ms);
   std::stop_source stop;
