@@ -1,11 +1,28 @@
 #include "parallel/peer_transport.h"
 
+#include <mutex>
+#include <string>
+
 #include "base/check.h"
 #include "base/log.h"
 
 namespace pcpp {
 
 namespace {
+
+// A process has a hub for every run of its ranks.
+void warn_once(const std::set<std::pair<int, int>>& staged) {
+  static std::mutex mutex;
+  static std::set<std::pair<int, int>> told;
+  std::string pairs;
+  const std::lock_guard lock(mutex);
+  for (const auto& [from, to] : staged) {
+    if (!told.insert({from, to}).second) continue;
+    pairs += fmt::format("{}{} to {}", pairs.empty() ? "" : ", ", from, to);
+  }
+  if (pairs.empty()) return;
+  log().warn("devices without peer access: {}; rows between them go through the host", pairs);
+}
 
 DeviceRank::Block make_block(std::size_t bytes) {
   void* memory = nullptr;
@@ -102,11 +119,10 @@ void PeerHub::find_staged() {
       int can = 0;
       check_cuda(cudaDeviceCanAccessPeer(&can, from, to), "cudaDeviceCanAccessPeer");
       if (can != 0) continue;
-      log().warn("devices {} and {} have no peer access: rows between them go through the host",
-                 from, to);
       staged_.insert({from, to});
     }
   }
+  warn_once(staged_);
 }
 
 void PeerHub::enable_peer_access(int device) const {

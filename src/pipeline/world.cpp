@@ -75,6 +75,9 @@ std::string World::device() const {
 
 int World::gpu_count() { return pcpp::gpus().count(); }
 
-std::string World::gpu_name(int gpu) { return pcpp::gpus().name(gpu); }
+std::string World::gpu_name(int gpu) {
+  check_gpus({gpu}, gpu_count());
+  return pcpp::gpus().name(gpu);
+}
 
 }  // namespace pcpp

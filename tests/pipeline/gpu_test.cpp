@@ -318,6 +318,7 @@ TEST_F(GpuTest, AMeasuredProfileIsOfTheGpusAndTheirLink) {
   EXPECT_TRUE(profile.measured);
   EXPECT_EQ(profile.dtype, DataType::float16);
   EXPECT_TRUE(profile.source.starts_with(World::gpu_name(0) + ", 2 ranks on cuda:0"));
+  EXPECT_THROW(World::gpu_name(-1), ConfigError);
   EXPECT_GT(profile.memory_bytes, 1 << 30);
   ASSERT_TRUE(profile.link);
   EXPECT_GT(profile.link->bytes_per_second, 0);
