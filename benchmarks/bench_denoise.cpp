@@ -148,7 +148,8 @@ void run(const BenchOptions& options) {
   const ModelInfo model = read_model_info(options.model);
   const std::vector<Combination> combinations = make_combinations(options, model);
   for (const Combination& combination : combinations) {
-    model.check(make_request(options, combination, options.steps, options.sync_steps));
+    model.check(make_request(options, combination, options.steps, options.sync_steps),
+                combination.ranks);
   }
   verify(options, combinations);
   const std::vector<std::vector<Drawing>> runs = time_all(options, combinations);

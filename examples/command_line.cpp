@@ -49,8 +49,7 @@ void check_outputs(const std::vector<std::filesystem::path>& outputs,
   }
   for (const std::filesystem::path& output : outputs) {
     if (output.empty()) continue;
-    check_writable(output);
-    const std::filesystem::path file = weakly_canonical(absolute(output));
+    const std::filesystem::path file = check_writable(output);
     if (read.contains(file)) {
       throw ConfigError(
           fmt::format("{} is named for an input and for an output: give each its own "

@@ -58,21 +58,25 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   return request;
 }
 
-int device_count(const DeviceOptions& device) {
-  return device.cuda ? static_cast<int>(device.used_gpus().size()) : World::cores();
+int device_count(const GenerateOptions& options) {
+  if (options.device.cuda) return static_cast<int>(options.device.used_gpus().size());
+  return std::max(1, World::cores() / std::max(1, options.threads));
 }
 
-// The ranks that were asked for or, if none were, as many as the devices and the picture allow.
+// The ranks that were asked for, those of the bands or, if neither was, as many as the devices and
+// the picture allow.
 int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
   if (options.method == Method::single) return 1;
   if (options.ranks > 0) return options.ranks;
+  const bool split = options.guidance == Guidance::split;
+  const int bands = static_cast<int>(options.bands.size());
+  if (bands > 0) return split ? 2 * bands : bands;
   const int height = options.height > 0 ? options.height : model.default_height;
   const int patches = std::max(1, model.max_patches(height));
-  const int devices = device_count(options.device);
-  if (options.method == Method::automatic) return devices;
-  const bool split = options.guidance == Guidance::split;
-  const int ranks = std::min(devices, split ? 2 * patches : patches);
-  return split ? std::max(2, ranks / 2 * 2) : ranks;
+  const int devices = device_count(options);
+  const bool may_split = options.method == Method::automatic && options.guidance_scale > 1;
+  const int ranks = std::min(devices, split || may_split ? 2 * patches : patches);
+  return split ? std::max(2, ranks / 2 * 2) : std::max(1, ranks);
 }
 
 // Where the pictures of a checked request go.
@@ -118,14 +122,15 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
   const ModelInfo model = read_model_info(options.model);
-  model.check(request);
+  const int ranks = choose_ranks(options, model);
+  model.check(request, ranks);
   std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
   std::vector<std::filesystem::path> outputs = pictures;
   outputs.insert(outputs.end(), {options.save_latents, options.report, options.trace});
   const bool has_times = options.convolution_times != kNone;
   check_outputs(outputs, {options.latents, options.prompt_embeds, options.profile,
                           has_times ? options.convolution_times : ""});
-  const World world = options.device.world(choose_ranks(options, model), options.threads);
+  const World world = options.device.world(ranks, options.threads);
   PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
   if (!options.variant.empty()) loading.variant = options.variant;

@@ -73,6 +73,9 @@ std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
       return usage_error(app, option + " is for what is timed: leave it or --profile out");
     }
   }
+  if (options.list_profiles && (!options.measure.empty() || !options.json.empty())) {
+    return usage_error(app, "--list-profiles prints names alone: leave --measure and --json out");
+  }
   const std::string wrong = contradiction(options.device, options.dtype, options.threads);
   if (!wrong.empty()) return usage_error(app, wrong);
   return options;

@@ -14,9 +14,10 @@ namespace pcpp {
 // behind.
 PCPP_EXPORT void write_file(const std::filesystem::path& path, std::string_view bytes);
 
-// Throws CheckpointError unless write_file would find a place to write `path`. Changes nothing: for
-// a refusal before long work starts.
-PCPP_EXPORT void check_writable(const std::filesystem::path& path);
+// The file that write_file would write, behind all links and as an absolute path. Throws
+// CheckpointError unless it would find a place for it. Changes nothing: for a refusal before long
+// work starts.
+PCPP_EXPORT std::filesystem::path check_writable(const std::filesystem::path& path);
 
 }  // namespace pcpp
 

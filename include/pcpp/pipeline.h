@@ -62,14 +62,14 @@ struct PCPP_EXPORT ModelInfo {
   int default_height = 0;
   int scale = 8;  // pixels a latent row: sizes are multiples of it
   int latent_channels = 4;
-  int row_unit = 8;  // bands are cut at multiples of so many latent rows
+  int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
   int max_patches(int height) const;
-  // Throws ConfigError where Pipeline::generate() would, for all of a request that can be judged
-  // before a model is loaded: sizes, counts and texts.
-  void check(const GenerationRequest& request) const;
+  // Throws ConfigError where generate() of a pipeline of so many ranks would, for all of a request
+  // that can be judged before a model is loaded: sizes, counts, texts, and how the ranks share it.
+  void check(const GenerationRequest& request, int ranks) const;
 };
 
 // From the configs alone, without loading weights. Throws CheckpointError for a folder that cannot

@@ -23,6 +23,16 @@ void check(bool condition, fmt::format_string<Args...> text, Args&&... args) {
   if (!condition) fail<E>(text, std::forward<Args>(args)...);
 }
 
+// Throws ConfigError unless `value` is one of an enumeration's, which end with `last`: a cast may
+// make any.
+template <typename Enumeration>
+void check_enumerator(const char* name, Enumeration value, Enumeration last) {
+  const auto number = static_cast<int>(value);
+  check<ConfigError>(number >= 0 && number <= static_cast<int>(last),
+                     "{} is {}: the values of its enumeration end with {}", name, number,
+                     static_cast<int>(last));
+}
+
 // Throws Cancelled once a stop is requested.
 inline void check_not_stopped(const std::stop_token& stop) {
   check<Cancelled>(!stop.stop_requested(), "cancelled");

@@ -122,6 +122,10 @@ RowRange SitePlan::sent(int from, int to, StepKind kind_of_step) const {
 }
 
 void check_settings(const ParallelConfig& config, int patches) {
+  check_enumerator("reach", config.reach, Reach::all);
+  check_enumerator("guidance", config.guidance, Guidance::split);
+  check_enumerator("group_norm", config.group_norm, GroupNormMode::synchronous);
+  check_enumerator("row_format", config.row_format, RowFormat::int4);
   check<ConfigError>(config.sync_steps >= 0, "{} synchronous steps: at least 0 are possible",
                      config.sync_steps);
   check<ConfigError>(

@@ -92,6 +92,9 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
   file.commit();
 }
 
-void check_writable(const std::filesystem::path& path) { AtomicFile file(path); }
+std::filesystem::path check_writable(const std::filesystem::path& path) {
+  const AtomicFile file(path);
+  return weakly_canonical(absolute(file.target()));
+}
 
 }  // namespace pcpp

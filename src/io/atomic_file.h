@@ -25,6 +25,8 @@ class AtomicFile {
   void write(std::string_view bytes) { write(std::as_bytes(std::span(bytes))); }
   void commit();
 
+  const std::filesystem::path& target() const { return target_; }
+
  private:
   std::filesystem::path target_;
   std::filesystem::path temporary_;

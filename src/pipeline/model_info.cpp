@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cache/exchange_plan.h"
 #include "parallel/topology.h"
 #include "pipeline/request.h"
 #include "pipeline/translate.h"
@@ -77,7 +78,14 @@ int ModelInfo::max_patches(int height) const {
   return most_patches(height / scale, row_unit);
 }
 
-void ModelInfo::check(const GenerationRequest& request) const { check_request(request, *this); }
+void ModelInfo::check(const GenerationRequest& request, int ranks) const {
+  const RequestSizes sizes = check_request(request, *this);
+  if (request.automatic) return;
+  const ParallelConfig& parallel = request.parallel;
+  const Topology topology(ranks, parallel.guidance, sizes.guided ? 2 : 1, sizes.rows, row_unit,
+                          parallel.bands);
+  check_settings(parallel, topology.patches());
+}
 
 ModelInfo read_model_info(const std::filesystem::path& folder) {
   return translated("the cpu", [&] {

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "ops/convolution_costs.h"
 #include "ops/gpu_attention.h"
+#include "planner/costs.h"
 #include "planner/network_work.h"
 
 namespace pcpp {
@@ -25,6 +26,7 @@ const PipelineOptions& checked(const PipelineOptions& options, const World& worl
                      options.extra_weight_bytes);
   check_convolution_times(options.convolution_times.value_or(""));
   if (!options.profile) return options;
+  check_profile(*options.profile);
   const auto bytes = [](DataType dtype) { return c10::elementSize(scalar_type_of(dtype)); };
   const DataType planned = options.profile->dtype;
   check<ConfigError>(

@@ -144,8 +144,8 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
     profile = &measured;
   }
   Plan plan;
-  plan.runs =
-      plan_arrangements(unet().config(), shape, world().ranks(), {request.parallel}, *profile);
+  plan.runs = plan_arrangements(unet().config(), shape, world().ranks(), {request.parallel},
+                                *profile, request.stop);
   const PlannedRun& fastest = plan.fastest();
   log().info("chose {} ranks: {:.1f} ms a step predicted, {:.2f} times one device's speed",
              fastest.ranks, fastest.step_ms, fastest.speedup);

@@ -65,7 +65,8 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
   return translated(world.device(), [&] {
     const Model model(folder);
     const WorkShape shape = shape_of(sizes_of(request, model.info));
-    for (const ParallelConfig& method : request.methods) check_settings(method, request.devices);
+    check_arrangements(request.devices, request.methods);
+    check_not_stopped(stop);
     const auto ranks = on_own_thread([&] {
       auto made = std::make_unique<Ranks>(world, dtype, [&](at::Device device) {
         return UNet(model.unet, WeightScope::constants(scalar_type_of(dtype), device));

@@ -71,6 +71,10 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   check<ConfigError>(request.steps > 0 && request.steps <= model.most_steps,
                      "{} steps: from 1 to {} are possible, the timesteps of the model's training",
                      request.steps, model.most_steps);
+  if (request.scheduler) {
+    check_enumerator("scheduler", *request.scheduler, SchedulerKind::dpmpp_2m);
+  }
+  if (request.sigmas) check_enumerator("sigmas", *request.sigmas, SigmaSpacing::exponential);
   check<ConfigError>(std::isfinite(request.guidance_scale),
                      "guidance scale {} is not finite: give a number, as 7.5",
                      request.guidance_scale);

@@ -112,6 +112,14 @@ Traffic traffic(const ExchangePlan& plan, Part part) {
   return bytes;
 }
 
+// Whether the band is among the fastest, which alone are given rows: else the time to plan would
+// grow with the third power of the bands.
+bool is_fast(const std::vector<double>& seconds, std::size_t band) {
+  constexpr std::int64_t kFast = 8;
+  return std::ranges::count_if(seconds, [&](double other) { return other < seconds[band]; }) <
+         kFast;
+}
+
 double Planner::link_seconds(const Traffic& traffic, std::int64_t exchanges) const {
   if (!profile_.link || exchanges == 0 || traffic.all == 0) return 0;
   const double bytes = profile_.link->shared ? traffic.all : traffic.most;
@@ -203,7 +211,7 @@ std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
     std::optional<std::vector<int>> better;
     std::vector<double> better_seconds = seconds;
     for (std::size_t to = 0; to < bands.size() && bands[from] > step; ++to) {
-      if (to == from) continue;
+      if (to == from || !is_fast(seconds, to)) continue;
       std::vector<int> moved = bands;
       moved[from] -= step;
       moved[to] += step;
@@ -226,11 +234,17 @@ std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
 
 }  // namespace
 
-std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
-                                          int devices, const std::vector<ParallelConfig>& methods,
-                                          const DeviceProfile& profile) {
+void check_arrangements(int devices, const std::vector<ParallelConfig>& methods) {
   check<ConfigError>(devices >= 1 && devices <= World::kMostRanks, "{} devices are outside [1, {}]",
                      devices, World::kMostRanks);
+  for (const ParallelConfig& method : methods) check_settings(method, devices);
+}
+
+std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
+                                          int devices, const std::vector<ParallelConfig>& methods,
+                                          const DeviceProfile& profile,
+                                          const std::stop_token& stop) {
+  check_arrangements(devices, methods);
   check_profile(profile);
   Planner planner(unet, shape, profile);
   std::vector<PlannedRun> runs = {planner.planned(1, ParallelConfig{})};
@@ -240,6 +254,7 @@ std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShap
         const bool split = guidance == Guidance::split;
         if (split && (shape.branches == 1 || ranks % 2 != 0)) continue;
         if ((split ? ranks / 2 : ranks) > planner.most_patches()) continue;
+        check_not_stopped(stop);
         method.guidance = guidance;
         method.bands.clear();
         runs.push_back(planner.planned(ranks, method));
@@ -250,7 +265,9 @@ std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShap
       }
     }
   }
-  for (PlannedRun& run : runs) run.speedup = runs.front().step_ms / run.step_ms;
+  for (PlannedRun& run : runs) {
+    run.speedup = run.step_ms > 0 ? runs.front().step_ms / run.step_ms : 1;
+  }
   return runs;
 }
 

@@ -2,6 +2,7 @@
 #ifndef PCPP_PLANNER_ARRANGEMENTS_H_
 #define PCPP_PLANNER_ARRANGEMENTS_H_
 
+#include <stop_token>
 #include <vector>
 
 #include "models/unet_config.h"
@@ -12,10 +13,15 @@ namespace pcpp {
 
 // One device first, then each of `methods` on 2 to `devices` ranks (those that the picture can be
 // cut for), guidance batched and split, bands equal and, where they differ, balanced by cost.
-// Throws ConfigError for settings out of range and for a profile that lacks a curve.
+// Throws ConfigError for settings out of range and for a profile that lacks a curve, Cancelled once
+// `stop` is requested.
 std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
                                           int devices, const std::vector<ParallelConfig>& methods,
-                                          const DeviceProfile& profile);
+                                          const DeviceProfile& profile,
+                                          const std::stop_token& stop = {});
+
+// Throws ConfigError for so many devices, or one of the methods, where that does.
+void check_arrangements(int devices, const std::vector<ParallelConfig>& methods);
 
 }  // namespace pcpp
 

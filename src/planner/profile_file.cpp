@@ -101,6 +101,9 @@ void check_profile(const DeviceProfile& profile) {
                      "the profile {}: extra_weight_bytes {} is below 0", profile.name,
                      profile.extra_weight_bytes);
   if (profile.link) check_link(*profile.link);
+  check<ConfigError>(!profile.curves.empty(),
+                     "the profile {} has no curve: measure one, or load it from a file",
+                     profile.name);
   for (std::size_t i = 0; i < profile.curves.size(); ++i) {
     check_curve(profile.curves[i], fmt::format("the profile {}, curve {}, of {}", profile.name, i,
                                                name_of(profile.curves[i].kind)));

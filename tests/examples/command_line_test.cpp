@@ -136,10 +136,12 @@ TEST_F(CommandLineTest, EveryFileIsCheckedBeforeAnyWork) {
   fs::create_directory(place("a"));
   fs::create_directory_symlink(place("a"), place("b"));
   fs::create_directory(place("q-2.png"));
+  fs::create_symlink("o-1.png", place("to_be"));
   const Words before = files();
   const std::vector<std::pair<Words, std::string>> failing = {
       {{"--output", place("o.png"), "--report", place("o-1.png")}, "two outputs"},
       {{"--output", place("a/o.png"), "--trace", place("b/o-2.png")}, "two outputs"},
+      {{"--output", place("o.png"), "--report", place("to_be")}, "two outputs"},
       {{"--report", "none_written.json", "--trace", "./none_written.json"}, "two outputs"},
       {{"--method", "auto", "--profile", place("a/../l"), "--report", place("l")},
        "an input and for an output"},

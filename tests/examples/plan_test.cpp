@@ -146,6 +146,7 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--devices", "999999"},
       {"stray"},
       {"--measure", "x", "--profile", "a100-nvlink"},
+      {"--list-profiles", "--json", "x"},
       {"--device", "cuda", "--profile", "a100-nvlink"},
       {"--dtype", "bfloat16", "--profile", "a100-nvlink"},
       {"--threads", "2", "--profile", "a100-nvlink"},

@@ -76,6 +76,13 @@ TEST(Automatic, KeepsTheRequestsMethod) {
   EXPECT_EQ(result.chosen->parallel.group_norm, GroupNormMode::stale);
 }
 
+TEST(Automatic, RefusesAProfileThatIsNoneBeforeTheModelIsLoaded) {
+  PipelineOptions options;
+  options.profile.emplace().name = "empty";
+  testing::expect_error<ConfigError>([&] { Pipeline("nowhere", World(2, 1), options); },
+                                     {"profile empty has no curve"});
+}
+
 TEST(Automatic, MeasuresWhereItIsGivenNoProfile) {
   GenerationRequest request = automatic_request();
   const GenerationResult result = cached_pipeline("patch", 2).generate(request);
@@ -84,10 +91,13 @@ TEST(Automatic, MeasuresWhereItIsGivenNoProfile) {
   EXPECT_EQ(static_cast<int>(result.ranks.size()), result.chosen->ranks);
 }
 
-// A profile without curves, as one that is still to be measured, is of no use to the planner.
+// A profile that lacks curves is of no use to the planner.
 TEST(Automatic, RefusesBadSettingsBeforeItAsksWhatTheyCost) {
-  const auto expect_refused = [](const GenerationRequest& refused, const std::string& words) {
-    testing::expect_error<ConfigError>([&] { pipeline_with(DeviceProfile{}, 2).generate(refused); },
+  DeviceProfile lacking;
+  lacking.name = "lacking";
+  lacking.curves = {{WorkKind::attention, "", 1, {{1, 1}}}};
+  const auto expect_refused = [&](const GenerationRequest& refused, const std::string& words) {
+    testing::expect_error<ConfigError>([&] { pipeline_with(lacking, 2).generate(refused); },
                                        {words});
   };
   GenerationRequest request = automatic_request();

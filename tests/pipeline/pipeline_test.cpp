@@ -15,6 +15,7 @@
 #include <iterator>
 #include <latch>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -324,15 +325,25 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   GenerationRequest asked;
   asked.prompts = {"a fox"};
   const ModelInfo info = read_model_info("models/emoji-scenes");
-  EXPECT_NO_THROW(info.check(asked));
+  EXPECT_NO_THROW(info.check(asked, 2));
   asked.width = 257;
-  EXPECT_THROW(info.check(asked), ConfigError);
+  EXPECT_THROW(info.check(asked, 2), ConfigError);
   asked.width = 0;
   EXPECT_EQ(info.most_steps, 1000);
   asked.steps = 1000;
-  EXPECT_NO_THROW(info.check(asked));
+  EXPECT_NO_THROW(info.check(asked, 2));
   asked.steps = 1001;
-  testing::expect_error<ConfigError>([&] { info.check(asked); }, {"1001 steps", "1 to 1000"});
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"1001 steps", "1 to 1000"});
+  asked.steps = 20;
+  testing::expect_error<ConfigError>([&] { info.check(asked, 9); }, {"9"});
+  asked.parallel.sync_steps = 0;
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"0 synchronous steps"});
+  asked.parallel.sync_steps = 1;
+  asked.parallel.row_format = static_cast<RowFormat>(7);
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"row_format", "7"});
+  asked.parallel.row_format = RowFormat::int4;
+  asked.scheduler = static_cast<SchedulerKind>(7);
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"scheduler", "7"});
 }
 
 TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {
@@ -373,6 +384,26 @@ TEST(World, AContainersQuotaIsWorthWholeCores) {
   for (const char* text : {"", "200000", "200000 ", "200000 max", "0 100000", "-1 100000", "1 0"}) {
     EXPECT_EQ(cores_of_quota(text), std::nullopt) << text;
   }
+}
+
+TEST(Cores, TheQuotasOfAllGroupsAboveCount) {
+  const testing::TemporaryFolder folder;
+  const auto cores = [&](const std::string& membership) {
+    std::istringstream text(membership);
+    return cores_of_groups(folder.path(), text);
+  };
+  EXPECT_EQ(cores("0::/user.slice/app\n"), std::nullopt);
+  folder.write("user.slice/app/cpu.max", "max 100000\n");
+  folder.write("user.slice/cpu.max", "300000 100000\n");
+  folder.write("cpu.max", "800000 100000\n");
+  EXPECT_EQ(cores("0::/user.slice/app\n"), 3);
+  EXPECT_EQ(cores("0::/elsewhere\n"), 8);
+  folder.write("cpu/box/cpu.cfs_quota_us", "200000\n");
+  folder.write("cpu/box/cpu.cfs_period_us", "100000\n");
+  folder.write("cpu/cpu.cfs_quota_us", "-1\n");
+  folder.write("cpu/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(cores("3:cpu,cpuacct:/box/inner\n2:cpuset:/\n"), 2);
+  EXPECT_EQ(cores("3:cpu:/\nno line of one\n"), std::nullopt);
 }
 
 TEST(World, RefusesALinkWithoutASpeed) {
