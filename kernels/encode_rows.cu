@@ -94,7 +94,7 @@ struct EncodedBlock {
       if constexpr (kWhole) {
         Vector<T, kNear> vector;
         for (int b = 0; b < kNear; ++b) set_rounded(vector.values[b], held.values[kNear * s + b]);
-        store(vector, begin + kNear * lane);
+        reinterpret_cast<Vector<T, kNear>*>(begin)[lane] = vector;  // in one store
       } else {
         for (int b = 0; b < kNear; ++b) {
           if (holds(s, b)) set_rounded(begin[place_of(b)], held.values[kNear * s + b]);

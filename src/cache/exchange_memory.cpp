@@ -6,9 +6,10 @@ namespace pcpp {
 
 namespace {
 
-// Where the next message may begin.
+// Where the next message may begin: NCCL and copies within a GPU move single bytes elsewhere.
 std::size_t aligned(std::size_t bytes) {
-  return (bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
+  constexpr std::size_t kVector = 16;
+  return (bytes + kVector - 1) / kVector * kVector;
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ namespace {
 
 std::size_t index_of(Lane lane) { return lane == Lane::stale ? 0 : 1; }
 
-// Memory that NCCL maps once for copies between devices.
+// Memory that NCCL can map for copies between devices. It is not registered with the communicators,
+// so that these copy by way of their own buffers.
 DeviceRank::MakeBlock block_maker(const NcclApi& api) {
   return [&api](std::size_t bytes) {
     void* memory = nullptr;
