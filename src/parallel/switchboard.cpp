@@ -59,7 +59,7 @@ void Switchboard::delivered(Channel& channel) {
     const auto found = waiters_.find(rank);
     if (found == waiters_.end()) continue;
     Waiter& waiter = *found->second;
-    if (waiter.tag != channel.tag || waiter.generation != channel.delivered) continue;
+    if (waiter.tag != channel.tag) continue;
     if (--waiter.open == 0) waiter.changed.notify_one();
   }
 }
@@ -78,7 +78,6 @@ void Switchboard::wait(const Ends& ends, Deadline deadline) {
   const auto is_open = [&](const Channel* channel) { return channel->delivered < ends.generation; };
   std::unique_lock lock(mutex_);
   Waiter waiter;
-  waiter.generation = ends.generation;
   waiter.open =
       std::ranges::count_if(ends.receives, is_open) + std::ranges::count_if(ends.sends, is_open);
   if (waiter.open == 0) return;

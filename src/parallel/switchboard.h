@@ -71,7 +71,6 @@ class Switchboard {
   // A rank in wait(): woken once, by the last of what it waits for.
   struct Waiter {
     std::int64_t tag = 0;
-    std::int64_t generation = 0;
     std::ptrdiff_t open = 0;  // pieces that are not delivered
     std::condition_variable changed;
   };

@@ -7,12 +7,14 @@
 
 #include <exception>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "base/log.h"
 #include "ops/attention.h"
 #include "ops/gpu_attention.h"
+#include "parallel/device_turn.h"
 #include "parallel/link_courier.h"
 #include "parallel/rank_group.h"
 #include "pipeline/threads.h"
@@ -69,12 +71,18 @@ std::unique_ptr<Hub> Ranks::hub(int count, std::chrono::milliseconds timeout,
   });
 }
 
-void Ranks::run_on(std::unique_ptr<Hub> hub, const RunSettings& settings,
+void Ranks::run_on(int count, Courier* courier, const RunSettings& settings,
                    const std::function<void(Transport& transport)>& body) const {
+  std::optional<DeviceTurn> turn;
+  if (first_gpu() && world_.gpu_transport() == GpuTransport::nccl) {
+    turn.emplace(std::set(world_.gpus().begin(), world_.gpus().begin() + count), settings.timeout,
+                 settings.stop);
+  }
   std::optional<GpuAttentionScope> scope_of_attention;
   if (first_gpu()) {
     scope_of_attention.emplace(settings.attention, settings.timeout, settings.stop);
   }
+  std::unique_ptr<Hub> hub = this->hub(count, settings.timeout, courier);
   const auto end = c10::make_scope_exit([&] {
     if (!first_gpu()) return;
     end_on_gpu([&hub] {
@@ -99,18 +107,16 @@ void Ranks::run(int count, const RunSettings& settings,
                 const std::function<void(Transport& transport)>& body) const {
   std::optional<LinkCourier> courier;
   if (world_.link()) courier.emplace(*world_.link(), count);
-  run_on(hub(count, settings.timeout, courier ? &*courier : nullptr), settings, body);
+  run_on(count, courier ? &*courier : nullptr, settings, body);
 }
 
 DeviceProfile Ranks::measure(const WorkShape& shape, const RunSettings& settings) const {
   // Without an emulated link: the profile names it.
-  DeviceProfile profile =
-      measured_profile({world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
-                        [&](int count, const auto& body) {
-                          run_on(hub(count, settings.timeout, nullptr), settings, body);
-                        },
-                        settings.timeout},
-                       shape, dtype_, settings.stop);
+  DeviceProfile profile = measured_profile(
+      {world_.ranks(), [this](int rank) -> const UNet& { return unet(rank); },
+       [&](int count, const auto& body) { run_on(count, nullptr, settings, body); },
+       settings.timeout},
+      shape, dtype_, settings.stop);
   profile.name = "measured";
   std::string ranks =
       fmt::format("this machine, {} x {} threads", world_.ranks(), world_.threads_per_rank());

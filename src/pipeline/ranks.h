@@ -91,7 +91,7 @@ class Ranks {
 
  private:
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
-  void run_on(std::unique_ptr<Hub> hub, const RunSettings& settings,
+  void run_on(int count, Courier* courier, const RunSettings& settings,
               const std::function<void(Transport& transport)>& body) const;
   // outside(); what is thrown goes to the log.
   void end_on_gpu(const std::function<void()>& function) const noexcept;
