@@ -15,12 +15,10 @@
 #include <iterator>
 #include <latch>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/cores.h"
 #include "base/deadline.h"
 #include "io/files.h"
 #include "pipeline/references.h"
@@ -374,36 +372,6 @@ TEST(World, SharesTheCores) {
   EXPECT_EQ(World(1000).threads_per_rank(), std::max(1, World::cores() / 1000));
   EXPECT_THROW(World(-1), ConfigError);
   EXPECT_THROW(World(1, 100000), ConfigError);
-}
-
-TEST(World, AContainersQuotaIsWorthWholeCores) {
-  EXPECT_EQ(cores_of_quota("200000 100000"), 2);
-  EXPECT_EQ(cores_of_quota("150000 100000\n"), 2);
-  EXPECT_EQ(cores_of_quota("1000 100000"), 1);
-  EXPECT_EQ(cores_of_quota("max 100000"), std::nullopt);
-  for (const char* text : {"", "200000", "200000 ", "200000 max", "0 100000", "-1 100000", "1 0"}) {
-    EXPECT_EQ(cores_of_quota(text), std::nullopt) << text;
-  }
-}
-
-TEST(Cores, TheQuotasOfAllGroupsAboveCount) {
-  const testing::TemporaryFolder folder;
-  const auto cores = [&](const std::string& membership) {
-    std::istringstream text(membership);
-    return cores_of_groups(folder.path(), text);
-  };
-  EXPECT_EQ(cores("0::/user.slice/app\n"), std::nullopt);
-  folder.write("user.slice/app/cpu.max", "max 100000\n");
-  folder.write("user.slice/cpu.max", "300000 100000\n");
-  folder.write("cpu.max", "800000 100000\n");
-  EXPECT_EQ(cores("0::/user.slice/app\n"), 3);
-  EXPECT_EQ(cores("0::/elsewhere\n"), 8);
-  folder.write("cpu/box/cpu.cfs_quota_us", "200000\n");
-  folder.write("cpu/box/cpu.cfs_period_us", "100000\n");
-  folder.write("cpu/cpu.cfs_quota_us", "-1\n");
-  folder.write("cpu/cpu.cfs_period_us", "100000\n");
-  EXPECT_EQ(cores("3:cpu,cpuacct:/box/inner\n2:cpuset:/\n"), 2);
-  EXPECT_EQ(cores("3:cpu:/\nno line of one\n"), std::nullopt);
 }
 
 TEST(World, RefusesALinkWithoutASpeed) {
