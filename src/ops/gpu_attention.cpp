@@ -98,8 +98,7 @@ GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseco
   check<ConfigError>(
       agreed,
       "attention {}: for {} ms other pipelines of this process have been drawing with attention "
-      "{}, "
-      "and libtorch takes one for all: draw with the same, one after the other, or wait longer",
+      "{}, and libtorch takes one for all: draw with the same, one after the other, or wait longer",
       name_of(kernel), timeout.count(), name_of(chosen));
   if (scopes == 0) begin(kernel);
   ++scopes;

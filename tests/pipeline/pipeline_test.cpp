@@ -124,11 +124,7 @@ TEST(Pipeline, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
 }
 
 TEST(Pipeline, DecodesInBandsWhatOneDeviceDecodesWhole) {
-  GenerationRequest drawn;
-  drawn.prompts = {"a fox", "a red car"};
-  drawn.width = 64;
-  drawn.height = 192;
-  drawn.steps = 3;
+  GenerationRequest drawn = two_tall_pictures();
   drawn.parallel.sync_steps = drawn.steps;
   Pipeline one(test_data("models/sd15"), World(1, 1));
   const GenerationResult whole = one.generate(drawn);

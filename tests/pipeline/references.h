@@ -71,6 +71,16 @@ inline int largest_difference(const Image& one, const Image& other) {
   return most;
 }
 
+// Of a tiny model with text encoders and a VAE; high enough for three bands.
+inline GenerationRequest two_tall_pictures() {
+  GenerationRequest request;
+  request.prompts = {"a fox", "a red car"};
+  request.width = 64;
+  request.height = 192;
+  request.steps = 3;
+  return request;
+}
+
 }  // namespace pcpp
 
 #endif  // PCPP_TESTS_PIPELINE_REFERENCES_H_

@@ -161,11 +161,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, TraceTest, ::testing::ValuesIn(cases()),
                          [](const auto& suite) { return suite.param.name; });
 
 TEST(Trace, DecodingIsOneStepBehindTheLast) {
-  GenerationRequest drawn;
-  drawn.prompts = {"a fox", "a red car"};
-  drawn.width = 64;
-  drawn.height = 192;
-  drawn.steps = 3;
+  GenerationRequest drawn = two_tall_pictures();
   drawn.trace = true;
   const GenerationResult result = cached_pipeline("models/sd15", 3).generate(drawn);
   for (std::size_t rank = 0; rank < 3; ++rank) {
