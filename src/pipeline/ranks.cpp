@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "ops/attention.h"
 #include "ops/gpu_attention.h"
@@ -49,6 +50,14 @@ Ranks::~Ranks() {
   if (hubs_) end_on_gpu([this] { hubs_.reset(); });
 }
 
+void Ranks::check_ended() const {
+  check<DeviceError>(has_ended_,
+                     "a GPU of {} has not ended what an earlier request gave it, though that "
+                     "waited until its peer timeout: restart the process, which gives the GPUs "
+                     "back",
+                     world_.device());
+}
+
 void Ranks::end_on_gpu(const std::function<void()>& function) const noexcept {
   try {
     outside(function);
@@ -85,8 +94,9 @@ void Ranks::run_on(int count, Courier* courier, const RunSettings& settings,
   std::unique_ptr<Hub> hub = this->hub(count, settings.timeout, courier);
   const auto end = c10::make_scope_exit([&] {
     if (!first_gpu()) return;
-    end_on_gpu([&hub] {
-      if (hub->finish()) gpus().release_memory();  // while the ranks' streams are there
+    end_on_gpu([&] {
+      has_ended_ = hub->finish();
+      if (has_ended_) gpus().release_memory();  // while the ranks' streams are there
       hub.reset();
     });
   });

@@ -77,6 +77,7 @@ class Ranks {
   template <typename Function>
   auto outside(const Function& function) const {
     if (!threads_) return on_own_thread(function);
+    check_ended();
     std::packaged_task<std::invoke_result_t<Function>()> task([this, &function] {
       const c10::InferenceMode inference;
       gpus().make_present(*first_gpu());
@@ -93,6 +94,9 @@ class Ranks {
   std::unique_ptr<Hub> hub(int count, std::chrono::milliseconds timeout, Courier* courier) const;
   void run_on(int count, Courier* courier, const RunSettings& settings,
               const std::function<void(Transport& transport)>& body) const;
+  // Throws DeviceError once a GPU has not ended in time: whatever asks it for memory, or gives it
+  // back, would wait for it without end.
+  void check_ended() const;
   // outside(); what is thrown goes to the log.
   void end_on_gpu(const std::function<void()>& function) const noexcept;
 
@@ -101,6 +105,7 @@ class Ranks {
   OnDevices<UNet> unets_;
   std::unique_ptr<GpuHubs> hubs_;         // where ranks compute on GPUs
   std::unique_ptr<RankThreads> threads_;  // likewise
+  mutable bool has_ended_ = true;         // what GPUs were given
 };
 
 }  // namespace pcpp

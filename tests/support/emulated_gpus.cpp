@@ -4,6 +4,7 @@
 // one.
 #include "support/emulated_gpus.h"
 
+#include <atomic>
 #include <utility>
 
 #include "gpu/gpu.h"
@@ -16,6 +17,7 @@ namespace pcpp {
 
 namespace {
 
+std::atomic<bool> next_is_unfinished = false;
 thread_local int entered = 0;
 thread_local testing::ThreadRanges ranges;
 
@@ -62,6 +64,7 @@ class EmulatedHub final : public Hub {
   std::unique_ptr<Transport> endpoint(int rank) override {
     return std::make_unique<EmulatedTransport>(local_.endpoint(rank));
   }
+  bool finish() noexcept override { return !next_is_unfinished.exchange(false); }
   void abort(const std::string& reason) override { local_.abort(reason); }
 
  private:
@@ -112,5 +115,6 @@ void begin_range(const char* name) {
 void end_range() { --ranges.open; }
 
 const testing::ThreadRanges& testing::ranges_of_thread() { return ranges; }
+void testing::leave_next_run_unfinished() { next_is_unfinished = true; }
 
 }  // namespace pcpp

@@ -14,6 +14,9 @@ struct ThreadRanges {
 };
 const ThreadRanges& ranges_of_thread();
 
+// The hub of the next run of ranks says at its end that a GPU is still at work.
+void leave_next_run_unfinished();
+
 }  // namespace pcpp::testing
 
 #endif  // PCPP_TESTS_SUPPORT_EMULATED_GPUS_H_
