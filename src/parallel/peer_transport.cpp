@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "parallel/batch_copy.h"
 
 namespace pcpp {
 
@@ -30,32 +31,6 @@ DeviceRank::Block make_block(std::size_t bytes) {
   return {static_cast<std::byte*>(memory),
           [](std::byte* data) { log_cuda(cudaFree(data), "cudaFree"); }};
 }
-
-// The copies of one exchange: in one call, but for those that the driver stages.
-class Copies {
- public:
-  void add(const Switchboard::Channel& channel) {
-    targets_.push_back(channel.receive.address);
-    sources_.push_back(channel.send.address);
-    sizes_.push_back(channel.send.bytes);
-  }
-
-  void enqueue(const Stream& stream) {
-    if (sizes_.empty()) return;
-    cudaMemcpyAttributes attributes{};
-    attributes.srcAccessOrder = cudaMemcpySrcAccessOrderStream;
-    attributes.flags = cudaMemcpyFlagPreferOverlapWithCompute;
-    std::size_t first = 0;
-    check_cuda(cudaMemcpyBatchAsync(targets_.data(), sources_.data(), sizes_.data(), sizes_.size(),
-                                    &attributes, &first, 1, stream.get()),
-               "cudaMemcpyBatchAsync");
-  }
-
- private:
-  std::vector<void*> targets_;
-  std::vector<const void*> sources_;
-  std::vector<std::size_t> sizes_;
-};
 
 }  // namespace
 
@@ -194,7 +169,7 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
   const Stream& lane = part.device_rank->lane(part.lane);
   lane.wait(part.started);
   for (const Part* receiver : receivers) lane.wait(receiver->started);
-  Copies copies;
+  BatchCopy between;            // devices
   std::vector<RowCopy> within;  // this device, where the engines are slower than a kernel
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     const Switchboard::Channel& channel = *part.ends.sends[i];
@@ -206,7 +181,7 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
       continue;
     }
     if (!staged_.contains({from, to})) {
-      copies.add(channel);
+      between.add(channel.receive.address, channel.send.address, channel.send.bytes);
       continue;
     }
     check_cuda(cudaMemcpyPeerAsync(channel.receive.address, to, channel.send.address, from,
@@ -214,7 +189,7 @@ void PeerHub::copy(const Part& part, const std::vector<const Part*>& receivers) 
                "cudaMemcpyPeerAsync");
   }
   copy_rows(within.data(), within.size(), lane.get());
-  copies.enqueue(lane);
+  between.enqueue(lane);
   if (part.flight) part.flight->delivered.record(lane);
   part.copied.record(lane);
 }

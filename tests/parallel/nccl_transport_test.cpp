@@ -11,6 +11,7 @@
 #include "parallel/rank_group.h"
 #include "parallel/transport_suite.h"
 #include "pcpp/error.h"
+#include "support/device_exchanges.h"
 #include "support/errors.h"
 #include "support/fake_cuda.h"
 #include "support/fake_nccl.h"
@@ -230,6 +231,16 @@ TEST_F(NcclTransportTest, ALostDeviceEndsAllRanksAndSaysWhatIsToBeDone) {
       const std::string text = error.what();
       EXPECT_EQ(text.find("rank "), 0) << text;
       EXPECT_NE(text.find("start it again"), std::string::npos) << text;
+    }
+  }
+}
+
+TEST_F(NcclTransportTest, RingsOfAnyLengthALoneRankToItself) {
+  for (const std::vector<int>& devices : {std::vector{1}, std::vector{2, 0}, devices_}) {
+    NcclWorld world(nccl_.api(), devices, kTimeout);
+    for (int request = 0; request < 2; ++request) {
+      NcclHub hub(world);
+      testing::exchange_in_ring(hub);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "parallel/timeline.h"
 #include "parallel/transport_suite.h"
 #include "pcpp/error.h"
+#include "support/device_exchanges.h"
 #include "support/fake_cuda.h"
 #include "support/fake_worlds.h"
 
@@ -56,6 +57,22 @@ TEST(PeerTransport, CopiesWithinADeviceByAKernel) {
   PeerHub hub({0, 0, 1}, kTimeout);
   run_ranks(hub, [](Transport& transport) { exchange_all(transport, 1); });
   EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 3);  // ranks 0 and 1 to 2, and 2 to both
+}
+
+TEST(PeerTransport, RingsOfAnyLengthOnAnyDevices) {
+  FakeCuda cuda({.schedule = testing::Schedule::random, .devices = 3});
+  for (const std::vector<int>& devices :
+       {std::vector{0}, std::vector{0, 0, 0, 0}, std::vector{0, 1, 2}, std::vector{0, 1, 0}}) {
+    PeerHub hub(devices, kTimeout);
+    testing::exchange_in_ring(hub);
+  }
+}
+
+TEST(BatchCopy, CopiesPiecesOfAnySize) {
+  FakeCuda cuda({.schedule = testing::Schedule::lazy});
+  set_device(0);
+  testing::copy_in_batches();
+  EXPECT_EQ(cuda.calls("cudaMemcpyBatchAsync"), 1);
 }
 
 TEST(PeerTransport, PeerAccessStaysEnabledForTheNextRequest) {

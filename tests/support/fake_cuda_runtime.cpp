@@ -20,6 +20,18 @@ bool overlaps(const Range& range, const std::byte* data, std::size_t bytes) {
   return begin < data + bytes && data < begin + range.bytes;
 }
 
+// By what a stream has still to do.
+bool is_used(const std::byte* data, std::size_t bytes) {
+  for (const auto& stream : machine().streams) {
+    for (const Operation& operation : stream->queue) {
+      for (const Range& range : operation.ranges) {
+        if (overlaps(range, data, bytes)) return true;
+      }
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 extern "C" {
@@ -197,13 +209,7 @@ cudaError_t cudaFree(void* memory) {
   const auto found = machine().blocks.find(data);
   if (found == machine().blocks.end()) return call.breaks("cudaFree of no block");
   const std::size_t bytes = found->second.bytes;
-  for (const auto& stream : machine().streams) {
-    for (const Operation& operation : stream->queue) {
-      for (const Range& range : operation.ranges) {
-        if (overlaps(range, data, bytes)) report("memory is freed while a stream still uses it");
-      }
-    }
-  }
+  if (is_used(data, bytes)) report("memory is freed while a stream still uses it");
   std::memset(data, kFreed, bytes);
   machine().blocks.erase(found);
   std::free(data);
@@ -220,6 +226,19 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   set.ranges = {{memory, bytes}};
   set.run = [=] { std::memset(memory, value, bytes); };
   enqueue(stream, std::move(set));
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* target, const void* source, size_t bytes, cudaMemcpyKind kind) {
+  Call call("cudaMemcpy", true);
+  if (call.failed()) return call.status();
+  if (kind != cudaMemcpyDeviceToHost || block_of(source, bytes) == nullptr) {
+    return call.breaks("cudaMemcpy of no memory, or not to the host");
+  }
+  if (is_used(static_cast<const std::byte*>(source), bytes)) {
+    report("memory is read while a stream still uses it");
+  }
+  std::memcpy(target, source, bytes);
   return cudaSuccess;
 }
 
