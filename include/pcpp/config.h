@@ -133,6 +133,11 @@ struct PCPP_EXPORT GenerationRequest {
   // result.trace says what each rank did when; no picture changes. On GPUs steps are then launched
   // singly, not as CUDA graphs.
   bool trace = false;
+  // For measurement: in steady steps the ranks compute one after the other, each with the machine
+  // to itself, so that StepRecord::compute_ms is what its band costs on a device of its own,
+  // however many ranks share one. No picture changes. Not for automatic or traced requests, nor
+  // for what ranks cannot do one by one: GroupNormMode::synchronous and GpuTransport::nccl.
+  bool ranks_in_turn = false;
 
   // Called on one of the library's threads after each step; must not throw.
   std::function<void(const StepProgress&)> on_step;

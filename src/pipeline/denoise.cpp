@@ -18,6 +18,7 @@
 #include "kernels/guided_step.h"
 #include "ops/patch_context.h"
 #include "ops/span_log.h"
+#include "parallel/rank_turn.h"
 #include "pipeline/step_graphs.h"
 #include "pipeline/trace.h"
 
@@ -36,6 +37,7 @@ class Rank {
         cache_(task.plan, graphs_, task.peer_timeout, task.stop),
         gather_(task.plan, graphs_, task.peer_timeout),
         context_(task.plan, cache_, transport.rank(), unet.sites().text_slots()) {
+    if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
     if (task.time_ids.defined()) {
@@ -43,6 +45,11 @@ class Rank {
           AddedConditions{mine.pooled.to(unet.device(), task.dtype),
                           task.time_ids.expand({text_.size(0), -1}).contiguous().to(unet.device())};
     }
+  }
+
+  // To be called before such a step, as no part of it.
+  void await_turn(StepKind kind) {
+    if (turn_ && kind == StepKind::steady) turn_->take();
   }
 
   // Predicts the noise of the rank's band of `latents` [images, c, h, w] and gathers all bands'.
@@ -115,6 +122,7 @@ class Rank {
     cache_.end_step();
     const SpanScope gathering("gather");
     const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
+    if (turn_ && kind == StepKind::steady) turn_->pass();
     gather_.run(static_cast<const std::byte*>(own.const_data_ptr()));
   }
 
@@ -179,6 +187,7 @@ class Rank {
   const UNet& unet_;
   const int rank_;
   StepGraphs graphs_;
+  std::optional<RankTurn> turn_;
   StaleCache cache_;
   NoiseGather gather_;
   PatchContext context_;
@@ -215,8 +224,9 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
   const int steps = static_cast<int>(task.scheduler.timesteps().size());
   for (int step = 0; step < steps; ++step) {
     const Clock::time_point begin = Clock::now();
-    log.begin_step();
     const StepKind kind = kind_of(task.parallel, step);
+    rank.await_turn(kind);
+    log.begin_step();
     const bool last = step + 1 == steps;
     {
       const SpanScope scope(kind == StepKind::steady ? "steady step" : "synchronous step");

@@ -34,6 +34,7 @@ struct DenoiseTask {
   std::chrono::milliseconds peer_timeout{};
   std::stop_token stop;
   bool cuda_graphs = false;                          // only for ranks on GPUs
+  bool in_turn = false;                              // steady steps' ranks compute one by one
   std::function<void(const StepProgress&)> on_step;  // called by rank 0
   // Absent: nothing is traced. From when a trace counts its times.
   std::optional<Clock::time_point> trace_zero = std::nullopt;

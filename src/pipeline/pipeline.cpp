@@ -95,7 +95,8 @@ class Pipeline::Parts {
     std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
-  void check_bands(const GenerationRequest& request, const RequestSizes& sizes) const;
+  // What the world's devices cannot do.
+  void check_devices(const GenerationRequest& request, const RequestSizes& sizes) const;
   PlannedRun choose(const GenerationRequest& request, const RequestSizes& sizes);
   // Judges all that is left of a checked request, before anything is loaded or timed.
   Inputs read_inputs(const GenerationRequest& request, const RequestSizes& sizes) const;
@@ -118,10 +119,13 @@ class Pipeline::Parts {
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, int>, DeviceProfile> measured_;
 };
 
-// On GPUs a kernel combines GroupNorm's moments of so many bands at most.
-void Pipeline::Parts::check_bands(const GenerationRequest& request,
-                                  const RequestSizes& sizes) const {
-  if (!ranks().first_gpu() || request.parallel.reach == Reach::none) return;
+void Pipeline::Parts::check_devices(const GenerationRequest& request,
+                                    const RequestSizes& sizes) const {
+  if (!ranks().first_gpu()) return;
+  check<ConfigError>(!request.ranks_in_turn || world().gpu_transport() != GpuTransport::nccl,
+                     "NCCL's kernels wait for all ranks, which cannot compute in turn then: take "
+                     "the peer transport");
+  if (request.parallel.reach == Reach::none) return;
   const bool split = request.parallel.guidance == Guidance::split && sizes.guided;
   const int bands = world().ranks() / (split && !request.automatic ? 2 : 1);
   check<ConfigError>(bands <= kMostOtherBands + 1,
@@ -253,7 +257,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;
-  check_bands(request, sizes);
+  check_devices(request, sizes);
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,
@@ -276,6 +280,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,
                          .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
+                         .in_turn = request.ranks_in_turn,
                          .on_step = request.on_step,
                          .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,

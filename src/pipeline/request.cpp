@@ -60,6 +60,19 @@ std::int64_t check_texts(const GenerationRequest& request) {
   return static_cast<std::int64_t>(prompts);
 }
 
+void check_turns(const GenerationRequest& request) {
+  if (!request.ranks_in_turn) return;
+  check<ConfigError>(!request.automatic,
+                     "ranks in turn measure one arrangement: leave the choice to a request without "
+                     "ranks_in_turn");
+  check<ConfigError>(!request.trace,
+                     "a trace of ranks in turn would show nothing of how they draw together: ask "
+                     "for one of them");
+  check<ConfigError>(request.parallel.group_norm != GroupNormMode::synchronous,
+                     "GroupNorm with synchronous statistics waits for all ranks in every step, "
+                     "which cannot compute in turn then: take corrected, stale or local");
+}
+
 }  // namespace
 
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model) {
@@ -84,6 +97,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "a peer timeout of {} ms: it must be above 0", request.peer_timeout.count());
   sizes.guided = request.guidance_scale > 1;
   sizes.embedded = !request.prompt_embeds.empty();
+  check_turns(request);
   const std::int64_t prompts = check_texts(request);
   check<ConfigError>(prompts <= kMostImages / request.images_per_prompt,
                      "{} prompts of {} images each: at most {} images can be asked for at once",

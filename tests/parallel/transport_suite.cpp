@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstring>
 #include <latch>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
 #include "parallel/rank_group.h"
+#include "parallel/rank_turn.h"
 #include "parallel/timeline.h"
 #include "pcpp/error.h"
 
@@ -135,6 +137,40 @@ TEST_P(TransportTest, WhatWasSentMayBeOverwrittenAndWhatWasReadReceivedOver) {
     }
     compute([=] { EXPECT_EQ(read(out), kRounds * 1000 + rank); });
   });
+}
+
+TEST_P(TransportTest, RanksInTurnComputeOneAfterTheOther) {
+  constexpr int kRanks = 3;
+  constexpr int kRounds = 5;
+  std::mutex mutex;
+  std::vector<int> order;
+  run(kRanks, [&](Transport& transport, const Compute& compute) {
+    const int rank = transport.rank();
+    const auto tell = [&mutex, &order, rank] {
+      const std::lock_guard lock(mutex);
+      order.push_back(rank);
+    };
+    std::byte* memory = transport.allocate(8 * (kRanks + 1));
+    Exchange everyone;
+    for (int peer = 0; peer < kRanks; ++peer) {
+      if (peer == rank) continue;
+      everyone.sends.push_back({peer, memory, 8});
+      everyone.receives.push_back({peer, memory + 8 * (peer + 1), 8});
+    }
+    const ExchangeId end_of_round = transport.prepare(0, Lane::gather, everyone);
+    RankTurn turn(transport, kTimeout);
+    for (int round = 0; round < kRounds; ++round) {
+      turn.take();
+      compute(tell);
+      compute(tell);
+      turn.pass();
+      transport.start(end_of_round);
+      transport.wait(end_of_round, deadline_in(kTimeout));
+    }
+  });
+  std::vector<int> expected;
+  for (int round = 0; round < kRounds; ++round) expected.insert(expected.end(), {0, 0, 1, 1, 2, 2});
+  EXPECT_EQ(order, expected);
 }
 
 TEST_P(TransportTest, CopiesBlocksOfRowsInOrder) {

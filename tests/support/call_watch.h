@@ -11,7 +11,7 @@
 
 namespace pcpp {
 
-// Tells of each call of libtorch, on the thread that makes it. One at a time, for one rank.
+// Tells of each call of libtorch, on the thread that makes it. One at a time.
 class CallWatch {
  public:
   explicit CallWatch(std::function<void(const std::string& name)> told) {
