@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -43,6 +44,8 @@ class GpuTest : public OnGpus {
     return {.dtype = dtype, .variant = {}, .profile = {}, .cuda_graphs = cuda_graphs};
   }
 
+  static bool is_emulated() { return World::gpu_name(0) == "emulated GPU"; }  // and slow
+
   // All ranks on the first GPU.
   static Pipeline pipeline(int ranks, const PipelineOptions& options) {
     return {test_data("patch"), World::cuda({0}, ranks), options};
@@ -68,8 +71,7 @@ TEST_F(GpuTest, SynchronousRanksDrawWhatOneDraws) {
   GenerationRequest synchronous = request();
   synchronous.parallel.sync_steps = synchronous.steps;
   const GenerationResult one = draw(synchronous, 1);
-  const bool emulated = World::gpu_name(0) == "emulated GPU";  // and slow
-  for (const int ranks : emulated ? std::vector<int>{2, 4} : std::vector<int>{2, 3, 4, 8}) {
+  for (const int ranks : is_emulated() ? std::vector{2, 4} : std::vector{2, 3, 4, 8}) {
     EXPECT_LE(relative_distance(draw(synchronous, ranks).latents, one.latents), kTolerance)
         << ranks << " ranks";
   }
@@ -184,6 +186,16 @@ TEST_P(GpuGraphs, DrawWhatSingleLaunchesDraw) {
   EXPECT_EQ(eager.ranks[0].steps[first_steady + 2].graphs, 0);
 }
 
+TEST_F(GpuTest, GraphsOfSixteenBitsDrawWhatSingleLaunchesDraw) {
+  const GenerationRequest request = request_with_graphs(1);
+  for (const DataType dtype : is_emulated() ? std::vector{DataType::float16}
+                                            : std::vector{DataType::float16, DataType::bfloat16}) {
+    const GenerationResult graphs = pipeline(2, options(dtype)).generate(request);
+    EXPECT_GT(graphs.ranks[0].steps[4].graphs, 0) << name_of(dtype);
+    expect_equal(graphs, pipeline(2, options(dtype, false)).generate(request));
+  }
+}
+
 TEST_F(GpuTest, EachRequestRecordsItsOwnGraphs) {
   Pipeline graphs = pipeline(2, options(DataType::float32));
   Pipeline eager = pipeline(2, options(DataType::float32, false));
@@ -210,6 +222,16 @@ TEST_F(GpuTest, AStopEndsAStepOfGraphs) {
   EXPECT_EQ(steps, 6);
 }
 
+TEST_F(GpuTest, RanksInTurnDrawTheSameBits) {
+  GenerationRequest drawn = request_with_graphs(1);
+  Pipeline drawing = pipeline(2, options(DataType::float32));
+  const GenerationResult at_once = drawing.generate(drawn);
+  drawn.ranks_in_turn = true;
+  const GenerationResult in_turn = drawing.generate(drawn);
+  expect_equal(in_turn, at_once);
+  EXPECT_GT(in_turn.ranks[0].steps[4].graphs, 0);
+}
+
 TEST_F(GpuTest, TwoRequestsDrawTheSameBits) {
   Pipeline pipeline(test_data("patch"), World::cuda({0}, 3));
   EXPECT_EQ(pipeline.generate(request()).latents.values,
@@ -232,16 +254,20 @@ INSTANTIATE_TEST_SUITE_P(Methods, GpuGraphs, ::testing::ValuesIn(graph_cases()),
                          [](const auto& suite) { return suite.param.name; });
 
 TEST_F(GpuTest, SixteenBitsStayNearFloat32) {
-  for (const RowFormat format : {RowFormat::exact, RowFormat::int4}) {
-    GenerationRequest encoded = request();
-    encoded.parallel.row_format = format;
-    const char* of_format = format == RowFormat::int4 ? ", int4" : "";
-    const GenerationResult exact = draw(encoded, 2);
-    for (const auto& [dtype, bound] :
-         {std::pair{DataType::float16, 0.02}, std::pair{DataType::bfloat16, 0.1}}) {
-      const double distance = relative_distance(draw(encoded, 2, dtype).latents, exact.latents);
-      EXPECT_GT(distance, 0) << name_of(dtype) << of_format;
-      EXPECT_LE(distance, bound) << name_of(dtype) << of_format;
+  for (const int ranks : is_emulated() ? std::vector{2} : std::vector{1, 2, 3, 4, 8}) {
+    for (const RowFormat format : {RowFormat::exact, RowFormat::int4}) {
+      GenerationRequest encoded = request();
+      encoded.parallel.row_format = format;
+      const GenerationResult exact = draw(encoded, ranks);
+      for (const auto& [dtype, bound] :
+           {std::pair{DataType::float16, 0.02}, std::pair{DataType::bfloat16, 0.1}}) {
+        const double distance =
+            relative_distance(draw(encoded, ranks, dtype).latents, exact.latents);
+        const std::string which = fmt::format("{}, {} ranks{}", name_of(dtype), ranks,
+                                              format == RowFormat::int4 ? ", int4" : "");
+        EXPECT_GT(distance, 0) << which;
+        EXPECT_LE(distance, bound) << which;
+      }
     }
   }
 }
