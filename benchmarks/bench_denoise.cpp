@@ -36,6 +36,7 @@ GenerationRequest make_request(const BenchOptions& options, const Combination& c
   request.parallel.group_norm = options.group_norm;
   request.parallel.row_format = options.row_format;
   request.decode = false;
+  request.ranks_in_turn = options.in_turn;
   return request;
 }
 

@@ -71,6 +71,8 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
       ->type_name("ROWS,...");
   app.add_flag("--shared-link", options.shared_link,
                "all ranks share one lane of the link, in place of two each");
+  app.add_flag("--in-turn", options.in_turn,
+               "ranks compute one after the other: a step is that of the slowest band, alone");
 }
 
 void add_run_options(CLI::App& app, BenchOptions& options) {
@@ -112,6 +114,20 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
                      "draw each combination once more and write its trace to this folder");
 }
 
+// What says nothing of ranks that compute one after the other; empty where nothing does.
+std::string not_in_turn(const BenchOptions& options, bool has_links) {
+  if (has_links)
+    return "--link hides its time behind the other ranks' with --in-turn: leave it out";
+  if (!options.traces.empty()) {
+    return "--trace shows ranks that draw together, and --in-turn one by one: give one of them";
+  }
+  if (options.group_norm == GroupNormMode::synchronous) {
+    return "--group-norm synchronous waits for all ranks, which --in-turn has compute one by one: "
+           "give one of them";
+  }
+  return "";
+}
+
 template <typename Value>
 void drop_repeated(std::vector<Value>& values) {
   std::vector<Value> kept;
@@ -144,6 +160,10 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
   const auto is_link = [](const std::optional<Link>& link) { return link.has_value(); };
   if (options.device.cuda && std::ranges::any_of(options.links, is_link)) {
     return examples::usage_error(app, "--link is for --device cpu: leave it out");
+  }
+  if (options.in_turn) {
+    const std::string wrong = not_in_turn(options, std::ranges::any_of(options.links, is_link));
+    if (!wrong.empty()) return examples::usage_error(app, wrong);
   }
   drop_repeated(options.methods);
   drop_repeated(options.ranks);

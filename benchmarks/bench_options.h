@@ -28,6 +28,7 @@ struct BenchOptions {
   std::vector<Guidance> guidances = {Guidance::batched};
   std::vector<std::optional<Link>> links = {std::nullopt};
   bool shared_link = false;
+  bool in_turn = false;    // ranks of steady steps compute one by one, each with all of the machine
   std::vector<int> bands;  // for combinations of as many bands
   int steps = 25;
   int sync_steps = 4;

@@ -24,22 +24,22 @@ namespace {
 using Json = nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
 
-StepCost step_cost(const std::vector<RankReport>& ranks, std::size_t step) {
+StepCost step_cost(const std::vector<RankReport>& ranks, std::size_t step, bool in_turn) {
   StepCost cost;
   for (const RankReport& rank : ranks) {
     const StepRecord& record = rank.steps[step];
-    cost.step_ms = std::max(cost.step_ms, record.compute_ms + record.wait_ms);
+    cost.step_ms = std::max(cost.step_ms, record.compute_ms + (in_turn ? 0 : record.wait_ms));
     cost.wait_ms += record.wait_ms / static_cast<double>(ranks.size());
     cost.sent += record.sent;
   }
   return cost;
 }
 
-Drawing to_drawing(GenerationResult& result, int scale) {
+Drawing to_drawing(GenerationResult& result, int scale, bool in_turn) {
   Drawing drawing;
   drawing.seconds = result.times.denoise_seconds;
   for (std::size_t step = 0; step < result.ranks.front().steps.size(); ++step) {
-    drawing.steps.push_back(step_cost(result.ranks, step));
+    drawing.steps.push_back(step_cost(result.ranks, step, in_turn));
   }
   std::set<int> borders;
   for (const RankReport& rank : result.ranks) {
@@ -112,7 +112,7 @@ Json draw_all(const BenchOptions& options, const Combination& combination,
                           {"steps", std::to_string(request.steps)},
                           {"sync_steps", std::to_string(options.sync_steps)}});
     }
-    drawings.push_back(to_json(to_drawing(result, pipeline.model().scale)));
+    drawings.push_back(to_json(to_drawing(result, pipeline.model().scale, options.in_turn)));
   }
   return drawings;
 }

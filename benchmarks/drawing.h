@@ -13,7 +13,7 @@ namespace pcpp::benchmarks {
 
 // One step over all ranks.
 struct StepCost {
-  double step_ms = 0;  // of the slowest rank
+  double step_ms = 0;  // of the slowest rank; where ranks compute in turn without its waits
   double wait_ms = 0;  // the mean over ranks
   SiteBytes sent;      // by all ranks together
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -44,7 +45,7 @@ std::string row(const Summary& summary) {
   const Combination& combination = summary.combination;
   const Quantiles& step = summary.step_ms;
   return fmt::format(
-      "| {} | {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {:.2f} | "
+      "| {} | {} | {} | {} | {}x{} | {} | {} | {:.2f} ({:.2f} to {:.2f}) | {:.2f} | {} | "
       "{:.3f} "
       "| {:.2f} | {:.0f} | {} | {} | {} | {} |\n",
       combination.method_word(), combination.ranks,
@@ -52,7 +53,7 @@ std::string row(const Summary& summary) {
       combination.pool ? fmt::format("{}", *combination.pool) : "-", combination.size.width,
       combination.size.height, combination.guidance_word(),
       combination.link ? combination.link->name + " (emulated)" : "memory", step.median, step.p10,
-      step.p90, summary.speedup, summary.wait_ms,
+      step.p90, summary.speedup, cell(summary.wait_ms, 2),
       static_cast<double>(summary.bytes_per_step.total()) / 1e6,
       static_cast<double>(summary.stale_bytes) / 1e6, static_cast<double>(summary.peak_bytes) / 1e6,
       combination.is_single() ? "-" : cell(summary.psnr_db, 1), cell(summary.ssim, 4),
@@ -91,9 +92,10 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
       wait_ms.push_back(run.steps[static_cast<std::size_t>(step)].wait_ms);
     }
   }
-  summary.seconds = median(seconds);
+  constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  summary.seconds = options.in_turn ? none : median(seconds);
   summary.step_ms = {median(step_ms), quantile(step_ms, 0.1), quantile(step_ms, 0.9)};
-  summary.wait_ms = median(wait_ms);
+  summary.wait_ms = options.in_turn ? none : median(wait_ms);
   summary.samples = step_ms.size();
   const Drawing& first = runs.front();
   summary.bytes_per_step = first.steps[static_cast<std::size_t>(options.sync_steps)].sent;
@@ -146,14 +148,15 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
       {"link_bytes_per_second", link ? Json(link->bytes_per_second) : Json()},
       {"link_latency_us", link ? Json(link->latency_seconds * 1e6) : Json()},
       {"link_shared", link ? Json(link->shared) : Json()},
-      {"seconds", summary.seconds},
+      {"in_turn", options.in_turn},
+      {"seconds", or_null(summary.seconds)},
       {"step_ms",
        {{"median", summary.step_ms.median},
         {"p10", summary.step_ms.p10},
         {"p90", summary.step_ms.p90}}},
       {"samples", summary.samples},
       {"speedup", summary.speedup},
-      {"wait_ms", summary.wait_ms},
+      {"wait_ms", or_null(summary.wait_ms)},
       {"bytes_per_step", examples::to_json(summary.bytes_per_step)},
       {"peak_bytes", summary.peak_bytes},
       {"stale_bytes", summary.stale_bytes},

@@ -26,7 +26,7 @@ struct Summary {
   int sync_steps = 0;
   double seconds = 0;
   Quantiles step_ms;
-  double wait_ms = 0;
+  double wait_ms = 0;  // not a number where ranks compute in turn, as `seconds`
   std::size_t samples = 0;
   double speedup = 0;
   SiteBytes bytes_per_step;

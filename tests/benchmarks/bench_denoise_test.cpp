@@ -64,12 +64,12 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
   for (std::size_t i = 1; i < all.size(); ++i) {
     const json& line = all[i];
     for (const char* name :
-         {"method",   "ranks",        "partial",    "size",           "guidance",    "sync_steps",
-          "dtype",    "threads",      "link",       "emulated",       "seconds",     "step_ms",
-          "samples",  "speedup",      "wait_ms",    "bytes_per_step", "peak_bytes",  "stale_bytes",
-          "psnr_db",  "ssim",         "flip",       "seam",           "seam_single", "picture",
-          "pool",     "psnr_db_each", "group_norm", "row_format",     "transport",   "cuda_graphs",
-          "attention"}) {
+         {"method",    "ranks",        "partial",    "size",           "guidance",    "sync_steps",
+          "dtype",     "threads",      "link",       "emulated",       "seconds",     "step_ms",
+          "samples",   "speedup",      "wait_ms",    "bytes_per_step", "peak_bytes",  "stale_bytes",
+          "psnr_db",   "ssim",         "flip",       "seam",           "seam_single", "picture",
+          "pool",      "psnr_db_each", "group_norm", "row_format",     "transport",   "cuda_graphs",
+          "attention", "in_turn"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
@@ -276,14 +276,36 @@ TEST_F(BenchDenoiseTest, LinksAreCalledEmulatedAndChangeNoPicture) {
   EXPECT_NE(outcome.output.find("ethernet10g (emulated)"), std::string::npos);
 }
 
+TEST_F(BenchDenoiseTest, RanksInTurnHaveNoWaitsNorSecondsOfTheWhole) {
+  const Outcome outcome = bench({"--methods", "pcpp", "--ranks", "2", "--size", "64x128",
+                                 "--in-turn", "--json", place("out.jsonl")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const std::vector<json> all = lines("out.jsonl");
+  ASSERT_EQ(all.size(), 3U);
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].at("in_turn"), true);
+    EXPECT_GT(all[i].at("step_ms").at("median"), 0);
+    EXPECT_TRUE(all[i].at("wait_ms").is_null());
+    EXPECT_TRUE(all[i].at("seconds").is_null());
+  }
+}
+
 TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
-      {"--nonsense"},           {"--methods", "magic"},
-      {"--partial", "1.5"},     {"--pool", "-1"},
-      {"--group-norm", "none"}, {"--size", "64xfull"},
-      {"--link", "pigeon"},     {"--sync-steps", "3"},
-      {"--dtype", "float16"},   {"stray"},
-      {"--partial", "nan"},     {"--sync-steps", "2147483647"},
+      {"--nonsense"},
+      {"--methods", "magic"},
+      {"--partial", "1.5"},
+      {"--pool", "-1"},
+      {"--group-norm", "none"},
+      {"--size", "64xfull"},
+      {"--link", "pigeon"},
+      {"--sync-steps", "3"},
+      {"--dtype", "float16"},
+      {"stray"},
+      {"--partial", "nan"},
+      {"--sync-steps", "2147483647"},
+      {"--in-turn", "--link", "1"},
+      {"--in-turn", "--group-norm", "synchronous"},
   };
   for (const Words& words : wrong) {
     const Outcome outcome = bench(words);
