@@ -78,6 +78,11 @@ bool ConfigReader::has(std::string_view key) const {
   return found != object_.end() && !found->is_null();
 }
 
+bool ConfigReader::is_null(std::string_view key) {
+  const json* value = take(key);
+  return value != nullptr && value->is_null();
+}
+
 const json* ConfigReader::take(std::string_view key) {
   read_.emplace(key);
   const auto found = object_.find(key);

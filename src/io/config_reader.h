@@ -33,6 +33,8 @@ class ConfigReader {
 
   // Whether the key is there and not null. Does not count as reading it.
   bool has(std::string_view key) const;
+  // Whether the key is there and null, which then counts as read.
+  bool is_null(std::string_view key);
 
   std::int64_t integer(std::string_view key);
   std::int64_t integer(std::string_view key, std::int64_t absent);

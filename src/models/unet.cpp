@@ -23,7 +23,7 @@ struct UNet::Parts {
         time_embedding(weights.scope("time_embedding"), base_channels, 4 * base_channels),
         conv_in(weights.scope("conv_in"), options.in_channels, base_channels),
         down(make_down(weights)),
-        mid(weights.scope("mid_block"), config, sites),
+        mid(make_mid(weights)),
         up(make_up(weights)),
         norm_out(weights.scope("conv_norm_out"), base_channels, config.norm_groups,
                  config.norm_epsilon, GroupNorm::Activation::silu, 0, sites),
@@ -44,6 +44,11 @@ struct UNet::Parts {
       blocks.emplace_back(weights.scope("down_blocks").scope(i), config, i, sites);
     }
     return blocks;
+  }
+
+  std::optional<MidBlock> make_mid(const WeightScope& weights) {
+    if (!config.middle_depth) return std::nullopt;
+    return MidBlock(weights.scope("mid_block"), config, sites);
   }
 
   std::vector<UpBlock> make_up(const WeightScope& weights) {
@@ -86,7 +91,7 @@ struct UNet::Parts {
   std::optional<TimeEmbedding> added_embedding;
   ConvIn conv_in;
   std::vector<DownBlock> down;
-  MidBlock mid;
+  std::optional<MidBlock> mid;
   std::vector<UpBlock> up;
   GroupNorm norm_out;
   Conv3x3 conv_out;
@@ -122,7 +127,7 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
       parts_->conv_in(latents, !context.is_first(), !context.is_last());  // [n, c, rows, columns]
   std::vector<at::Tensor> skips{image};
   for (const DownBlock& block : parts_->down) image = block(image, conditions, skips, context);
-  image = parts_->mid(image, conditions, context);
+  if (parts_->mid) image = (*parts_->mid)(image, conditions, context);
   for (const UpBlock& block : parts_->up) image = block(image, conditions, skips, context);
   const Conv3x3& conv_out = parts_->conv_out;
   return conv_out(parts_->norm_out(image, context, conv_out.padding(context)), context);

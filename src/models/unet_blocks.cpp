@@ -84,7 +84,7 @@ at::Tensor DownBlock::operator()(at::Tensor image, const UNetConditions& conditi
 MidBlock::MidBlock(const WeightScope& weights, const UNetConfig& config, SiteRegistry& sites)
     : name_(weights.path()),
       first_(make_layer(weights, config, last_level(config), 0, config.levels.back().channels,
-                        config.middle_depth, sites)) {
+                        *config.middle_depth, sites)) {
   if (config.middle_depth == 0) return;
   second_.emplace(weights.scope("resnets").scope(1), config.levels.back().channels,
                   config.levels.back().channels, time_width(config), norm_options(config),

@@ -49,7 +49,8 @@ class DownBlock {
   std::optional<Conv3x3> downsampler_;
 };
 
-// UNetMidBlock2DCrossAttn, and UNetMidBlock2D as U-Nets have it: one ResNet block.
+// Of a config with a middle_depth: UNetMidBlock2DCrossAttn, and UNetMidBlock2D as U-Nets have it:
+// one ResNet block.
 class MidBlock {
  public:
   MidBlock(const WeightScope& weights, const UNetConfig& config, SiteRegistry& sites);

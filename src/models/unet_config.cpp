@@ -163,15 +163,16 @@ void read_levels(ConfigReader& config, UNetConfig& result) {
                              down[i] ? down_depths[i] : std::vector<std::int64_t>(),
                              up[count - 1 - i] ? up_depths[i] : std::vector<std::int64_t>()});
   }
+  if (config.is_null("mid_block_type")) return;
   const std::string middle = config.one_of(
       "mid_block_type", {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D"}, "UNetMidBlock2DCrossAttn");
-  if (middle == "UNetMidBlock2DCrossAttn") result.middle_depth = down_depths.back().front();
+  result.middle_depth = middle == "UNetMidBlock2D" ? 0 : down_depths.back().front();
 }
 
 void check_levels(const ConfigReader& config, const UNetConfig& unet) {
   for (const UNetLevel& level : unet.levels) {
     const bool attends = !level.down_depths.empty() || !level.up_depths.empty() ||
-                         (unet.middle_depth > 0 && &level == &unet.levels.back());
+                         (unet.middle_depth.value_or(0) > 0 && &level == &unet.levels.back());
     if (level.channels < 1 || level.channels % unet.norm_groups != 0) {
       config.refuse("block_out_channels", "each entry must be a multiple of norm_num_groups");
     }

@@ -42,8 +42,8 @@ struct UNetConfig {
   std::int64_t sample_columns = 0;
   std::vector<UNetLevel> levels;  // the latent's own resolution first
   // Layers of the transformer between the two ResNet blocks of the middle; 0: it is one ResNet
-  // block.
-  std::int64_t middle_depth = 0;
+  // block; absent: there is no middle block, as in BK-SDM's smaller models.
+  std::optional<std::int64_t> middle_depth;
   std::int64_t norm_groups = 0;
   double norm_epsilon = 0;
   std::int64_t text_width = 0;  // cross_attention_dim

@@ -166,6 +166,15 @@ TEST(UNetConfig, TransformersOfABlockMayDifferAndTheMiddleMayBeOneResnet) {
   EXPECT_EQ(count_sites(read_config).attention, 2 + 1 + 4 + 3 + (4 + 4 + 10) + (2 + 1 + 1));
 }
 
+// As BK-SDM's smaller models have it.
+TEST(UNetConfig, TheMiddleMayBeMissing) {
+  nlohmann::json config = published("sd15");
+  const std::int64_t with_middle = count_sites(read(config)).attention;
+  config["mid_block_type"] = nullptr;
+  EXPECT_FALSE(read(config).middle_depth);
+  EXPECT_EQ(count_sites(read(config)).attention, with_middle - 1);
+}
+
 // diffusers' EMAModel.save_pretrained writes how it averaged into the model's own config.
 TEST(UNetConfig, PassesOverWhatAnAverageOfWeightsNotes) {
   nlohmann::json config = published("sd15");
@@ -211,11 +220,11 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"freq_shift", 160}, Option{"in_channels", 0}, Option{"layers_per_block", 0},
         Option{"layers_per_block", 1000000000}, Option{"block_out_channels", {320, 640, 1 << 30}},
         Option{"mid_block_only_cross_attention", true}, Option{"mid_block_scale_factor", 2},
-        Option{"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},
-        Option{"mid_block_type", nullptr}, Option{"norm_eps", 0.0},
-        Option{"norm_num_groups", nullptr}, Option{"num_attention_heads", 8},
-        Option{"num_class_embeds", 10}, Option{"only_cross_attention", true},
-        Option{"out_channels", 0}, Option{"projection_class_embeddings_input_dim", 256},
+        Option{"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"}, Option{"mid_block_type", 5},
+        Option{"norm_eps", 0.0}, Option{"norm_num_groups", nullptr},
+        Option{"num_attention_heads", 8}, Option{"num_class_embeds", 10},
+        Option{"only_cross_attention", true}, Option{"out_channels", 0},
+        Option{"projection_class_embeddings_input_dim", 256},
         Option{"projection_class_embeddings_input_dim", 6 * 256},
         Option{"resnet_out_scale_factor", 1.5}, Option{"resnet_skip_time_act", true},
         Option{"resnet_time_scale_shift", "scale_shift"},

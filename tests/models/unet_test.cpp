@@ -103,7 +103,7 @@ TEST_P(UNetOfFamily, ComputesInBfloat16) {
 
 TEST_P(UNetOfFamily, NamesAMissingWeight) {
   UNetFiles files(GetParam());
-  const std::string name = "mid_block.resnets.0.time_emb_proj.weight";
+  const std::string name = "down_blocks.0.resnets.0.time_emb_proj.weight";
   ASSERT_EQ(files.tensors.erase(name), 1U);
   testing::expect_error<CheckpointError>([&] { files.build(); }, {name});
 }
@@ -138,7 +138,8 @@ TEST_P(UNetOfFamily, RefusesInputsOfAnotherModel) {
   EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, UNetOfFamily, ::testing::Values("sd15", "sd21", "sdxl", "ssd1b"),
+INSTANTIATE_TEST_SUITE_P(All, UNetOfFamily,
+                         ::testing::Values("sd15", "sd21", "sdxl", "ssd1b", "bk_sdm"),
                          [](const auto& tested) { return tested.param; });
 
 }  // namespace

@@ -10,6 +10,7 @@ gives the same files (another machine may round a last digit differently). It wr
   has the names of the oldest files (text_model., position_ids, the VAE's query, key, value and
   proj_attn), the U-Net of sd21 lies in shards, and sdxl has only the variant fp16;
 - ssd1b/unet: the U-Net of a distilled SDXL, alone;
+- bk_sdm/unet: that of a distilled SD 1.x, likewise;
 - FAMILY_text.safetensors: for each text encoder ENCODER.ids [n, tokens] (as float), ENCODER
   .hidden_I, ENCODER.last_hidden_state, ENCODER.pooled;
 - FAMILY_unet.safetensors: for each case NAME.latents, NAME.text, NAME.output and, for sdxl,
@@ -39,7 +40,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors.torch import load_file, save_file
-from tiny_models import FAMILIES, tiny_ssd1b, write_tokenizer
+from tiny_models import FAMILIES, tiny_bk_sdm, tiny_ssd1b, write_tokenizer
 from torch import Tensor
 
 PROMPTS = ["a red fox under the rainbow", "", "The moon over a small city, an umbrella & 2 cats! " * 4]
@@ -279,8 +280,9 @@ def main() -> None:
     for family in FAMILIES:
         shutil.rmtree(output / family, ignore_errors=True)
         write_family(family, output, index)
-    shutil.rmtree(output / "ssd1b", ignore_errors=True)
-    write_unet("ssd1b", tiny_ssd1b(), output, index)
+    for name, unet in [("ssd1b", tiny_ssd1b()), ("bk_sdm", tiny_bk_sdm())]:
+        shutil.rmtree(output / name, ignore_errors=True)
+        write_unet(name, unet, output, index)
     (output / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 

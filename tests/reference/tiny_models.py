@@ -286,6 +286,21 @@ def tiny_ssd1b() -> UNet2DConditionModel:
     )
 
 
+def tiny_bk_sdm() -> UNet2DConditionModel:
+    """The U-Net of a distilled SD 1.x: a layer for each block on the way down, no middle block."""
+    return tiny_unet(
+        47,
+        {},
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        mid_block_type=None,
+        layers_per_block=1,
+        attention_head_dim=2,
+        cross_attention_dim=24,
+    )
+
+
 FAMILIES: dict[str, Callable[[Path], DiffusionPipeline]] = {
     "sd15": tiny_sd15,
     "sd21": tiny_sd21,
