@@ -2,12 +2,15 @@
 
     python3 benchmarks/compare_with_peers.py --generate build/release/examples/generate \\
         --cache DIR --json peers.jsonl
+    python3 benchmarks/compare_with_peers.py --generate build/cuda/examples/generate \\
+        --device cuda --cache DIR --json peers.jsonl
 
 Same weights, threads, size, latents and embeddings; each run is a process of its own, and the peers
-take turns. libpcpp draws as one rank of all threads, and by PCPP as as many ranks as threads. A run
-counts only if its latents agree with those of the first peer. Runs that the JSON file already holds
-are not repeated, so a comparison can be stopped, continued and made in parts. See
-benchmarks/README.md for what is needed, what is the same and what is not.
+take turns. On a CPU libpcpp draws as one rank of all threads, and by PCPP as as many ranks as
+threads; on a GPU as one rank with CUDA graphs and without, beside diffusers. A run counts only if its
+latents agree with those of the first peer. Runs that the JSON file already holds are not repeated, so
+a comparison can be stopped, continued and made in parts. See benchmarks/README.md for what is needed,
+what is the same and what is not.
 """
 
 import argparse
@@ -15,29 +18,22 @@ import functools
 import hashlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from peers.operators import OPERATORS, operator_seconds
+from peers import card
+from peers.devices import DEVICES, MODELS, WITHOUT_REFERENCE, Line, counted
+from peers.operators import operator_seconds
+from peers.tables import cost_table, operator_table, read_lines, step_seconds
 from safetensors.numpy import load_file, save_file
 
-OURS = {  # arguments of `generate` for so many threads in all
-    "libpcpp": lambda threads: ["--method", "single", "--threads", threads],
-    "pcpp": lambda threads: ["--method", "pcpp", "--ranks", threads, "--threads", 1, "--sync-steps", 1],
-}  # fmt: skip
-# Their latents are others: of stale activations, or of another prompt and noise.
-WITHOUT_REFERENCE = ["pcpp", "stable-diffusion.cpp", "stable-diffusion.cpp-direct"]
-PEERS = ["libpcpp", "pcpp", "diffusers", "openvino", "stable-diffusion.cpp",
-         "stable-diffusion.cpp-direct"]  # fmt: skip
-MODELS = {"sd15": 768, "sdxl": 2048}  # the width of a text embedding
 PARTS = Path(__file__).resolve().parent / "peers"
 GUIDANCE = 5.0
-LARGEST_ERROR = {"float32": 1e-4, "bfloat16": 0.1}  # of the latents, relative, 2-norm
 # Names of oneDNN and OpenVINO, with those of libpcpp and of MKL.
 ISAS = {
     "avx2": ("avx2", "AVX2"),
@@ -45,25 +41,27 @@ ISAS = {
     "avx512_core_bf16": ("avx512", "AVX512_E3"),
 }
 
-Line = dict[str, object]
-
 
 @dataclass(frozen=True)
 class Case:
     """What all peers do."""
 
+    device: str
     model: str
     size: int  # pixels, square
     dtype: str
-    threads: int
+    threads: int | None  # on a CPU
     steps: int
-    isa: str
+    isa: str | None  # likewise
 
     def text(self) -> str:
-        return f"{self.model} {self.size}x{self.size} {self.dtype}, {self.isa} instructions"
+        where = "on a GPU" if self.isa is None else f"{self.isa} instructions"
+        return f"{self.model} {self.size}x{self.size} {self.dtype}, {where}"
 
     def environment(self) -> dict[str, str]:
         """Which instructions all but stable-diffusion.cpp may use, each asked in its own words."""
+        if self.isa is None:
+            return card.environment()
         if self.isa == "all":
             return dict(os.environ)
         level, mkl = ISAS[self.isa]
@@ -71,6 +69,11 @@ class Case:
             "PCPP_VECTOR_LEVEL": level, "MKL_ENABLE_INSTRUCTIONS": mkl,
             "ONEDNN_MAX_CPU_ISA": self.isa.upper(), "OV_CPU_MAX_ISA": self.isa.upper(),
         }  # fmt: skip
+
+    def latents_of(self, peer: str, folder: Path) -> Path:
+        """Where its final latents are kept, in the folder of the model."""
+        words = [self.size, self.dtype, self.isa or self.device, self.steps, peer]
+        return folder / "latents" / f"{'-'.join(map(str, words))}.safetensors"
 
 
 def write_inputs(case: Case, folder: Path) -> tuple[Path, Path]:
@@ -91,16 +94,24 @@ def write_inputs(case: Case, folder: Path) -> tuple[Path, Path]:
     return latents, embeds
 
 
-def our_command(
-    case: Case, options: argparse.Namespace, peer: str, files: dict[str, Path]
-) -> list:
+def shares(case: Case, peer: str) -> list:
+    """How `generate` shares the threads."""
+    if case.threads is None:
+        return []
+    if peer == "pcpp":
+        return ["--ranks", case.threads, "--threads", 1]
+    return ["--threads", case.threads]
+
+
+def our_command(case: Case, options: argparse.Namespace, peer: str, files: dict[str, Path]) -> list:
+    trace = ["--trace", files["trace"]] if case.device == "cpu" else []
     return [
-        options.generate, "--model", options.cache / case.model, *OURS[peer](case.threads),
-        "--dtype", case.dtype, "--steps", case.steps,
-        "--width", case.size, "--height", case.size, "--guidance-scale", GUIDANCE,
-        "--scheduler", "ddim", "--latents", files["latents"], "--prompt-embeds", files["embeds"],
-        "--output", "none", "--report", files["result"], "--save-latents", files["save"],
-        "--trace", files["trace"],
+        options.generate, "--model", options.cache / case.model,
+        *DEVICES[case.device].ours[peer], *shares(case, peer), "--dtype", case.dtype,
+        "--steps", case.steps, "--width", case.size, "--height", case.size,
+        "--guidance-scale", GUIDANCE, "--scheduler", "ddim", "--latents", files["latents"],
+        "--prompt-embeds", files["embeds"], "--output", "none", "--report", files["result"],
+        "--save-latents", files["save"], *trace,
     ]  # fmt: skip
 
 
@@ -109,9 +120,11 @@ def peer_command(
 ) -> list:
     command = [
         sys.executable, PARTS / "process.py", "--peer", peer, "--model", options.cache / case.model,
-        "--size", case.size, "--dtype", case.dtype, "--threads", case.threads,
-        "--steps", case.steps, "--guidance-scale", GUIDANCE,
+        "--size", case.size, "--device", case.device, "--dtype", case.dtype, "--steps", case.steps,
+        "--guidance-scale", GUIDANCE,
     ]  # fmt: skip
+    if case.threads is not None:
+        command += ["--threads", case.threads]
     for name in ["latents", "embeds", "result", "save"]:
         command += [f"--{name}", files[name]]
     return command
@@ -129,14 +142,21 @@ def build_of(program: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def read_result(peer: str, files: dict[str, Path]) -> Line:
+def read_result(case: Case, peer: str, files: dict[str, Path]) -> Line:
+    """Raises ValueError where the run was not what is to be measured."""
     result = json.loads(files["result"].read_text())
-    if peer not in OURS:
+    if peer not in DEVICES[case.device].ours:
         return result
     steps = result["ranks"][0]["steps"]
     seconds = [(step["compute_ms"] + step["wait_ms"]) / 1000 for step in steps]
-    return {"step_seconds": seconds, "peak_bytes": result["peak_bytes"],
-            "operator_seconds": operator_seconds(files["trace"])}  # fmt: skip
+    line = {"device": case.device, "peer": peer, "step_seconds": seconds}
+    if case.device == "cpu":
+        times = operator_seconds(files["trace"])
+        return line | {"peak_bytes": result["peak_bytes"], "operator_seconds": times}
+    graphs = [step["graphs"] for step in steps]
+    if peer == "libpcpp" and 0 in counted(line | {"step_seconds": graphs}):
+        raise ValueError(f"steps that count were launched without CUDA graphs: {graphs} by step")
+    return line | {"peak_bytes": None}
 
 
 def relative_error(place: Path, reference: Path) -> float:
@@ -144,168 +164,157 @@ def relative_error(place: Path, reference: Path) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
-def run_peer(case: Case, options: argparse.Namespace, peer: str, scratch: Path) -> Line | None:
-    """Its figures, or None with a line on the standard error where its process failed."""
-    latents, embeds = write_inputs(case, scratch)
-    kept = options.cache / case.model / "latents"
-    kept.mkdir(exist_ok=True)
-    names = {name: kept / f"{case.size}-{case.dtype}-{case.isa}-{case.steps}-{name}.safetensors"
-             for name in PEERS}  # fmt: skip
-    files = {"latents": latents, "embeds": embeds, "result": scratch / "result.json",
-             "trace": scratch / "trace.json", "save": names[peer]}  # fmt: skip
-    names[peer].unlink(missing_ok=True)
-    command_of = our_command if peer in OURS else peer_command
-    command = command_of(case, options, peer, files)
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
-                          env=case.environment())  # fmt: skip
+def run_process(case: Case, options: argparse.Namespace, peer: str, files: dict[str, Path]) -> Line:
+    """Its figures. Raises ValueError where there are none."""
+    command_of = our_command if peer in DEVICES[case.device].ours else peer_command
+    command = [str(word) for word in command_of(case, options, peer, files)]
+    with card.MemoryWatch() if case.device == "cuda" else nullcontext() as watch:
+        done = subprocess.run(command, capture_output=True, text=True, env=case.environment())
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"{case.text()}, {peer}: status {done.returncode}: {last}", file=sys.stderr)
-        return None
-    result = read_result(peer, files)
-    result["relative_error"] = None
+        raise ValueError(f"status {done.returncode}: {last}")
+    result = read_result(case, peer, files)
+    return result if watch is None else result | {"peak_bytes": watch.peak_bytes}
+
+
+def run_peer(case: Case, options: argparse.Namespace, peer: str, scratch: Path) -> Line:
+    """The figures of a run that counts. Raises ValueError where it does not."""
+    latents, embeds = write_inputs(case, scratch)
+    place, first = (case.latents_of(name, options.cache / case.model)
+                    for name in [peer, options.peers[0]])  # fmt: skip
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    files = {"latents": latents, "embeds": embeds, "result": scratch / "result.json",
+             "trace": scratch / "trace.json", "save": place}  # fmt: skip
+    result = run_process(case, options, peer, files) | {"relative_error": None}
     if peer in WITHOUT_REFERENCE:
         return result
-    first = options.peers[0]
-    if not names[first].exists():
-        print(f"{case.text()}, {peer}: {first} has left no latents to agree with: not counted",
-              file=sys.stderr)  # fmt: skip
-        return None
-    result["relative_error"] = error = relative_error(names[peer], names[first])
-    if not error <= LARGEST_ERROR[case.dtype]:
-        print(f"{case.text()}, {peer}: its latents are {error:.1e} from those of {first}: not "
-              "counted", file=sys.stderr)  # fmt: skip
-        return None
+    if not first.exists():
+        raise ValueError(f"{options.peers[0]} has left no latents to agree with: not counted")
+    result["relative_error"] = error = relative_error(place, first)
+    if not error <= DEVICES[case.device].largest_error[case.dtype]:
+        first = options.peers[0]
+        raise ValueError(f"its latents are {error:.1e} from those of {first}: not counted")
     return result
 
 
-def read_lines(place: Path) -> list[Line]:
-    return [json.loads(text) for text in place.read_text().splitlines()] if place.exists() else []
-
-
 def compare(case: Case, options: argparse.Namespace, lines: list[Line]) -> bool:
-    """Makes the runs that `lines` lacks, and adds them there and to the file; whether all ended."""
-    complete = True
+    """Makes the runs that `lines` lacks, and adds them there and to the file; whether all ended.
+
+    The first peer draws anew where its latents are no longer there.
+    """
+    complete, here = True, processor(case.device)
     for repeat in range(options.repeat):
         for peer in options.peers:
-            key = asdict(case) | {"peer": peer, "repeat": repeat, "processor": processor()}
-            if peer in OURS:
+            key = asdict(case) | {"peer": peer, "repeat": repeat, "processor": here}
+            if peer in DEVICES[case.device].ours:
                 key["version"] = build_of(options.generate)
-            if any(key.items() <= line.items() for line in lines):
+            is_held = any(key.items() <= line.items() for line in lines)
+            kept = case.latents_of(peer, options.cache / case.model)
+            if is_held and (peer != options.peers[0] or kept.exists()):
                 continue
-            with tempfile.TemporaryDirectory() as scratch:
-                result = run_peer(case, options, peer, Path(scratch))
-            if result is None:
+            try:
+                with tempfile.TemporaryDirectory() as scratch:
+                    line = key | run_peer(case, options, peer, Path(scratch))
+            except ValueError as error:
+                print(f"{case.text()}, {peer}: {error}", file=sys.stderr)
                 complete = False
                 continue
-            lines.append(key | result)
+            peak = "" if line["peak_bytes"] is None else f", {line['peak_bytes'] / 1e9:.2f} GB"
+            print(f"{case.text()}, {peer}: {step_seconds(line):.3f} s a step{peak}",
+                  file=sys.stderr, flush=True)  # fmt: skip
+            if is_held:
+                continue
+            lines.append(line)
             with options.json.open("a") as file:
-                file.write(json.dumps(lines[-1]) + "\n")
-            print(f"{case.text()}, {peer}: {step_seconds(lines[-1]):.3f} s a step, "
-                  f"{result['peak_bytes'] / 1e9:.2f} GB", file=sys.stderr, flush=True)  # fmt: skip
+                file.write(json.dumps(line) + "\n")
     return complete
 
 
-def step_seconds(line: Line) -> float:
-    """The median step of a run but the first, which also prepares weights and memory; and, of ranks
-    that send rows, but the last, which sends none."""
-    last = -1 if line["peer"] == "pcpp" else None
-    return statistics.median(line["step_seconds"][1:last])
-
-
-def by_case(lines: list[Line]) -> dict[tuple, dict[str, list[Line]]]:
-    cases: dict[tuple, dict[str, list[Line]]] = {}
-    for line in lines:
-        if line["processor"] != processor() or len(line["step_seconds"]) < 3:
-            continue
-        key = tuple(line[name] for name in ["model", "size", "dtype", "isa", "steps", "threads"])
-        cases.setdefault(key, {peer: [] for peer in PEERS})[line["peer"]].append(line)
-    return cases
-
-
-def head(columns: list[str]) -> list[str]:
-    columns = ["U-Net", "size", "dtype", "instructions", "steps", "threads", *columns]
-    return ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-
-
-def row(case: tuple, cells: list[str]) -> str:
-    model, size, dtype, isa, steps, threads = case
-    words = [f"{model} size", f"{size}x{size}", dtype, isa, str(steps), str(threads), *cells]
-    return "| " + " | ".join(words) + " |"
-
-
-def cost_table(lines: list[Line]) -> str:
-    rows = head([*PEERS, "libpcpp / fastest other", "pcpp / fastest other"])
-    for case, peers in by_case(lines).items():
-        cells, medians = [], {}
-        for peer, runs in peers.items():
-            if not runs:
-                cells.append("-")
-                continue
-            seconds = [step_seconds(run) for run in runs]
-            medians[peer] = statistics.median(seconds)
-            peak = max(run["peak_bytes"] for run in runs) / 1e9
-            spread = f" ({min(seconds):.2f} to {max(seconds):.2f})" if len(runs) > 1 else ""
-            cells.append(f"{medians[peer]:.2f}{spread}, {peak:.1f} GB")
-        others = [median for peer, median in medians.items() if peer not in OURS]
-        for ours in OURS:
-            known = ours in medians and others
-            cells.append(f"{medians[ours] / min(others):.2f}" if known else "-")
-        rows.append(row(case, cells))
-    return "\n".join(rows)
-
-
-def operator_table(lines: list[Line]) -> str:
-    rows = head(["ranks", *OPERATORS])
-    for case, peers in by_case(lines).items():
-        for peer in OURS:
-            runs = [run["operator_seconds"] for run in peers[peer]]
-            if runs:
-                ranks = case[-1] if peer == "pcpp" else 1
-                medians = [statistics.median(run[name] for run in runs) for name in OPERATORS]
-                rows.append(row(case, [str(ranks), *(f"{median:.2f}" for median in medians)]))
-    return "\n".join(rows)
-
-
 @functools.cache
-def processor() -> str:
+def processor(device: str) -> str:
+    if device == "cuda":
+        return card.query("name") or "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return "unknown"
 
 
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="libpcpp and its peers on a CPU.")
-
-    def add_list(name: str, values: list, help: str) -> None:
-        kind = type(values[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    def add_list(name: str, kind: type, help: str) -> None:
         parser.add_argument(name, type=lambda text: [kind(word) for word in text.split(",")],
-                            default=values, help=help)  # fmt: skip
+                            help=help)  # fmt: skip
 
-    add_list("--peers", PEERS, "the first gives the latents that the others must agree with")
-    add_list("--models", list(MODELS), "random weights of these shapes")
-    add_list("--sizes", [512, 1024], "pixels, square")
-    add_list("--dtypes", list(LARGEST_ERROR), "what the networks compute in")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="whose peers are compared")
+    add_list("--peers", str, "the first gives the latents that the others must agree with")
+    add_list("--models", str, "random weights of these shapes")
+    add_list("--sizes", int, "pixels, square")
+    add_list("--dtypes", str, "what the networks compute in")
     parser.add_argument("--generate", type=Path, help="libpcpp's program")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the models, 22 GB")
     parser.add_argument("--json", type=Path, required=True, help="one line for each run")
-    parser.add_argument("--isa", choices=["all", *ISAS], default="all",
+    parser.add_argument("--isa", choices=["all", *ISAS],
                         help="the most that libpcpp, diffusers and OpenVINO may use")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="at least 3; the first is not counted, and of pcpp the last")
-    options = parser.parse_args()
-    for name, known in [("peers", PEERS), ("models", MODELS), ("dtypes", LARGEST_ERROR)]:
+    parser.add_argument("--threads", type=int, help="of each process on a CPU (default: 1)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each peer")
+    parser.add_argument("--steps", type=int, help="of a run; not all of them are counted")
+
+
+def unknown_word(options: argparse.Namespace) -> str:
+    """What is wrong with the words of a list; empty where nothing is."""
+    device = DEVICES[options.device]
+    everywhere = {"peers": [peer for each in DEVICES.values() for peer in each.peers],
+                  "dtypes": ["float32", "float16", "bfloat16"]}  # fmt: skip
+    for name, known in [("peers", device.peers), ("models", list(MODELS)),
+                        ("dtypes", list(device.largest_error))]:  # fmt: skip
         for word in getattr(options, name):
-            if word not in known:
-                parser.error(f"--{name}: '{word}' is not one of {', '.join(known)}")
-    if options.steps < 3:
-        parser.error(f"--steps {options.steps}: at least 3 are needed")
+            if word in known:
+                continue
+            rule = f"is not for --device {options.device}"
+            if word not in everywhere.get(name, []):
+                rule = "is not known"
+            return f"--{name}: '{word}' {rule}: take some of {', '.join(known)}"
+    return ""
+
+
+def fill_in(options: argparse.Namespace) -> None:
+    """What was not given, by the device."""
+    device = DEVICES[options.device]
+    usual = {"peers": device.usual, "models": device.models, "sizes": device.sizes,
+             "dtypes": device.usual_dtypes, "steps": device.steps}  # fmt: skip
+    if options.device == "cpu":
+        usual |= {"threads": 1, "isa": "all"}
+    for name, value in usual.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
+def problem(options: argparse.Namespace) -> str:
+    """What is wrong with the command line; empty where nothing is."""
+    device = DEVICES[options.device]
+    for name in ["threads", "isa"]:
+        if options.device != "cpu" and getattr(options, name) is not None:
+            return f"--{name} is for --device cpu: leave it out"
+    if wrong := unknown_word(options):
+        return wrong
+    if options.steps < device.least_steps:
+        return f"--steps {options.steps}: at least {device.least_steps} are needed"
     if options.peers[0] in WITHOUT_REFERENCE:
-        parser.error(f"--peers: {options.peers[0]} cannot come first, its latents are others")
-    if set(OURS) & set(options.peers) and not (options.generate and options.generate.is_file()):
-        parser.error("libpcpp is among the peers: give --generate, its program")
+        return f"--peers: {options.peers[0]} cannot come first, its latents are others"
+    has_program = options.generate and options.generate.is_file()
+    if set(device.ours) & set(options.peers) and not has_program:
+        return "libpcpp is among the peers: give --generate, its program"
+    return ""
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="libpcpp and its peers on a CPU or a GPU.")
+    add_options(parser)
+    options = parser.parse_args()
+    fill_in(options)
+    if wrong := problem(options):
+        parser.error(wrong)
     try:
         options.json.open("a").close()
     except OSError as error:
@@ -324,12 +333,16 @@ def main() -> int:
                         "--model", model, "--peers", ",".join(options.peers)], check=True)  # fmt: skip
         for size in options.sizes:
             for dtype in options.dtypes:
-                case = Case(model, size, dtype, options.threads, options.steps, options.isa)
+                case = Case(options.device, model, size, dtype, options.threads, options.steps,
+                            options.isa)  # fmt: skip
                 complete = compare(case, options, lines) and complete
     if options.generate:
-        build = build_of(options.generate)
-        lines = [line for line in lines if line["peer"] not in OURS or line["version"] == build]
-    print(cost_table(lines), operator_table(lines), sep="\n\n")
+        ours, build = DEVICES[options.device].ours, build_of(options.generate)
+        lines = [line for line in lines if line["peer"] not in ours or line["version"] == build]
+    here = processor(options.device)
+    print(cost_table(lines, options.device, here))
+    if options.device == "cpu":
+        print("\n" + operator_table(lines, here))
     return 0 if complete else 1
 
 

@@ -179,7 +179,7 @@ def main() -> None:
     peers = options.peers.split(",")
     options.folder.mkdir(parents=True, exist_ok=True)
     make_network(options.folder, options.model)
-    if any(peer.startswith("stable-diffusion.cpp") for peer in peers):
+    if any(peer.startswith(("stable-diffusion.cpp", "bench_denoise")) for peer in peers):
         make_surroundings(options.folder, options.model)
     if "openvino" in peers:
         make(options.folder / "openvino", lambda place: write_openvino(options.folder, place))

@@ -1,5 +1,6 @@
 """Where a rank's time goes, from the trace that `generate --trace` wrote."""
 
+import gzip
 import json
 import statistics
 from pathlib import Path
@@ -42,9 +43,13 @@ def step_totals(events: list[Event]) -> dict[str, float]:
 
 
 def operator_seconds(trace: Path) -> dict[str, float]:
-    """Seconds of a step of rank 0, the median over all but the first."""
+    """Seconds of a step of rank 0, the median over all but the first; of a file that gzip may have
+    made smaller."""
+    opened = gzip.open(trace, "rt") if trace.suffix == ".gz" else trace.open()
+    with opened as file:
+        events = json.load(file)["traceEvents"]
     steps: dict[int, list[Event]] = {}
-    for event in json.loads(trace.read_text())["traceEvents"]:
+    for event in events:
         if event["ph"] == "X" and event["pid"] == 0 and event["tid"] == COMPUTE:
             steps.setdefault(event["args"]["step"], []).append(event)
     totals = [step_totals(events) for step, events in sorted(steps.items()) if step > 0]

@@ -1,7 +1,8 @@
 """One peer draws a few steps in this process and writes what they cost: see ../compare_with_peers.py.
 
 The result is a JSON file with `step_seconds`, `peak_bytes` (VmHWM: the most resident memory since the
-process began) and `version`; `--save` receives the final latents, except of stable-diffusion.cpp.
+process began; null on a GPU, whose memory is watched from outside) and `version`; `--save` receives
+the final latents, except of stable-diffusion.cpp.
 """
 
 import argparse
@@ -11,12 +12,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 Array = np.ndarray
-Predict = Callable[[Array, int], Array]
+Latents = Any  # an array of NumPy's or a tensor on any device
+Predict = Callable[[Latents, int], Latents]  # both branches', the unconditional first
 
 
 def peak_bytes() -> int:
@@ -26,9 +29,41 @@ def peak_bytes() -> int:
     raise SystemExit("/proc/self/status has no VmHWM")
 
 
-def write_result(place: Path, step_seconds: list[float], version: str) -> None:
-    result = {"step_seconds": step_seconds, "peak_bytes": peak_bytes(), "version": version}
-    place.write_text(json.dumps(result))
+class HostClock:
+    """Times what lies between its marks."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def mark(self) -> None:
+        self.marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        return [after - before for before, after in zip(self.marks, self.marks[1:])]
+
+
+class DeviceClock:
+    """The same on a GPU, by events in its stream, for which the host need not wait: as libpcpp's."""
+
+    def __init__(self) -> None:
+        self.marks: list[Any] = []
+
+    def mark(self) -> None:
+        import torch
+
+        self.marks.append(torch.cuda.Event(enable_timing=True))
+        self.marks[-1].record()
+
+    def seconds(self) -> list[float]:
+        self.marks[-1].synchronize()
+        return [before.elapsed_time(after) / 1000
+                for before, after in zip(self.marks, self.marks[1:])]  # fmt: skip
+
+
+def write_result(options: argparse.Namespace, step_seconds: list[float], version: str) -> None:
+    peak = peak_bytes() if options.device == "cpu" else None
+    result = {"step_seconds": step_seconds, "peak_bytes": peak, "version": version}
+    options.result.write_text(json.dumps(result))
 
 
 def conditions(options: argparse.Namespace) -> list[Array]:
@@ -42,23 +77,27 @@ def conditions(options: argparse.Namespace) -> list[Array]:
     return both
 
 
-def denoise(options: argparse.Namespace, predict: Predict, version: str) -> None:
-    """DDIM (arXiv 2010.02502, equation 12, eta 0) with the schedule of Stable Diffusion 1.5."""
-    alphas = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+def timesteps(steps: int) -> list[int]:
+    stride = 1000 // steps
+    return list(range((steps - 1) * stride + 1, 0, -stride))
+
+
+def denoise(
+    options: argparse.Namespace, latents: Latents, predict: Predict, clock: HostClock | DeviceClock
+) -> Latents:
+    """DDIM (arXiv 2010.02502, equation 12, eta 0) with the schedule of Stable Diffusion 1.5, where
+    the latents are."""
+    alphas = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).tolist()
     stride = 1000 // options.steps
-    latents = load_file(options.latents)["latents"]
-    seconds = []
-    for timestep in range((options.steps - 1) * stride + 1, 0, -stride):
-        begin = time.perf_counter()
-        negative, positive = np.split(predict(np.concatenate([latents] * 2), timestep), 2)
-        noise = negative + options.guidance_scale * (positive - negative)
+    clock.mark()
+    for timestep in timesteps(options.steps):
+        both = predict(latents, timestep)
+        noise = both[:1] + options.guidance_scale * (both[1:] - both[:1])
         now, after = alphas[timestep], alphas[max(timestep - stride, 0)]
-        clean = (latents - np.sqrt(1 - now) * noise) / np.sqrt(now)
-        latents = np.sqrt(after) * clean + np.sqrt(1 - after) * noise
-        latents = latents.astype(np.float32)
-        seconds.append(time.perf_counter() - begin)
-    write_result(options.result, seconds, version)
-    save_file({"latents": latents}, options.save)
+        clean = (latents - (1 - now) ** 0.5 * noise) / now**0.5
+        latents = after**0.5 * clean + (1 - after) ** 0.5 * noise
+        clock.mark()
+    return latents
 
 
 def sinusoids(values: Array, width: int) -> Array:
@@ -68,23 +107,35 @@ def sinusoids(values: Array, width: int) -> Array:
     return np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def run_diffusers(options: argparse.Namespace) -> None:
+def run_diffusers(options: argparse.Namespace, compiled: bool = False) -> None:
+    """As its users run it; `compiled` as its documentation has it for speed."""
     import diffusers
     import torch
 
-    torch.set_num_threads(options.threads)
-    dtype = getattr(torch, options.dtype)
-    unet = diffusers.UNet2DConditionModel.from_pretrained(options.model / "unet", dtype=dtype).eval()
-    text, *added = (torch.from_numpy(array).to(dtype) for array in conditions(options))
+    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 means that; of products it is off by itself
+    unet = diffusers.UNet2DConditionModel.from_pretrained(options.model / "unet", dtype=dtype)
+    unet = unet.eval().to(device)
+    if compiled:
+        unet.to(memory_format=torch.channels_last)
+        unet = torch.compile(unet, mode="max-autotune", fullgraph=True)
+    text, *added = (torch.from_numpy(array).to(device, dtype) for array in conditions(options))
     keywords = dict(zip(["text_embeds", "time_ids"], added)) or None
+    times = {number: torch.tensor(number, device=device) for number in timesteps(options.steps)}
 
-    def predict(sample: Array, timestep: int) -> Array:
-        noise = unet(torch.from_numpy(sample).to(dtype), timestep, encoder_hidden_states=text,
-                     added_cond_kwargs=keywords, return_dict=False)[0]  # fmt: skip
-        return noise.float().numpy()
+    def predict(sample: Latents, timestep: int) -> Latents:
+        return unet(sample.to(dtype).repeat(2, 1, 1, 1), times[timestep], encoder_hidden_states=text,
+                    added_cond_kwargs=keywords, return_dict=False)[0].float()  # fmt: skip
 
-    with torch.inference_mode():
-        denoise(options, predict, f"{diffusers.__version__}, torch {torch.__version__}")
+    clock = HostClock() if device.type == "cpu" else DeviceClock()
+    with torch.no_grad() if compiled else torch.inference_mode():
+        latents = torch.from_numpy(load_file(options.latents)["latents"]).to(device)
+        latents = denoise(options, latents, predict, clock)
+    version = f"{diffusers.__version__}, torch {torch.__version__}"
+    write_result(options, clock.seconds(), version)
+    save_file({"latents": latents.cpu().numpy()}, options.save)
 
 
 def run_openvino(options: argparse.Namespace) -> None:
@@ -106,9 +157,13 @@ def run_openvino(options: argparse.Namespace) -> None:
     del model
 
     def predict(sample: Array, timestep: int) -> Array:
-        return compiled([sample, sinusoids([timestep] * 2, 320), *inputs])[0]
+        both = np.concatenate([sample] * 2)
+        return compiled([both, sinusoids([timestep] * 2, 320), *inputs])[0]
 
-    denoise(options, predict, openvino.__version__)
+    clock = HostClock()
+    latents = denoise(options, load_file(options.latents)["latents"], predict, clock)
+    write_result(options, clock.seconds(), openvino.__version__)
+    save_file({"latents": latents}, options.save)
 
 
 def run_stable_diffusion_cpp(options: argparse.Namespace, direct: bool = False) -> None:
@@ -121,15 +176,14 @@ def run_stable_diffusion_cpp(options: argparse.Namespace, direct: bool = False) 
         model_path=str(options.model / "stable-diffusion.cpp"), n_threads=options.threads,
         clip_g_path=str(second) if second.exists() else "", wtype=weights,
         diffusion_conv_direct=direct, vae_decode_only=True)  # fmt: skip
-    marks: list[float] = []
+    clock = HostClock()
 
     def on_step(step: int, steps: int, seconds: float) -> None:
         if steps != options.steps:
             return  # the loading of files reports its progress the same way
-        marks.append(time.perf_counter())
+        clock.mark()
         if step == steps:
-            seconds_of = [after - before for before, after in zip(marks, marks[1:])]
-            write_result(options.result, seconds_of, stable_diffusion_cpp.__version__)
+            write_result(options, clock.seconds(), stable_diffusion_cpp.__version__)
             os._exit(0)
 
     model.generate_image(
@@ -141,6 +195,7 @@ def run_stable_diffusion_cpp(options: argparse.Namespace, direct: bool = False) 
 
 PEERS = {
     "diffusers": run_diffusers,
+    "diffusers-compiled": partial(run_diffusers, compiled=True),
     "openvino": run_openvino,
     "stable-diffusion.cpp": run_stable_diffusion_cpp,
     "stable-diffusion.cpp-direct": partial(run_stable_diffusion_cpp, direct=True),
@@ -152,8 +207,9 @@ def main() -> None:
     parser.add_argument("--peer", choices=PEERS, required=True)
     parser.add_argument("--model", type=Path, required=True, help="its folder")
     parser.add_argument("--size", type=int, required=True, help="pixels, square")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], required=True)
-    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], required=True)
+    parser.add_argument("--threads", type=int, help="on a CPU")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--guidance-scale", type=float, required=True)
     parser.add_argument("--latents", type=Path, required=True, help="the initial noise")
