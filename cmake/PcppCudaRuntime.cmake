@@ -3,9 +3,13 @@
 # fakes of the runtime and of NCCL, wherever the headers are.
 find_package(CUDAToolkit 13 QUIET)
 if(CUDAToolkit_FOUND)
+  # Beside torch lie the wheels that it needs.
+  set(wheels ${PROJECT_SOURCE_DIR}/.deps/libtorch)
+  if(PCPP_TORCH_ROOT)
+    get_filename_component(wheels ${PCPP_TORCH_ROOT} DIRECTORY)
+  endif()
   find_path(PCPP_NCCL_INCLUDE_DIR nccl.h
-            HINTS ${CUDAToolkit_INCLUDE_DIRS}
-                  ${PROJECT_SOURCE_DIR}/.deps/libtorch/nvidia/nccl/include)
+            HINTS ${CUDAToolkit_INCLUDE_DIRS} ${wheels}/nvidia/nccl/include)
 endif()
 if(NOT CUDAToolkit_FOUND AND PCPP_CUDA)
   message(FATAL_ERROR "PCPP_CUDA needs a CUDA toolkit of version 13 or later: set CUDAToolkit_ROOT")
