@@ -150,14 +150,7 @@ TEST_P(TransportTest, RanksInTurnComputeOneAfterTheOther) {
       const std::lock_guard lock(mutex);
       order.push_back(rank);
     };
-    std::byte* memory = transport.allocate(8 * (kRanks + 1));
-    Exchange everyone;
-    for (int peer = 0; peer < kRanks; ++peer) {
-      if (peer == rank) continue;
-      everyone.sends.push_back({peer, memory, 8});
-      everyone.receives.push_back({peer, memory + 8 * (peer + 1), 8});
-    }
-    const ExchangeId end_of_round = transport.prepare(0, Lane::gather, everyone);
+    const ExchangeId end_of_round = testing::prepare_all_to_all(transport, Lane::gather);
     RankTurn turn(transport, kTimeout);
     for (int round = 0; round < kRounds; ++round) {
       turn.take();

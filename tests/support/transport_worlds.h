@@ -44,8 +44,8 @@ class LocalWorld final : public TransportWorld {
   LocalHub hub_;
 };
 
-// One rank's part: it sends to every other, `rounds` times.
-inline void exchange_all(Transport& transport, int rounds) {
+// One rank's part of an exchange of eight bytes between all.
+inline ExchangeId prepare_all_to_all(Transport& transport, Lane lane) {
   Exchange exchange;
   std::byte* memory = transport.allocate(8 * static_cast<std::size_t>(transport.world_size() + 1));
   for (int peer = 0; peer < transport.world_size(); ++peer) {
@@ -53,8 +53,13 @@ inline void exchange_all(Transport& transport, int rounds) {
     exchange.sends.push_back({peer, memory, 8});
     exchange.receives.push_back({peer, memory + 8 * (peer + 1), 8});
   }
+  return transport.prepare(0, lane, exchange);
+}
+
+// One rank's part: it sends to every other, `rounds` times.
+inline void exchange_all(Transport& transport, int rounds) {
   const auto timeout = std::chrono::minutes(1);
-  const ExchangeId id = transport.prepare(0, Lane::stale, exchange);
+  const ExchangeId id = prepare_all_to_all(transport, Lane::stale);
   for (int round = 0; round < rounds; ++round) {
     transport.start(id);
     transport.wait(id, deadline_in(timeout));
