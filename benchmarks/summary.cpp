@@ -92,7 +92,7 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
       wait_ms.push_back(run.steps[static_cast<std::size_t>(step)].wait_ms);
     }
   }
-  constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  const double none = std::numeric_limits<double>::quiet_NaN();
   summary.seconds = options.in_turn ? none : median(seconds);
   summary.step_ms = {median(step_ms), quantile(step_ms, 0.1), quantile(step_ms, 0.9)};
   summary.wait_ms = options.in_turn ? none : median(wait_ms);
