@@ -6,13 +6,15 @@ from pathlib import Path
 Line = dict[str, object]
 # What two lines that differ in the link alone have the same.
 COMBINATION = ["method", "partial", "pool", "ranks", "size", "guidance", "bands", "sync_steps",
-               "group_norm", "row_format", "device", "transport", "dtype", "threads"]  # fmt: skip
+               "group_norm", "row_format", "device", "transport", "dtype", "threads",
+               "in_turn"]  # fmt: skip
 
 
 def read_lines(files: list[Path]) -> list[Line]:
-    """The lines of all combinations; those that tell of the environment are left out."""
+    """The lines of all combinations; those that tell of the environment are left out. Ranks of lines
+    that say nothing of turns computed at once."""
     lines = [json.loads(text) for file in files for text in file.read_text().splitlines()]
-    return [line for line in lines if "method" in line]
+    return [{"in_turn": False} | line for line in lines if "method" in line]
 
 
 def method_of(line: Line) -> str:
@@ -30,4 +32,6 @@ def method_of(line: Line) -> str:
         name += f", bands {','.join(map(str, line['bands']))}"
     if line["guidance"] == "split":
         name += ", split"
+    if line.get("in_turn"):
+        name += ", in turn"
     return name
