@@ -116,8 +116,9 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
 
 // What says nothing of ranks that compute one after the other; empty where nothing does.
 std::string not_in_turn(const BenchOptions& options, bool has_links) {
-  if (has_links)
+  if (has_links) {
     return "--link hides its time behind the other ranks' with --in-turn: leave it out";
+  }
   if (!options.traces.empty()) {
     return "--trace shows ranks that draw together, and --in-turn one by one: give one of them";
   }
@@ -157,12 +158,13 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
   const std::string problem =
       examples::contradiction(options.device, options.dtype, options.threads);
   if (!problem.empty()) return examples::usage_error(app, problem);
-  const auto is_link = [](const std::optional<Link>& link) { return link.has_value(); };
-  if (options.device.cuda && std::ranges::any_of(options.links, is_link)) {
+  const bool has_links = std::ranges::any_of(
+      options.links, [](const std::optional<Link>& link) { return link.has_value(); });
+  if (options.device.cuda && has_links) {
     return examples::usage_error(app, "--link is for --device cpu: leave it out");
   }
   if (options.in_turn) {
-    const std::string wrong = not_in_turn(options, std::ranges::any_of(options.links, is_link));
+    const std::string wrong = not_in_turn(options, has_links);
     if (!wrong.empty()) return examples::usage_error(app, wrong);
   }
   drop_repeated(options.methods);
