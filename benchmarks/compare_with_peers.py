@@ -324,13 +324,26 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
+def has_files(model: str, options: argparse.Namespace) -> bool:
+    """Makes what its peers read, where it is not there."""
+    command = [sys.executable, PARTS / "models.py", "--folder", options.cache / model,
+               "--model", model, "--peers", ",".join(options.peers)]  # fmt: skip
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode == 0:
+        return True
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    print(f"{model}: the files that its peers read cannot be made: {last}", file=sys.stderr)
+    return False
+
+
 def main() -> int:
     options = parse_options()
     lines = read_lines(options.json)
     complete = True
     for model in options.models:
-        subprocess.run([sys.executable, PARTS / "models.py", "--folder", options.cache / model,
-                        "--model", model, "--peers", ",".join(options.peers)], check=True)  # fmt: skip
+        if not has_files(model, options):
+            complete = False
+            continue
         for size in options.sizes:
             for dtype in options.dtypes:
                 case = Case(options.device, model, size, dtype, options.threads, options.steps,
