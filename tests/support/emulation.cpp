@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -33,10 +35,34 @@ constexpr bool kAddressSanitizer = true;
 constexpr bool kAddressSanitizer = false;
 #endif
 
+// Where a stack goes on.
+struct Context {
+  ucontext_t state{};
+  jmp_buf place{};
+  bool has_left = false;  // then `place` tells where
+};
+
+[[noreturn]] void leave_for(Context& other) {
+  if (other.has_left) _longjmp(other.place, 1);
+  setcontext(&other.state);
+  std::abort();  // it does not return
+}
+
+// swapcontext asks the system for the signal mask each time; only the sanitizer needs it, which
+// follows no jumps between stacks.
+void change(Context& own, Context& other) {
+  if constexpr (kAddressSanitizer) {
+    swapcontext(&own.state, &other.state);
+  } else {
+    own.has_left = true;
+    if (_setjmp(own.place) == 0) leave_for(other);
+  }
+}
+
 enum class State { ready, at_barrier, at_shuffle, ended };
 
 struct Thread {
-  ucontext_t context{};
+  Context context;
   std::unique_ptr<std::byte[]> stack;
   Extent index;
   State state = State::ready;
@@ -88,7 +114,7 @@ class Block {
   std::vector<Thread*> order_;
   Thread* running_ = nullptr;
   const std::function<void()>* body_ = nullptr;
-  ucontext_t scheduler_{};
+  Context scheduler_;
   const void* scheduler_stack_ = nullptr;
   std::size_t scheduler_stack_bytes_ = 0;
 };
@@ -101,26 +127,28 @@ void Block::enter() {
   (*block.body_)();
   block.running_->state = State::ended;
   const Switch away(block.scheduler_stack_, block.scheduler_stack_bytes_, true);
-  setcontext(&block.scheduler_);
+  leave_for(block.scheduler_);
 }
 
 void Block::start(Thread& thread) {
   if (!thread.stack) thread.stack = std::make_unique<std::byte[]>(kStackBytes);
   // A fiber that never came back from its first function leaves its frame poisoned.
   ASAN_UNPOISON_MEMORY_REGION(thread.stack.get(), kStackBytes);
-  getcontext(&thread.context);
-  thread.context.uc_stack.ss_sp = thread.stack.get();
-  thread.context.uc_stack.ss_size = kStackBytes;
+  ucontext_t& context = thread.context.state;
+  getcontext(&context);
+  context.uc_stack.ss_sp = thread.stack.get();
+  context.uc_stack.ss_size = kStackBytes;
+  thread.context.has_left = false;
   thread.state = State::ready;
   thread.lanes = 0;
-  makecontext(&thread.context, &Block::enter, 0);
+  makecontext(&context, &Block::enter, 0);
 }
 
 void Block::resume(Thread& thread) {
   running_ = &thread;
   threadIdx = thread.index;
   Switch away(thread.stack.get(), kStackBytes);
-  swapcontext(&scheduler_, &thread.context);
+  change(scheduler_, thread.context);
   away.back();
 }
 
@@ -129,7 +157,7 @@ void Block::wait(State state, const std::source_location& place) {
   thread.state = state;
   thread.place = place;
   Switch away(scheduler_stack_, scheduler_stack_bytes_);
-  swapcontext(&thread.context, &scheduler_);
+  change(thread.context, scheduler_);
   away.back();
 }
 
@@ -169,7 +197,7 @@ void Block::run(Extent extent, const std::function<void()>& body) {
 
 bool same_place(const std::source_location& a, const std::source_location& b) {
   return a.line() == b.line() && a.column() == b.column() &&
-         std::string_view(a.file_name()) == b.file_name();
+         (a.file_name() == b.file_name() || std::string_view(a.file_name()) == b.file_name());
 }
 
 bool is_among(std::uint32_t lanes, unsigned lane) {
