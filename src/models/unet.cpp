@@ -31,6 +31,7 @@ struct UNet::Parts {
     if (config.added) {
       added_embedding.emplace(weights.scope("add_embedding"), config.added->input_width,
                               4 * base_channels);
+      added_slot = sites.add_condition_slot();
     }
     weights.finish();
     parameters = weights.taken_elements();
@@ -89,6 +90,7 @@ struct UNet::Parts {
   SiteRegistry sites;  // filled by the members below, in the order in which they run
   TimeEmbedding time_embedding;
   std::optional<TimeEmbedding> added_embedding;
+  int added_slot = 0;
   ConvIn conv_in;
   std::vector<DownBlock> down;
   std::optional<MidBlock> mid;
@@ -120,7 +122,11 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
 
   const SpanScope scope("unet");
   at::Tensor time = parts_->embed_time(timestep, latents.scalar_type());
-  if (added) time = time.add(parts_->embed_added(*added, latents.scalar_type()));
+  if (added) {
+    at::Tensor& embedded = context.condition_slot(parts_->added_slot);
+    if (!embedded.defined()) embedded = parts_->embed_added(*added, latents.scalar_type());
+    time = time.add(embedded);
+  }
   const UNetConditions conditions{at::silu(time), text};
 
   at::Tensor image =

@@ -305,12 +305,12 @@ CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
       key_value_(weights.scope("to_k"), weights.scope("to_v"), text_width, width, Linear::Bias::no),
       out_(weights.scope("to_out").scope(0), width, width),
       heads_(heads),
-      text_slot_(sites.add_text_slot()) {}
+      condition_slot_(sites.add_condition_slot()) {}
 
 at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const at::Tensor& text,
                                       PatchContext& context) const {
   const SpanScope scope(name_);
-  at::Tensor& key_value = context.text_slot(text_slot_);
+  at::Tensor& key_value = context.condition_slot(condition_slot_);
   if (!key_value.defined()) key_value = key_value_(text);  // [batch, text tokens, 2 width]
   return out_(attend(query_(tokens), {{key_value}}, heads_));
 }

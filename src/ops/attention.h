@@ -74,7 +74,7 @@ class CrossAttention {
   Linear key_value_;
   Linear out_;
   std::int64_t heads_;
-  int text_slot_;
+  int condition_slot_;
 };
 
 // softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all

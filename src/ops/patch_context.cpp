@@ -81,14 +81,16 @@ std::vector<BandMoments> band_moments(const Reading& reading, const std::vector<
 
 }  // namespace
 
-PatchContext::PatchContext(int text_slots) : text_(static_cast<std::size_t>(text_slots)) {}
+PatchContext::PatchContext(int condition_slots)
+    : conditions_(static_cast<std::size_t>(condition_slots)) {}
 
-PatchContext::PatchContext(const ExchangePlan& plan, StaleCache& cache, int rank, int text_slots)
+PatchContext::PatchContext(const ExchangePlan& plan, StaleCache& cache, int rank,
+                           int condition_slots)
     : plan_(&plan),
       cache_(&cache),
       patch_(plan.topology().patch_of(rank)),
       patches_(plan.topology().patches()),
-      text_(static_cast<std::size_t>(text_slots)) {}
+      conditions_(static_cast<std::size_t>(condition_slots)) {}
 
 RowRange PatchContext::band(int level) const {
   if (plan_ == nullptr) return {};

@@ -38,10 +38,10 @@ struct RowsAround {
 class PatchContext {
  public:
   // The whole image as one patch: exchanges nothing. For the VAE, and for tests.
-  explicit PatchContext(int text_slots = 0);
+  explicit PatchContext(int condition_slots = 0);
 
   // `plan` and `cache` must outlive the context.
-  PatchContext(const ExchangePlan& plan, StaleCache& cache, int rank, int text_slots);
+  PatchContext(const ExchangePlan& plan, StaleCache& cache, int rank, int condition_slots);
 
   bool is_first() const { return patch_ == 0; }
   bool is_last() const { return patch_ + 1 == patches_; }
@@ -72,8 +72,9 @@ class PatchContext {
   //    nothing in a synchronous step.
   at::Tensor exchange_moments(SiteId site, int level, const at::Tensor& own);
 
-  // The keys and values of a cross-attention, kept from the first step of the request on.
-  at::Tensor& text_slot(int slot) { return text_.at(static_cast<std::size_t>(slot)); }
+  // What follows from the request's conditions alone, kept from its first step on: the keys and
+  // values of a cross-attention, the embedding of pooled text and time ids.
+  at::Tensor& condition_slot(int slot) { return conditions_.at(static_cast<std::size_t>(slot)); }
 
  private:
   Reading swap(SiteId site, const at::Tensor& own);
@@ -84,7 +85,7 @@ class PatchContext {
   StaleCache* cache_ = nullptr;
   int patch_ = 0;
   int patches_ = 1;
-  std::vector<at::Tensor> text_;
+  std::vector<at::Tensor> conditions_;
 };
 
 }  // namespace pcpp

@@ -25,20 +25,20 @@ class SiteRegistry {
     sites_.push_back(std::move(site));
     return static_cast<SiteId>(sites_.size()) - 1;
   }
-  // A place in PatchContext for the keys and values of one cross-attention.
-  int add_text_slot() { return text_slots_++; }
+  // A place in PatchContext for what an operator makes of a request's conditions alone.
+  int add_condition_slot() { return condition_slots_++; }
   void add_convolution(PlacedConvolution convolution) {
     convolutions_.push_back(std::move(convolution));
   }
 
   const std::vector<Site>& sites() const { return sites_; }
-  int text_slots() const { return text_slots_; }
+  int condition_slots() const { return condition_slots_; }
   // What may yet change how they compute, until the first of them is called.
   const std::vector<PlacedConvolution>& convolutions() const { return convolutions_; }
 
  private:
   std::vector<Site> sites_;
-  int text_slots_ = 0;
+  int condition_slots_ = 0;
   std::vector<PlacedConvolution> convolutions_;
 };
 

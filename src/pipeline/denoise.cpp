@@ -36,7 +36,7 @@ class Rank {
         graphs_(transport, task.peer_timeout, task.stop),
         cache_(task.plan, graphs_, task.peer_timeout, task.stop),
         gather_(task.plan, graphs_, task.peer_timeout),
-        context_(task.plan, cache_, transport.rank(), unet.sites().text_slots()) {
+        context_(task.plan, cache_, transport.rank(), unet.sites().condition_slots()) {
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);

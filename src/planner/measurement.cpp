@@ -147,7 +147,7 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
   const UNet& unet = ranks_.unet(transport.rank());
   StaleCache cache(plan, transport, ranks_.timeout, stop_);
   NoiseGather gather(plan, transport, ranks_.timeout);
-  PatchContext context(plan, cache, transport.rank(), unet.sites().text_slots());
+  PatchContext context(plan, cache, transport.rank(), unet.sites().condition_slots());
   const Topology& topology = plan.topology();
   const std::int64_t halo = (context.is_first() ? 0 : 1) + (context.is_last() ? 0 : 1);
   const PlaceholderInputs inputs(unet.config(), plan.batch(),

@@ -57,7 +57,7 @@ BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
   };
   auto context = contexts_.find(batch);
   if (context == contexts_.end()) {
-    context = contexts_.emplace(batch, PatchContext(unet_.sites().text_slots())).first;
+    context = contexts_.emplace(batch, PatchContext(unet_.sites().condition_slots())).first;
     run(context->second);  // the first step, which fills the text's slots
   }
   WorkLog log;

@@ -29,7 +29,7 @@ struct Sites {
   std::int64_t attention = 0;
   std::int64_t halo = 0;
   std::int64_t group_norm = 0;
-  int text_slots = 0;
+  int condition_slots = 0;
 };
 
 Sites count_sites(const UNetConfig& config) {
@@ -40,7 +40,7 @@ Sites count_sites(const UNetConfig& config) {
     if (site.kind == SiteKind::halo) ++count.halo;
     if (site.kind == SiteKind::group_norm) ++count.group_norm;
   }
-  count.text_slots = unet.sites().text_slots();
+  count.condition_slots = unet.sites().condition_slots();
   return count;
 }
 
@@ -49,7 +49,7 @@ TEST(UNetConfig, SdxlRegistersTheSitesOfTheMethod) {
   EXPECT_EQ(sites.attention, 70);
   EXPECT_EQ(sites.halo, 39);
   EXPECT_EQ(sites.group_norm, 46);
-  EXPECT_EQ(sites.text_slots, 70);
+  EXPECT_EQ(sites.condition_slots, 70 + 1);  // cross-attentions, and the added embedding
 }
 
 // 22 ResNet blocks, 16 transformers, three samplers each way, conv_out and conv_norm_out.
@@ -59,7 +59,7 @@ TEST(UNetConfig, OlderFamiliesRegisterTheirSites) {
     EXPECT_EQ(sites.attention, 16) << family;
     EXPECT_EQ(sites.halo, 2 * 22 + 6 + 1) << family;
     EXPECT_EQ(sites.group_norm, 2 * 22 + 16 + 1) << family;
-    EXPECT_EQ(sites.text_slots, 16) << family;
+    EXPECT_EQ(sites.condition_slots, 16) << family;
   }
 }
 

@@ -54,7 +54,7 @@ TEST_P(UNetOfFamily, EqualsDiffusers) {
     };
     std::optional<AddedConditions> added;
     if (unet.config().added) added = {tensor("text_embeds"), tensor("time_ids")};
-    PatchContext context(unet.sites().text_slots());
+    PatchContext context(unet.sites().condition_slots());
     const at::Tensor output =
         unet(tensor("latents"), timestep(entry.at("timestep")), tensor("text"), added, context);
     EXPECT_LE(relative_error(output, tensor("output")), kTolerance) << entry;
@@ -74,7 +74,7 @@ TEST_P(UNetOfFamily, TreatsEachItemOfABatchAlone) {
       added = {random_tensor(3, {2, 20}).narrow(0, first, image.size(0)),
                random_tensor(4, {2, 6}).narrow(0, first, image.size(0)) * 100};
     }
-    PatchContext context(unet.sites().text_slots());
+    PatchContext context(unet.sites().condition_slots());
     return unet(image, timestep(700), states, added, context);
   };
   const at::Tensor both = run(latents, text, 0);
@@ -92,7 +92,7 @@ TEST_P(UNetOfFamily, ComputesInBfloat16) {
     if (unet.config().added) {
       added = {random_tensor(3, {1, 20}).to(dtype), at::full({1, 6}, 128.0)};
     }
-    PatchContext context(unet.sites().text_slots());
+    PatchContext context(unet.sites().condition_slots());
     return unet(random_tensor(1, {1, 4, 16, 16}).to(dtype), timestep(700),
                 random_tensor(2, {1, 9, unet.config().text_width}).to(dtype), added, context);
   };
@@ -127,7 +127,7 @@ TEST_P(UNetOfFamily, RefusesInputsOfAnotherModel) {
   if (unet.config().added) added = {at::zeros({1, 20}), at::zeros({1, 6})};
   const at::Tensor latents = at::zeros({1, 4, 8, 8});
   const at::Tensor text = at::zeros({1, 5, unet.config().text_width});
-  PatchContext context(unet.sites().text_slots());
+  PatchContext context(unet.sites().condition_slots());
   EXPECT_THROW(unet(at::zeros({1, 3, 8, 8}), timestep(1), text, added, context), ConfigError);
   EXPECT_THROW(unet(latents, timestep(1), at::zeros({1, 5, 7}), added, context), ConfigError);
   std::optional<AddedConditions> other;

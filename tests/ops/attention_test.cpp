@@ -260,15 +260,15 @@ TEST(CrossAttention, ReadsTheTextThatTheRequestBeganWith) {
   SiteRegistry sites;
   const CrossAttention attention(weights.scope().scope("attn"), kWidth, kTextWidth, kHeads, sites);
   EXPECT_TRUE(sites.sites().empty());
-  EXPECT_EQ(sites.text_slots(), 1);
+  EXPECT_EQ(sites.condition_slots(), 1);
   const at::Tensor tokens = random_tensor(5, {2, 33, kWidth});
   const at::Tensor text = random_tensor(6, {2, 7, kTextWidth});
-  PatchContext whole(sites.text_slots());
+  PatchContext whole(sites.condition_slots());
   const at::Tensor expected = reference(weights, tokens, text);
   EXPECT_LT(relative_error(attention(tokens, text, whole), expected), kRounding);
-  EXPECT_TRUE(whole.text_slot(0).defined());
+  EXPECT_TRUE(whole.condition_slot(0).defined());
   EXPECT_LT(relative_error(attention(tokens, text * 2, whole), expected), kRounding);
-  PatchContext next(sites.text_slots());
+  PatchContext next(sites.condition_slots());
   EXPECT_LT(relative_error(attention(tokens, text * 2, next), reference(weights, tokens, text * 2)),
             kRounding);
 }

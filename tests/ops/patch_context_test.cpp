@@ -83,7 +83,7 @@ TEST(ExchangeMoments, OfConstantBandsHasNoVariance) {
 
 TEST(PatchContext, KnowsItsBand) {
   SiteRegistry sites;
-  sites.add_text_slot();
+  sites.add_condition_slot();
   PatchSetup setup;
   setup.patches = 3;
   setup.row_unit = 4;
@@ -94,8 +94,8 @@ TEST(PatchContext, KnowsItsBand) {
     EXPECT_EQ(context.is_last(), band == (RowRange{16, 17}));
     EXPECT_FALSE(context.is_whole());
     EXPECT_EQ(context.is_last(), context.band(2) == (RowRange{4, 5}));
-    EXPECT_FALSE(context.text_slot(0).defined());
-    EXPECT_THROW(context.text_slot(1), std::out_of_range);
+    EXPECT_FALSE(context.condition_slot(0).defined());
+    EXPECT_THROW(context.condition_slot(1), std::out_of_range);
     return at::ones({1, 1, 1, 1});
   });
 }

@@ -75,7 +75,7 @@ inline std::vector<std::vector<at::Tensor>> run_bands(const PatchSetup& setup,
     const c10::InferenceMode inference;
     at::set_num_threads(1);
     StaleCache cache(plan, transport, std::chrono::minutes(1));
-    PatchContext context(plan, cache, transport.rank(), sites.text_slots());
+    PatchContext context(plan, cache, transport.rank(), sites.condition_slots());
     for (int step = 0; step < setup.steps; ++step) {
       const bool last = step + 1 == setup.steps;
       cache.begin_step(kind_of(step), last ? std::nullopt : std::optional(kind_of(step + 1)));
