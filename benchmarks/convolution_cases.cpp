@@ -94,7 +94,7 @@ KernelRun prepare(const Shape& shape, at::ScalarType dtype, Way way) {
   const at::Tensor libtorchs = weight.contiguous(at::MemoryFormat::ChannelsLast);
   const auto kernel = kernel_of(weight, bias, way);
   KernelRun run;
-  run.ours = [=] { return (*kernel)(input, Neighbours(), {}); };
+  run.ours = [=] { return (*kernel)(input, Neighbours()); };
   run.libtorch = [=] { return at::conv2d(input, libtorchs, bias, {1, 1}, {1, 1}); };
   run.products = products_of(shape, options);
   run.flops = 2 * 9 * static_cast<double>(shape.batch * shape.rows * shape.columns) *

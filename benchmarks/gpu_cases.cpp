@@ -4,8 +4,10 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/lerp.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/randn_like.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/var_mean.h>
 #include <fmt/format.h>
@@ -13,9 +15,11 @@
 #include <cstdint>
 
 #include "kernel_case.h"
+#include "kernels/add_image.h"
 #include "kernels/geglu.h"
 #include "kernels/group_norm.h"
 #include "kernels/guided_step.h"
+#include "kernels/layer_norm.h"
 #include "ops/elements.h"
 
 namespace pcpp::benchmarks {
@@ -48,14 +52,21 @@ const std::vector<Image> kImages = {
     {"SDXL 1024x1024", 2, 2560, 32, 32},  {"SDXL, band of 4", 2, 320, 32, 128},
     {"SDXL 3840x3840", 2, 320, 480, 480}};
 
-// A feed-forward's gated product: [rows, 2 width] to [rows, width].
-struct Gate {
+// [rows, width]: tokens of both branches.
+struct Rows {
   const char* where;
   std::int64_t rows;
   std::int64_t width;
+
+  std::string text() const { return fmt::format("{}: {} x {}", where, rows, width); }
 };
 
-const std::vector<Gate> kGates = {{"SD1.5 512x512", 8192, 1280},  {"SD1.5 512x512", 2048, 2560},
+const std::vector<Rows> kTokens = {{"SD1.5 512x512", 8192, 320},   {"SD1.5 512x512", 2048, 640},
+                                   {"SD1.5 512x512", 512, 1280},   {"SDXL 1024x1024", 8192, 640},
+                                   {"SDXL 1024x1024", 2048, 1280}, {"SDXL, band of 4", 512, 1280}};
+
+// Results of a feed-forward's gate, of products twice as wide.
+const std::vector<Rows> kGates = {{"SD1.5 512x512", 8192, 1280},  {"SD1.5 512x512", 2048, 2560},
                                   {"SD1.5 512x512", 512, 5120},   {"SDXL 1024x1024", 8192, 2560},
                                   {"SDXL 1024x1024", 2048, 5120}, {"SDXL, band of 4", 512, 5120}};
 
@@ -94,16 +105,16 @@ struct Norm {
         stream(gpu.stream) {}
 
   at::Tensor sum() const {
-    with_gpu_elements(input, [&](const auto* elements) {
-      group_moments(elements, batch, pixels, channels, kGroups, data_of<std::byte>(workspace),
-                    data_of<double>(moments), stream);
+    with_gpu_elements(input, [&]<typename T>(const T* elements) {
+      group_moments(elements, Offset<T>{}, batch, pixels, channels, kGroups,
+                    data_of<std::byte>(workspace), data_of<double>(moments), stream);
     });
     return moments;
   }
 
   at::Tensor apply() const {
     with_gpu_elements(input, [&]<typename T>(const T* elements) {
-      group_norm_apply(elements, data_of<T>(output), batch, pixels, channels,
+      group_norm_apply(elements, Offset<T>{}, data_of<T>(output), batch, pixels, channels,
                        {data_of<double>(moments), data_of<float>(weight), data_of<float>(bias),
                         kGroups, kEpsilon, true},
                        Halo<T>{}, stream);
@@ -173,7 +184,7 @@ KernelRun prepare_norm(const Image& image, const GpuStream& gpu) {
   return run;
 }
 
-KernelRun prepare_geglu(const Gate& gate, const GpuStream& gpu) {
+KernelRun prepare_geglu(const Rows& gate, const GpuStream& gpu) {
   const at::Tensor input = at::randn({gate.rows, 2 * gate.width}, gpu.options);
   const at::Tensor output = at::empty({gate.rows, gate.width}, gpu.options);
   const std::vector<at::Tensor> halves = input.chunk(2, 1);
@@ -186,6 +197,53 @@ KernelRun prepare_geglu(const Gate& gate, const GpuStream& gpu) {
   };
   run.libtorch = [=] { return halves[0] * at::gelu(halves[1]); };
   run.bytes = static_cast<double>(input.nbytes() + output.nbytes());
+  run.relative_bound = bound_of(gpu.options);
+  return run;
+}
+
+KernelRun prepare_add(const Image& image, const GpuStream& gpu) {
+  const at::Tensor added = at::randn({image.batch * image.pixels(), image.channels}, gpu.options);
+  const at::Tensor bias = at::randn({image.channels}, gpu.options);
+  const at::Tensor sum = at::randn_like(added);
+  const at::Tensor libtorchs = sum.clone();
+  KernelRun run;
+  run.ours = [=] {
+    with_gpu_elements(added, [&]<typename T>(const T* elements) {
+      add_image(data_of<T>(sum), elements, data_of<T>(bias), sum.size(0), sum.size(1), gpu.stream);
+    });
+    return sum;
+  };
+  run.libtorch = [=] { return at::Tensor(libtorchs).add_(bias).add_(added); };
+  run.bytes = static_cast<double>(3 * sum.nbytes());
+  run.relative_bound = bound_of(gpu.options);
+  return run;
+}
+
+KernelRun prepare_layer_norm(const Rows& shape, const GpuStream& gpu) {
+  const at::Tensor tokens = at::randn({shape.rows, shape.width}, gpu.options);
+  const at::Tensor addend = at::randn_like(tokens);
+  const at::Tensor output = at::empty_like(tokens);
+  const at::Tensor libtorchs = tokens.clone();
+  const auto float32 = gpu.options.dtype(at::kFloat);
+  const at::Tensor weight = at::randn({shape.width}, float32);
+  const at::Tensor bias = at::randn({shape.width}, float32);
+  const at::Tensor own_weight = weight.to(gpu.options);
+  const at::Tensor own_bias = bias.to(gpu.options);
+  KernelRun run;
+  run.ours = [=] {
+    with_gpu_elements(addend, [&]<typename T>(const T* elements) {
+      layer_norm<T>(
+          {data_of<T>(tokens), elements, data_of<T>(tokens), data_of<T>(output), tokens.size(1)},
+          tokens.size(0),
+          {data_of<float>(weight), data_of<float>(bias), static_cast<float>(kEpsilon)}, gpu.stream);
+    });
+    return output;
+  };
+  run.libtorch = [=] {
+    return at::layer_norm(at::Tensor(libtorchs).add_(addend), own_weight.sizes(), own_weight,
+                          own_bias, kEpsilon);
+  };
+  run.bytes = static_cast<double>(4 * tokens.nbytes());
   run.relative_bound = bound_of(gpu.options);
   return run;
 }
@@ -227,10 +285,16 @@ std::vector<KernelCase> gpu_cases(const GpuStream& gpu) {
                        [&image, gpu = typed] { return prepare_apply(image, gpu); }});
       cases.push_back({"group_norm, SiLU", image.text(), type,
                        [&image, gpu = typed] { return prepare_norm(image, gpu); }});
+      cases.push_back({"add_image", image.text(), type,
+                       [&image, gpu = typed] { return prepare_add(image, gpu); }});
     }
-    for (const Gate& gate : kGates) {
-      cases.push_back({"geglu", fmt::format("{}: {} x {}", gate.where, gate.rows, gate.width), type,
-                       [&gate, gpu = typed] { return prepare_geglu(gate, gpu); }});
+    for (const Rows& tokens : kTokens) {
+      cases.push_back({"layer_norm of a sum", tokens.text(), type,
+                       [&tokens, gpu = typed] { return prepare_layer_norm(tokens, gpu); }});
+    }
+    for (const Rows& gate : kGates) {
+      cases.push_back(
+          {"geglu", gate.text(), type, [&gate, gpu = typed] { return prepare_geglu(gate, gpu); }});
     }
     for (const Latents& latents : kLatents) {
       cases.push_back({"guided_step", fmt::format("{}: {}", latents.where, latents.count), type,

@@ -45,8 +45,8 @@ PCPP_INLINE void add_tile(const T* input, std::int64_t pixels, std::int64_t chan
 }
 
 template <typename T>
-PCPP_INLINE void sums_of(const T* input, std::int64_t pixels, std::int64_t channels,
-                         std::int64_t groups, double* sums) {
+PCPP_INLINE void sums_of(const T* input, const float* offset, std::int64_t pixels,
+                         std::int64_t channels, std::int64_t groups, double* sums) {
   const std::int64_t group_channels = channels / groups;
   std::fill(sums, sums + 2 * groups, 0.0);
   for (std::int64_t begin = 0; begin < channels; begin += kTile) {
@@ -58,8 +58,10 @@ PCPP_INLINE void sums_of(const T* input, std::int64_t pixels, std::int64_t chann
     add_tile(input + begin, pixels, channels, width, first, second);
     for (std::int64_t c = 0; c < width; ++c) {
       const std::int64_t group = (begin + c) / group_channels;
-      sums[2 * group] += first[c];
-      sums[2 * group + 1] += second[c];
+      const double added = offset == nullptr ? 0.0 : double{offset[begin + c]};
+      const double all_added = static_cast<double>(pixels) * added;
+      sums[2 * group] += first[c] + all_added;
+      sums[2 * group + 1] += second[c] + added * (2 * first[c] + all_added);
     }
   }
 }
@@ -87,28 +89,29 @@ PCPP_INLINE void apply_to(const T* input, T* output, std::int64_t pixels, std::i
 
 }  // namespace
 
-PCPP_VECTOR_CLONES void group_sums(const float* input, std::int64_t pixels, std::int64_t channels,
-                                   std::int64_t groups, double* sums) {
-  sums_of(input, pixels, channels, groups, sums);
-}
-
-PCPP_VECTOR_CLONES void group_sums(const Bfloat16* input, std::int64_t pixels,
+PCPP_VECTOR_CLONES void group_sums(const float* input, const float* offset, std::int64_t pixels,
                                    std::int64_t channels, std::int64_t groups, double* sums) {
-  sums_of(input, pixels, channels, groups, sums);
+  sums_of(input, offset, pixels, channels, groups, sums);
 }
 
-void group_norm_coefficients(const double* moments, const float* weight, const float* bias,
-                             std::int64_t channels, std::int64_t groups, double epsilon,
-                             float* centre, float* scale, float* shift) {
+PCPP_VECTOR_CLONES void group_sums(const Bfloat16* input, const float* offset, std::int64_t pixels,
+                                   std::int64_t channels, std::int64_t groups, double* sums) {
+  sums_of(input, offset, pixels, channels, groups, sums);
+}
+
+void group_norm_coefficients(const double* moments, const float* offset, const float* weight,
+                             const float* bias, std::int64_t channels, std::int64_t groups,
+                             double epsilon, float* centre, float* scale, float* shift) {
   const std::int64_t group_channels = channels / groups;
   for (std::int64_t c = 0; c < channels; ++c) {
     const double mean = moments[2 * (c / group_channels)];
     const double square = moments[2 * (c / group_channels) + 1];
     const double variance = std::max(square - mean * mean, 0.0);
     const double factor = static_cast<double>(weight[c]) / std::sqrt(variance + epsilon);
-    centre[c] = static_cast<float>(mean);
+    const double middle = offset == nullptr ? mean : mean - double{offset[c]};
+    centre[c] = static_cast<float>(middle);
     scale[c] = static_cast<float>(factor);
-    shift[c] = static_cast<float>(bias[c] - (mean - static_cast<double>(centre[c])) * factor);
+    shift[c] = static_cast<float>(bias[c] - (middle - static_cast<double>(centre[c])) * factor);
   }
 }
 

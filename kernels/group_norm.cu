@@ -63,12 +63,17 @@ __device__ void sum_pixels(const T* slice, int pixels, int channels, const Place
   }
 }
 
+template <typename T>
+__device__ double added_to(const Offset<T>& offset, std::int64_t item, int channel) {
+  return offset.values == nullptr ? 0.0 : as_float(offset.values[item * offset.stride + channel]);
+}
+
 // Sums and sums of squares by group of one slice of pixels, into partial
 // [batch, groups, tiles, slices, 2].
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    sum_slices(const T* input, std::int64_t pixels, int channels, int groups, int slice_pixels,
-               int tile_width, double* partial) {
+    sum_slices(const T* input, Offset<T> offset, std::int64_t pixels, int channels, int groups,
+               int slice_pixels, int tile_width, double* partial) {
   __shared__ float sums[kThreads * kWidth];
   __shared__ float squares[kThreads * kWidth];
   const Place<kWidth> place(tile_width, channels);
@@ -101,7 +106,8 @@ __global__ void __launch_bounds__(kThreads)
     double sum = 0;
     double square = 0;
     for (int channel = begin + lane; channel < end; channel += kWarp) {
-      const double pivot = as_float(slice[channel]);
+      const double pivot =
+          as_float(slice[channel]) + added_to(offset, blockIdx.z, place.tile_begin + channel);
       const int position = position_of<kWidth>(channel, place.tile_channels);
       const double difference = sums[position];
       sum += difference + count * pivot;
@@ -157,9 +163,9 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T, int kWidth>
-void moments_by_width(const T* input, std::int64_t batch, std::int64_t pixels,
-                      std::int64_t channels, std::int64_t groups, std::byte* workspace,
-                      double* moments, CUstream_st* stream) {
+void moments_by_width(const T* input, const Offset<T>& offset, std::int64_t batch,
+                      std::int64_t pixels, std::int64_t channels, std::int64_t groups,
+                      std::byte* workspace, double* moments, CUstream_st* stream) {
   const Slices slices(batch, pixels, channels);
   const Tiling tiling(divide_up(channels, kWidth));
   const std::int64_t group_channels = channels / groups;
@@ -167,7 +173,7 @@ void moments_by_width(const T* input, std::int64_t batch, std::int64_t pixels,
   launch("group_moments", sum_slices<T, kWidth>,
          dim3(static_cast<unsigned>(slices.count), static_cast<unsigned>(tiling.tiles),
               static_cast<unsigned>(batch)),
-         stream, input, pixels, static_cast<int>(channels), static_cast<int>(groups),
+         stream, input, offset, pixels, static_cast<int>(channels), static_cast<int>(groups),
          static_cast<int>(slices.pixels), tiling.width, partial);
   launch("group_moments", reduce_slices,
          dim3(static_cast<unsigned>(groups), static_cast<unsigned>(batch)), stream, partial,
@@ -175,7 +181,7 @@ void moments_by_width(const T* input, std::int64_t batch, std::int64_t pixels,
          static_cast<double>(pixels * group_channels), moments);
 }
 
-// y = (x - centre) * scale + shift, as ChannelCoefficients.
+// y = (input - centre) * scale + shift, as ChannelCoefficients.
 template <int kWidth>
 struct Coefficients {
   Vector<float, kWidth> centre;
@@ -185,9 +191,10 @@ struct Coefficients {
 
 // Computes the coefficients of a block's tile, each once, into the block's shared `vectors`. Every
 // thread of the block calls.
-template <int kWidth>
-__device__ void share_coefficients(const Normalisation& norm, std::int64_t item, int channels,
-                                   const Place<kWidth>& place, Coefficients<kWidth>* vectors) {
+template <typename T, int kWidth>
+__device__ void share_coefficients(const Normalisation& norm, const Offset<T>& offset,
+                                   std::int64_t item, int channels, const Place<kWidth>& place,
+                                   Coefficients<kWidth>* vectors) {
   const int groups = static_cast<int>(norm.groups);
   const double* moments = norm.moments + item * groups * 2;
   for (int i = static_cast<int>(threadIdx.x); i < place.tile_channels; i += kThreads) {
@@ -196,13 +203,14 @@ __device__ void share_coefficients(const Normalisation& norm, std::int64_t item,
     const double mean = moments[2 * group];
     const double variance = moments[2 * group + 1] - mean * mean;
     const float deviation = sqrtf(static_cast<float>(max(variance, 0.0) + norm.epsilon));
-    const float centre = static_cast<float>(mean);
+    const double middle = mean - added_to(offset, item, channel);
+    const float centre = static_cast<float>(middle);
     const float scale = norm.weight[channel] / deviation;
     Coefficients<kWidth>& vector = vectors[i / kWidth];
     vector.centre.values[i % kWidth] = centre;
     vector.scale.values[i % kWidth] = scale;
     vector.shift.values[i % kWidth] =
-        norm.bias[channel] - static_cast<float>(mean - centre) * scale;
+        norm.bias[channel] - static_cast<float>(middle - centre) * scale;
   }
   __syncthreads();
 }
@@ -233,12 +241,13 @@ __device__ void copy_pixels(const T* source, T* target, std::int64_t begin, std:
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    normalise(const T* __restrict__ input, T* __restrict__ output, std::int64_t pixels,
-              int channels, Normalisation norm, Halo<T> halo, int slice_pixels, int tile_width) {
+    normalise(const T* __restrict__ input, Offset<T> offset, T* __restrict__ output,
+              std::int64_t pixels, int channels, Normalisation norm, Halo<T> halo, int slice_pixels,
+              int tile_width) {
   __shared__ Coefficients<kWidth> shared[Tiling::kLargestWidth];
   const Place<kWidth> place(tile_width, channels);
   const std::int64_t item = blockIdx.z;
-  share_coefficients(norm, item, channels, place, shared);
+  share_coefficients(norm, offset, item, channels, place, shared);
   if (place.is_idle()) return;
   const Coefficients<kWidth>& coefficients = shared[place.channel / kWidth];
   const int channel = place.tile_begin + place.channel;
@@ -270,15 +279,15 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T, int kWidth>
-void apply_by_width(const T* input, T* output, std::int64_t batch, std::int64_t pixels,
-                    std::int64_t channels, const Normalisation& normalisation, const Halo<T>& halo,
-                    CUstream_st* stream) {
+void apply_by_width(const T* input, const Offset<T>& offset, T* output, std::int64_t batch,
+                    std::int64_t pixels, std::int64_t channels, const Normalisation& normalisation,
+                    const Halo<T>& halo, CUstream_st* stream) {
   const Slices slices(batch, halo.pixels_above + pixels + halo.pixels_below, channels);
   const Tiling tiling(divide_up(channels, kWidth));
   launch("group_norm_apply", normalise<T, kWidth>,
          dim3(static_cast<unsigned>(slices.count), static_cast<unsigned>(tiling.tiles),
               static_cast<unsigned>(batch)),
-         stream, input, output, pixels, static_cast<int>(channels), normalisation, halo,
+         stream, input, offset, output, pixels, static_cast<int>(channels), normalisation, halo,
          static_cast<int>(slices.pixels), tiling.width);
 }
 
@@ -292,29 +301,31 @@ std::size_t group_moments_workspace_bytes(std::int64_t batch, std::int64_t pixel
 }
 
 template <typename T>
-void group_moments(const T* input, std::int64_t batch, std::int64_t pixels, std::int64_t channels,
-                   std::int64_t groups, std::byte* workspace, double* moments,
-                   CUstream_st* stream) {
+void group_moments(const T* input, const Offset<T>& offset, std::int64_t batch, std::int64_t pixels,
+                   std::int64_t channels, std::int64_t groups, std::byte* workspace,
+                   double* moments, CUstream_st* stream) {
   const auto by_width = fills_vectors<T>(channels, input) ? moments_by_width<T, kFullWidth<T>>
                                                           : moments_by_width<T, 1>;
-  by_width(input, batch, pixels, channels, groups, workspace, moments, stream);
+  by_width(input, offset, batch, pixels, channels, groups, workspace, moments, stream);
 }
 
 template <typename T>
-void group_norm_apply(const T* input, T* output, std::int64_t batch, std::int64_t pixels,
-                      std::int64_t channels, const Normalisation& normalisation,
-                      const Halo<T>& halo, CUstream_st* stream) {
+void group_norm_apply(const T* input, const Offset<T>& offset, T* output, std::int64_t batch,
+                      std::int64_t pixels, std::int64_t channels,
+                      const Normalisation& normalisation, const Halo<T>& halo,
+                      CUstream_st* stream) {
   const auto by_width = fills_vectors<T>(channels, input, output, halo.above, halo.below)
                             ? apply_by_width<T, kFullWidth<T>>
                             : apply_by_width<T, 1>;
-  by_width(input, output, batch, pixels, channels, normalisation, halo, stream);
+  by_width(input, offset, output, batch, pixels, channels, normalisation, halo, stream);
 }
 
-#define PCPP_FOR_ELEMENT(T)                                                                     \
-  template void group_moments(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, \
-                              std::byte*, double*, CUstream_st*);                               \
-  template void group_norm_apply(const T*, T*, std::int64_t, std::int64_t, std::int64_t,        \
-                                 const Normalisation&, const Halo<T>&, CUstream_st*);
+#define PCPP_FOR_ELEMENT(T)                                                                   \
+  template void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t,         \
+                              std::int64_t, std::int64_t, std::byte*, double*, CUstream_st*); \
+  template void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t,  \
+                                 std::int64_t, const Normalisation&, const Halo<T>&,          \
+                                 CUstream_st*);
 PCPP_FOR_ELEMENT(float)
 PCPP_FOR_ELEMENT(Float16)
 PCPP_FOR_ELEMENT(Bfloat16)

@@ -2,11 +2,13 @@
 // call them with.
 #include <stdexcept>
 
+#include "kernels/add_image.h"
 #include "kernels/copy_rows.h"
 #include "kernels/encode_rows.h"
 #include "kernels/geglu.h"
 #include "kernels/group_norm.h"
 #include "kernels/guided_step.h"
+#include "kernels/layer_norm.h"
 #include "kernels/moments.h"
 
 namespace pcpp {
@@ -36,14 +38,19 @@ void encode_moments(const EncodedRows&, const SourceRows<double>&, std::int64_t,
 void decode_moments(double*, const std::byte*, std::int64_t, CUstream_st*) { refuse(); }
 
 template <typename T>
-void group_moments(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::byte*,
-                   double*, CUstream_st*) {
+void add_image(T*, const T*, const T*, std::int64_t, std::int64_t, CUstream_st*) {
   refuse();
 }
 
 template <typename T>
-void group_norm_apply(const T*, T*, std::int64_t, std::int64_t, std::int64_t, const Normalisation&,
-                      const Halo<T>&, CUstream_st*) {
+void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t, std::int64_t,
+                   std::int64_t, std::byte*, double*, CUstream_st*) {
+  refuse();
+}
+
+template <typename T>
+void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t, std::int64_t,
+                      const Normalisation&, const Halo<T>&, CUstream_st*) {
   refuse();
 }
 
@@ -55,6 +62,11 @@ void geglu(const T*, T*, std::int64_t, std::int64_t, CUstream_st*) {
 template <typename T>
 void guided_step(const float*, const Predictions<T>&, const LinearUpdate&, std::int64_t, float*,
                  CUstream_st*) {
+  refuse();
+}
+
+template <typename T>
+void layer_norm(const NormRows<T>&, std::int64_t, const LayerNormalisation&, CUstream_st*) {
   refuse();
 }
 
@@ -81,13 +93,17 @@ void add_residual(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*
 }
 
 #define PCPP_FOR_ELEMENT(T)                                                                       \
-  template void group_moments(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,   \
-                              std::byte*, double*, CUstream_st*);                                 \
-  template void group_norm_apply(const T*, T*, std::int64_t, std::int64_t, std::int64_t,          \
-                                 const Normalisation&, const Halo<T>&, CUstream_st*);             \
+  template void add_image(T*, const T*, const T*, std::int64_t, std::int64_t, CUstream_st*);      \
+  template void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t,             \
+                              std::int64_t, std::int64_t, std::byte*, double*, CUstream_st*);     \
+  template void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t,      \
+                                 std::int64_t, const Normalisation&, const Halo<T>&,              \
+                                 CUstream_st*);                                                   \
   template void geglu(const T*, T*, std::int64_t, std::int64_t, CUstream_st*);                    \
   template void guided_step(const float*, const Predictions<T>&, const LinearUpdate&,             \
                             std::int64_t, float*, CUstream_st*);                                  \
+  template void layer_norm(const NormRows<T>&, std::int64_t, const LayerNormalisation&,           \
+                           CUstream_st*);                                                         \
   template void encode_rows(const EncodedRows&, const SourceRows<T>&, std::int64_t, std::int64_t, \
                             std::int64_t, CUstream_st*);                                          \
   template void decode_rows(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*);      \

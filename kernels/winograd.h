@@ -44,8 +44,7 @@ struct WinogradResult {
   std::int64_t columns = 0;
   std::int64_t out = 0;
   void* data = nullptr;
-  const float* bias = nullptr;  // [out] of each image
-  std::int64_t bias_stride = 0;
+  const float* bias = nullptr;   // [out]
   const void* addend = nullptr;  // as `data`, which it may be; or null
 };
 

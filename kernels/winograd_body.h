@@ -322,8 +322,7 @@ void transform_output(const WinogradRows& products, std::int64_t row, const Wino
     const TilePlace<Transforms> place(tile, result.rows, result.columns);
     const float* position = products.data + (row + tile - first) * products.row_stride;
     for (std::int64_t channel = 0; channel < out; channel += kLanes) {
-      const Floats bias =
-          load_elements(result.bias + place.image * result.bias_stride + channel, out - channel);
+      const Floats bias = load_elements(result.bias + channel, out - channel);
       Floats rows[kSize][kPositions];
       for (std::int64_t j = 0; j < kPositions; ++j) {
         Floats m[kPositions];

@@ -31,7 +31,13 @@ ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64
       norm2_(weights.scope("norm2"), out, norm.groups, norm.epsilon, GroupNorm::Activation::silu,
              level, sites),
       conv2_(weights.scope("conv2"), out, out, 1, level, sites) {
-  if (time_width) time_projection_.emplace(weights.scope("time_emb_proj"), *time_width, out);
+  const at::Tensor bias = conv1_.release_bias();
+  if (time_width) {
+    time_projection_.emplace(weights.scope("time_emb_proj"), *time_width, out);
+    if (bias.defined()) time_projection_->add_to_bias(bias);
+  } else if (bias.defined()) {
+    offset_ = bias.unsqueeze(0);
+  }
   if (in != out) {
     shortcut_.emplace(weights.scope("conv_shortcut"), in, out, Linear::Bias::yes,
                       Linear::Kind::convolution_1x1);
@@ -41,13 +47,12 @@ ResnetBlock::ResnetBlock(const WeightScope& weights, std::int64_t in, std::int64
 at::Tensor ResnetBlock::operator()(const at::Tensor& image, const at::Tensor& time,
                                    PatchContext& context) const {
   const SpanScope scope(name_);
-  const at::Tensor shift = time_projection_ ? (*time_projection_)(time) : at::Tensor();
-  const at::Tensor hidden = conv1_(norm1_(image, context, conv1_.padding(context)), context, shift);
-  const PaddedRows normal = norm2_(hidden, context, conv2_.padding(context));
-  if (!shortcut_) return conv2_(normal, context).add_(image);
-  at::Tensor sum = as_image((*shortcut_)(as_tokens(image)), image.size(2));
-  conv2_.add_to(sum, normal, context);
-  return sum;
+  const at::Tensor offset = time_projection_ ? (*time_projection_)(time) : offset_;
+  const at::Tensor hidden = conv1_(norm1_(image, context, conv1_.padding(context)), context);
+  const PaddedRows normal = norm2_(hidden, context, conv2_.padding(context), offset);
+  if (!shortcut_) return conv2_.plus(image, Addend::kept, normal, context);
+  const at::Tensor projected = as_image((*shortcut_)(as_tokens(image)), image.size(2));
+  return conv2_.plus(projected, Addend::overwritten, normal, context);
 }
 
 Upsampler::Upsampler(const WeightScope& weights, std::int64_t channels, int level,

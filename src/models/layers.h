@@ -50,6 +50,8 @@ class ResnetBlock {
   GroupNorm norm1_;
   Conv3x3 conv1_;
   std::optional<Linear> time_projection_;
+  at::Tensor
+      offset_;  // of conv1's result, where neither it nor the time's projection adds its bias
   GroupNorm norm2_;
   Conv3x3 conv2_;
   std::optional<Linear> shortcut_;

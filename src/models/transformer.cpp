@@ -29,12 +29,13 @@ TransformerBlock::TransformerBlock(const WeightScope& weights, std::int64_t widt
       expand_(weights.scope("ff").scope("net").scope(0).scope("proj"), width, 4 * width),
       contract_(weights.scope("ff").scope("net").scope(2), 4 * width, width) {}
 
-at::Tensor TransformerBlock::operator()(const at::Tensor& tokens, const at::Tensor& text,
-                                        PatchContext& context) const {
+at::Tensor TransformerBlock::operator()(const at::Tensor& tokens, const at::Tensor& addend,
+                                        const at::Tensor& text, PatchContext& context) const {
   const SpanScope scope(name_);
-  at::Tensor hidden = self_attention_(norm1_(tokens), context).add_(tokens);
-  hidden = cross_attention_(norm2_(hidden), text, context).add_(hidden);
-  return contract_(expand_(norm3_(hidden))).add_(hidden);
+  const at::Tensor normal = addend.defined() ? norm1_.of_sum(tokens, addend) : norm1_(tokens);
+  at::Tensor attended = self_attention_(normal, context);
+  attended = cross_attention_(norm2_.of_sum(tokens, attended), text, context);
+  return contract_(expand_(norm3_.of_sum(tokens, attended)));
 }
 
 Transformer::Transformer(const WeightScope& weights, const TransformerOptions& options, int level,
@@ -54,7 +55,9 @@ at::Tensor Transformer::operator()(const at::Tensor& image, const at::Tensor& te
                                    PatchContext& context) const {
   const SpanScope scope(name_);
   at::Tensor tokens = project_in_(as_tokens(norm_(image, context)));
-  for (const TransformerBlock& block : blocks_) tokens = block(tokens, text, context);
+  at::Tensor addend;
+  for (const TransformerBlock& block : blocks_) addend = block(tokens, addend, text, context);
+  if (addend.defined()) tokens.add_(addend);
   return as_image(project_out_(tokens), image.size(2)).add_(image);
 }
 

@@ -18,13 +18,15 @@
 namespace pcpp {
 
 // BasicTransformerBlock: self-attention, cross-attention and a GEGLU feed-forward, each behind a
-// LayerNorm and added to its input. Immutable.
+// LayerNorm and added to its input. The sums are left to the LayerNorms that follow, which read
+// them anyway. Immutable.
 class TransformerBlock {
  public:
   TransformerBlock(const WeightScope& weights, std::int64_t width, std::int64_t text_width,
                    std::int64_t heads, int level, SiteRegistry& sites);
-  // tokens [batch, n, width], text [batch, m, text_width].
-  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& text,
+  // Its input is `tokens` + `addend` [batch, n, width] (undefined: nothing is added), and its
+  // result what then is in `tokens` plus what is returned; text [batch, m, text_width].
+  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& addend, const at::Tensor& text,
                         PatchContext& context) const;
 
  private:

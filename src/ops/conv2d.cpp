@@ -3,6 +3,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/equal.h>
 #include <fmt/format.h>
 
@@ -12,6 +13,8 @@
 
 #include "base/check.h"
 #include "gpu/gpu.h"
+#include "kernels/add_image.h"
+#include "ops/elements.h"
 #include "ops/onednn.h"
 
 namespace pcpp {
@@ -24,6 +27,17 @@ std::array<std::int64_t, 4> output_size(const at::Tensor& input, std::int64_t ou
     return (size + 2 * padding - 3) / stride + 1;
   };
   return {input.size(0), out, steps(input.size(2), vertical_padding), steps(input.size(3), 1)};
+}
+
+// `sum` plus `image` plus `bias`, in place of `sum`; images are channels-last.
+at::Tensor add_on_gpu(at::Tensor& sum, const at::Tensor& image, const at::Tensor& bias) {
+  const at::Tensor added = image.contiguous(at::MemoryFormat::ChannelsLast);
+  with_gpu_elements(added, [&]<typename T>(const T* elements) {
+    add_image(static_cast<T*>(sum.mutable_data_ptr()), elements,
+              static_cast<const T*>(bias.const_data_ptr()), sum.size(0) * sum.size(2) * sum.size(3),
+              sum.size(1), gpus().stream());
+  });
+  return sum;
 }
 
 }  // namespace
@@ -71,8 +85,7 @@ Work Kernel3x3::work(const at::Tensor& input, std::int64_t vertical_padding) con
           .amount = static_cast<double>(9 * in * out * batch * rows * columns)};
 }
 
-at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding,
-                                 const at::Tensor& shift) const {
+at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding) const {
   const WorkScope scope("convolution", [&] { return work(input, vertical_padding); });
   if (input.is_meta()) {
     return at::empty(output_size(input, bias_.size(0), stride_, vertical_padding), input.options(),
@@ -80,28 +93,35 @@ at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_
   }
   const std::int64_t padding[] = {vertical_padding, 1};
   const std::int64_t stride[] = {stride_, stride_};
-  const bool one_shift = shift.defined() && shift.size(0) == 1;
-  const at::Tensor bias = one_shift ? bias_.add(shift.select(0, 0)) : bias_;
-  at::Tensor output = packed_ ? convolve_packed(input, packed_weight(input, vertical_padding), bias,
-                                                padding, stride)
-                              : at::conv2d(input, weight_, bias, stride, padding);
-  output = output.contiguous(at::MemoryFormat::ChannelsLast);
-  if (shift.defined() && !one_shift) output.add_(shift.unsqueeze(2).unsqueeze(3));
-  return output;
+  const at::Tensor output =
+      packed_
+          ? convolve_packed(input, packed_weight(input, vertical_padding), bias_, padding, stride)
+          : at::conv2d(input, weight_, adds_bias_ ? bias_ : at::Tensor(), stride, padding);
+  return output.contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input,
-                       std::int64_t vertical_padding) const {
+at::Tensor Kernel3x3::plus(const at::Tensor& addend, Addend use, const at::Tensor& input,
+                           std::int64_t vertical_padding) const {
   const WorkScope scope("convolution", [&] { return work(input, vertical_padding); });
-  if (input.is_meta()) return;
+  if (input.is_meta()) return addend;
   const std::int64_t padding[] = {vertical_padding, 1};
   const std::int64_t stride[] = {stride_, stride_};
   if (packed_) {
+    const at::Tensor sum = use == Addend::overwritten ? addend : addend.clone();
     add_convolved_packed(sum, input, packed_weight(input, vertical_padding), bias_, padding,
                          stride);
-  } else {
-    sum.add_(at::conv2d(input, weight_, bias_, stride, padding));
+    return sum;
   }
+  const bool separate = on_gpu(input);
+  at::Tensor output = at::conv2d(input, weight_, separate ? at::Tensor() : bias_, stride, padding)
+                          .contiguous(at::MemoryFormat::ChannelsLast);
+  return separate ? add_on_gpu(output, addend, bias_) : output.add_(addend);
+}
+
+at::Tensor Kernel3x3::release_bias() {
+  if (!on_gpu(bias_)) return {};
+  adds_bias_ = false;
+  return bias_;
 }
 
 bool Kernel3x3::fits_winograd() const {
@@ -120,21 +140,22 @@ std::optional<WinogradTile> Kernel3x3::winograd_tile() const {
   return winograd_ ? std::optional(winograd_->tile()) : std::nullopt;
 }
 
-at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo,
-                                 const at::Tensor& shift) const {
-  if (!winograd_) return (*this)(input, 1, shift);
+at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo) const {
+  if (!winograd_) return (*this)(input, 1);
   const WorkScope scope("convolution", [&] { return work(input, 1); });
   const at::Tensor output = at::empty(output_size(input, out(), stride_, 1), input.options(),
                                       at::MemoryFormat::ChannelsLast);
-  const at::Tensor bias = shift.defined() ? shift.add(bias_) : bias_.unsqueeze(0);
-  (*winograd_)(input, halo, bias, {}, output);
+  (*winograd_)(input, halo, bias_, {}, output);
   return output;
 }
 
-void Kernel3x3::add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const {
-  if (!winograd_) return add_to(sum, input, 1);
+at::Tensor Kernel3x3::plus(const at::Tensor& addend, Addend use, const at::Tensor& input,
+                           const Neighbours& halo) const {
+  if (!winograd_) return plus(addend, use, input, 1);
   const WorkScope scope("convolution", [&] { return work(input, 1); });
-  (*winograd_)(input, halo, bias_.unsqueeze(0), sum, sum);
+  const at::Tensor sum = use == Addend::overwritten ? addend : at::empty_like(addend);
+  (*winograd_)(input, halo, bias_, addend, sum);
+  return sum;
 }
 
 Conv3x3::Conv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int stride,
@@ -167,27 +188,22 @@ Neighbours Conv3x3::exchange(const PaddedRows& input, PatchContext& context) con
   return {};
 }
 
-at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context,
-                               const at::Tensor& shift) const {
-  return (*this)(padded(input, padding(context)), context, shift);
+at::Tensor Conv3x3::operator()(const at::Tensor& input, PatchContext& context) const {
+  return (*this)(padded(input, padding(context)), context);
 }
 
-at::Tensor Conv3x3::operator()(const PaddedRows& input, PatchContext& context,
-                               const at::Tensor& shift) const {
+at::Tensor Conv3x3::operator()(const PaddedRows& input, PatchContext& context) const {
   const SpanScope scope(name_);
   const Neighbours halo = exchange(input, context);
-  return input.padding > 0 ? (*kernel_)(input.image, 0, shift)
-                           : (*kernel_)(input.image, halo, shift);
+  return input.padding > 0 ? (*kernel_)(input.image, 0) : (*kernel_)(input.image, halo);
 }
 
-void Conv3x3::add_to(at::Tensor& sum, const PaddedRows& input, PatchContext& context) const {
+at::Tensor Conv3x3::plus(const at::Tensor& addend, Addend use, const PaddedRows& input,
+                         PatchContext& context) const {
   const SpanScope scope(name_);
   const Neighbours halo = exchange(input, context);
-  if (input.padding > 0) {
-    kernel_->add_to(sum, input.image, 0);
-  } else {
-    kernel_->add_to(sum, input.image, halo);
-  }
+  return input.padding > 0 ? kernel_->plus(addend, use, input.image, 0)
+                           : kernel_->plus(addend, use, input.image, halo);
 }
 
 ConvIn::ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out)

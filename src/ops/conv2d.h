@@ -23,6 +23,9 @@
 
 namespace pcpp {
 
+// What becomes of an image that is added to a convolution.
+enum class Addend { kept, overwritten };
+
 // The weights of a 3x3 convolution, kept in the layout that the library computes with, so that no
 // call rearranges them. The layout depends on the size of the input: a size that needs another one
 // than those before adds a copy. Or transformed, for Winograd's algorithm: then for every size.
@@ -33,12 +36,11 @@ class Kernel3x3 {
   Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, std::int64_t stride);
 
   // The convolution of a channels-last input with zeros to the left and right and, where
-  // `vertical_padding` is 1, above and below. Channels-last. `shift` [1 or batch, out], where it is
-  // defined, is added to every pixel.
-  at::Tensor operator()(const at::Tensor& input, std::int64_t vertical_padding,
-                        const at::Tensor& shift = {}) const;
-  // Adds the convolution to `sum`, channels-last, which nothing else may look into.
-  void add_to(at::Tensor& sum, const at::Tensor& input, std::int64_t vertical_padding) const;
+  // `vertical_padding` is 1, above and below. Channels-last.
+  at::Tensor operator()(const at::Tensor& input, std::int64_t vertical_padding) const;
+  // The same plus `addend`, channels-last, which it may return where that may be overwritten.
+  at::Tensor plus(const at::Tensor& addend, Addend use, const at::Tensor& input,
+                  std::int64_t vertical_padding) const;
 
   std::int64_t in() const { return in_; }
   std::int64_t out() const { return bias_.size(0); }
@@ -51,9 +53,13 @@ class Kernel3x3 {
   std::optional<WinogradTile> winograd_tile() const;
   // The same as above, with zeros above and below, or there the rows of `halo`, which only
   // Winograd's algorithm reads where they lie.
-  at::Tensor operator()(const at::Tensor& input, const Neighbours& halo,
-                        const at::Tensor& shift) const;
-  void add_to(at::Tensor& sum, const at::Tensor& input, const Neighbours& halo) const;
+  at::Tensor operator()(const at::Tensor& input, const Neighbours& halo) const;
+  at::Tensor plus(const at::Tensor& addend, Addend use, const at::Tensor& input,
+                  const Neighbours& halo) const;
+
+  // On a GPU, where adding a bias is a pass over the result of its own, operator() leaves it out
+  // from now on, and it is returned for whoever reads the result to add. Elsewhere undefined.
+  at::Tensor release_bias();
 
  private:
   using InputSize = std::array<std::int64_t, 4>;  // batch, rows, columns, vertical padding
@@ -72,6 +78,7 @@ class Kernel3x3 {
   at::Tensor packed_weight(const at::Tensor& input, std::int64_t vertical_padding) const;
 
   at::Tensor bias_;
+  bool adds_bias_ = true;
   std::int64_t in_;
   std::int64_t stride_;
   at::Tensor weight_;               // where oneDNN cannot serve
@@ -89,14 +96,16 @@ class Conv3x3 {
           SiteRegistry& sites);
 
   // [batch, in, rows, columns] channels-last -> [batch, out, rows / stride, columns / stride],
-  // rounded up; with `shift` [1 or batch, out], where it is defined, added to every pixel.
-  at::Tensor operator()(const at::Tensor& input, PatchContext& context,
-                        const at::Tensor& shift = {}) const;
+  // rounded up.
+  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
   // The same of rows made with padding(context): only the neighbours' are copied.
-  at::Tensor operator()(const PaddedRows& input, PatchContext& context,
-                        const at::Tensor& shift = {}) const;
-  // Adds the same to `sum`, channels-last, which nothing else may look into.
-  void add_to(at::Tensor& sum, const PaddedRows& input, PatchContext& context) const;
+  at::Tensor operator()(const PaddedRows& input, PatchContext& context) const;
+  // The same plus `addend`, channels-last, which it may return where that may be overwritten.
+  at::Tensor plus(const at::Tensor& addend, Addend use, const PaddedRows& input,
+                  PatchContext& context) const;
+
+  // As that of its kernel.
+  at::Tensor release_bias() { return kernel_->release_bias(); }
 
   // The rows of padding that its input has in the present step: 1 where it reads neighbours' rows,
   // and they must lie beside the band's own. (Winograd's algorithm reads them where they are.)

@@ -26,6 +26,19 @@ struct Extents {
   std::int64_t channels;
 };
 
+// Of each item of a batch, from a tensor [1 or batch, channels] or none.
+template <typename T>
+Offset<T> offset_in(const at::Tensor& tensor) {
+  if (!tensor.defined()) return {};
+  return {static_cast<const T*>(tensor.const_data_ptr()),
+          tensor.size(0) > 1 ? tensor.stride(0) : 0};
+}
+
+const float* offset_of_item(const at::Tensor& tensor, std::int64_t item) {
+  const auto [values, stride] = offset_in<float>(tensor);
+  return values == nullptr ? nullptr : values + item * stride;
+}
+
 }  // namespace
 
 GroupNorm::GroupNorm(const WeightScope& weights, std::int64_t channels, std::int64_t groups,
@@ -44,11 +57,14 @@ GroupNorm::GroupNorm(const WeightScope& weights, std::int64_t channels, std::int
 }
 
 PaddedRows GroupNorm::operator()(const at::Tensor& input, PatchContext& context,
-                                 std::int64_t padding) const {
+                                 std::int64_t padding, const at::Tensor& offset) const {
   const SpanScope scope(name_);
-  const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
+  Input dense{input.contiguous(at::MemoryFormat::ChannelsLast), {}};
+  if (offset.defined()) {
+    dense.offset = on_gpu(input) ? offset.contiguous() : offset.to(at::kFloat).contiguous();
+  }
   const at::Tensor moments_read = context.exchange_moments(site_, level_, moments(dense));
-  PaddedRows output = PaddedRows::around(dense, padding);
+  PaddedRows output = PaddedRows::around(dense.image, padding);
   normalise(dense, moments_read, output);
   return output;
 }
@@ -59,21 +75,23 @@ Work GroupNorm::work(const char* part, const at::Tensor& input, int passes) cons
           .amount = passes * static_cast<double>(input.nbytes())};
 }
 
-at::Tensor GroupNorm::moments(const at::Tensor& input) const {
-  const WorkScope scope("moments", [&] { return work("moments", input, 1); });
-  if (input.is_meta()) return at::empty({input.size(0), groups_, 2}, at::kDouble);
-  if (on_gpu(input)) return gpu_moments(input);
-  const Extents extents(input);
+at::Tensor GroupNorm::moments(const Input& input) const {
+  const at::Tensor& image = input.image;
+  const WorkScope scope("moments", [&] { return work("moments", image, 1); });
+  if (image.is_meta()) return at::empty({image.size(0), groups_, 2}, at::kDouble);
+  if (on_gpu(image)) return gpu_moments(input);
+  const Extents extents(image);
   const std::int64_t chunks = (extents.pixels + kSumPixels - 1) / kSumPixels;
   const std::int64_t values = 2 * groups_;
   std::vector<double> sums(static_cast<std::size_t>(extents.batch * chunks * values));
-  with_cpu_elements(input, [&](const auto* elements) {
+  with_cpu_elements(image, [&](const auto* elements) {
     at::parallel_for(0, extents.batch * chunks, kGrainPixels / kSumPixels,
                      [&](std::int64_t begin, std::int64_t end) {
                        for (std::int64_t i = begin; i < end; ++i) {
                          const std::int64_t first = i % chunks * kSumPixels;
                          const std::int64_t pixel = i / chunks * extents.pixels + first;
                          group_sums(elements + pixel * extents.channels,
+                                    offset_of_item(input.offset, i / chunks),
                                     std::min(kSumPixels, extents.pixels - first), extents.channels,
                                     groups_, sums.data() + i * values);
                        }
@@ -94,43 +112,46 @@ at::Tensor GroupNorm::moments(const at::Tensor& input) const {
   return result;
 }
 
-at::Tensor GroupNorm::gpu_moments(const at::Tensor& input) const {
-  const Extents extents(input);
+at::Tensor GroupNorm::gpu_moments(const Input& input) const {
+  const Extents extents(input.image);
   const auto workspace_bytes = static_cast<std::int64_t>(
       group_moments_workspace_bytes(extents.batch, extents.pixels, extents.channels, groups_));
-  const at::Tensor workspace = at::empty({workspace_bytes}, input.options().dtype(at::kByte));
-  at::Tensor result = at::empty({extents.batch, groups_, 2}, input.options().dtype(at::kDouble));
-  with_gpu_elements(input, [&](const auto* elements) {
-    group_moments(elements, extents.batch, extents.pixels, extents.channels, groups_,
-                  static_cast<std::byte*>(workspace.mutable_data_ptr()),
+  const at::TensorOptions options = input.image.options();
+  const at::Tensor workspace = at::empty({workspace_bytes}, options.dtype(at::kByte));
+  at::Tensor result = at::empty({extents.batch, groups_, 2}, options.dtype(at::kDouble));
+  with_gpu_elements(input.image, [&]<typename T>(const T* elements) {
+    group_moments(elements, offset_in<T>(input.offset), extents.batch, extents.pixels,
+                  extents.channels, groups_, static_cast<std::byte*>(workspace.mutable_data_ptr()),
                   result.mutable_data_ptr<double>(), gpus().stream());
   });
   return result;
 }
 
-void GroupNorm::gpu_normalise(const at::Tensor& input, const at::Tensor& moments,
+void GroupNorm::gpu_normalise(const Input& input, const at::Tensor& moments,
                               const PaddedRows& output) const {
-  const Extents extents(input);
+  const Extents extents(input.image);
   const Normalisation normalisation{moments.const_data_ptr<double>(),
                                     weight_.const_data_ptr<float>(),
                                     bias_.const_data_ptr<float>(),
                                     groups_,
                                     epsilon_,
                                     activation_ == Activation::silu};
-  const std::int64_t padding = output.padding * input.size(3);
-  with_gpu_elements(input, [&]<typename T>(const T* elements) {
+  const std::int64_t padding = output.padding * input.image.size(3);
+  with_gpu_elements(input.image, [&]<typename T>(const T* elements) {
     const Halo<T> zeros{.pixels_above = padding, .pixels_below = padding};
-    group_norm_apply(elements, static_cast<T*>(output.image.mutable_data_ptr()), extents.batch,
+    group_norm_apply(elements, offset_in<T>(input.offset),
+                     static_cast<T*>(output.image.mutable_data_ptr()), extents.batch,
                      extents.pixels, extents.channels, normalisation, zeros, gpus().stream());
   });
 }
 
-void GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments,
+void GroupNorm::normalise(const Input& input, const at::Tensor& moments,
                           const PaddedRows& output) const {
-  const WorkScope scope("normalise", [&] { return work("normalise", input, 2); });
-  if (input.is_meta()) return;
-  if (on_gpu(input)) return gpu_normalise(input, moments, output);
-  const Extents extents(input);
+  const at::Tensor& image = input.image;
+  const WorkScope scope("normalise", [&] { return work("normalise", image, 2); });
+  if (image.is_meta()) return;
+  if (on_gpu(image)) return gpu_normalise(input, moments, output);
+  const Extents extents(image);
   const auto item_values = static_cast<std::size_t>(3 * extents.channels);
   std::vector<float> values(static_cast<std::size_t>(extents.batch) * item_values);
   std::vector<ChannelCoefficients> coefficients;
@@ -139,14 +160,15 @@ void GroupNorm::normalise(const at::Tensor& input, const at::Tensor& moments,
     float* scale = centre + extents.channels;
     float* shift = scale + extents.channels;
     group_norm_coefficients(moments.const_data_ptr<double>() + item * 2 * groups_,
-                            weight_.const_data_ptr<float>(), bias_.const_data_ptr<float>(),
-                            extents.channels, groups_, epsilon_, centre, scale, shift);
+                            offset_of_item(input.offset, item), weight_.const_data_ptr<float>(),
+                            bias_.const_data_ptr<float>(), extents.channels, groups_, epsilon_,
+                            centre, scale, shift);
     coefficients.push_back({centre, scale, shift});
   }
   output.above().zero_();
   output.below().zero_();
-  const std::int64_t padding = output.padding * input.size(3);
-  with_cpu_elements(input, [&]<typename T>(const T* elements) {
+  const std::int64_t padding = output.padding * image.size(3);
+  with_cpu_elements(image, [&]<typename T>(const T* elements) {
     auto* target = static_cast<T*>(output.image.mutable_data_ptr());
     at::parallel_for(
         0, extents.batch * extents.pixels, kGrainPixels, [&](std::int64_t begin, std::int64_t end) {

@@ -30,16 +30,21 @@ class GroupNorm {
   at::Tensor operator()(const at::Tensor& input, PatchContext& context) const {
     return (*this)(input, context, 0).image;
   }
-  // The same with `padding` rows of zeros above and below.
-  PaddedRows operator()(const at::Tensor& input, PatchContext& context, std::int64_t padding) const;
+  // The same with `padding` rows of zeros above and below, of the input plus `offset` [1 or batch,
+  // channels] of its type, where it is defined: one for all pixels of an image.
+  PaddedRows operator()(const at::Tensor& input, PatchContext& context, std::int64_t padding,
+                        const at::Tensor& offset = {}) const;
 
  private:
-  at::Tensor moments(const at::Tensor& input) const;
-  void normalise(const at::Tensor& input, const at::Tensor& moments,
-                 const PaddedRows& output) const;
-  at::Tensor gpu_moments(const at::Tensor& input) const;
-  void gpu_normalise(const at::Tensor& input, const at::Tensor& moments,
-                     const PaddedRows& output) const;
+  // What is normalised.
+  struct Input {
+    at::Tensor image;   // channels-last
+    at::Tensor offset;  // undefined: none; on a CPU float32
+  };
+  at::Tensor moments(const Input& input) const;
+  void normalise(const Input& input, const at::Tensor& moments, const PaddedRows& output) const;
+  at::Tensor gpu_moments(const Input& input) const;
+  void gpu_normalise(const Input& input, const at::Tensor& moments, const PaddedRows& output) const;
   Work work(const char* part, const at::Tensor& input, int passes) const;
 
   std::string name_;

@@ -5,14 +5,16 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 
+#include "base/check.h"
 #include "gpu/gpu.h"
 #include "kernels/geglu.h"
+#include "kernels/layer_norm.h"
 #include "ops/elements.h"
 #include "ops/onednn.h"
 #include "ops/work.h"
@@ -122,18 +124,57 @@ at::Tensor Geglu::operator()(const at::Tensor& input) const {
 
 LayerNorm::LayerNorm(const WeightScope& weights, std::int64_t width, double epsilon)
     : name_(weights.path()),
-      weight_(weights.take("weight", {width})),
-      bias_(weights.take("bias", {width})),
+      weight_(weights.take("weight", {width}).to(at::kFloat)),
+      bias_(weights.take("bias", {width}).to(at::kFloat)),
       epsilon_(epsilon) {}
 
 at::Tensor LayerNorm::operator()(const at::Tensor& input) const {
+  return normalised(input.contiguous(), {});
+}
+
+at::Tensor LayerNorm::of_sum(const at::Tensor& tokens, const at::Tensor& addend) const {
+  check<std::logic_error>(
+      tokens.is_contiguous() && addend.is_contiguous() && tokens.sizes() == addend.sizes(),
+      "a sum to be normalised must be of contiguous tokens of one shape");
+  return normalised(tokens, addend);
+}
+
+at::Tensor LayerNorm::normalised(const at::Tensor& input, const at::Tensor& addend) const {
+  const bool sums = addend.defined();
   const WorkScope scope(name_.c_str(), [&] {
     return Work{.kind = WorkKind::normalisation,
-                .shape = fmt::format("layer {}", input.size(-1)),
-                .amount = 2 * static_cast<double>(input.nbytes())};
+                .shape = fmt::format("layer {}{}", input.size(-1), sums ? ", sum" : ""),
+                .amount = (sums ? 4 : 2) * static_cast<double>(input.nbytes())};
   });
-  if (input.is_meta()) return at::empty(input.sizes(), input.options());
-  return at::layer_norm(input, weight_.sizes(), weight_, bias_, epsilon_);
+  at::Tensor output = at::empty(input.sizes(), input.options());
+  if (input.is_meta()) return output;
+  const std::int64_t width = input.size(-1);
+  const std::int64_t count = input.numel() / width;
+  const LayerNormalisation normalisation{
+      weight_.const_data_ptr<float>(), bias_.const_data_ptr<float>(), static_cast<float>(epsilon_)};
+  const auto rows_at = [&]<typename T>(const T* elements, std::int64_t first) {
+    NormRows<T> rows{.input = elements + first * width,
+                     .output = static_cast<T*>(output.mutable_data_ptr()) + first * width,
+                     .width = width};
+    if (sums) {
+      rows.addend = static_cast<const T*>(addend.const_data_ptr()) + first * width;
+      rows.sum = static_cast<T*>(input.mutable_data_ptr()) + first * width;
+    }
+    return rows;
+  };
+  if (on_gpu(input)) {
+    with_gpu_elements(input, [&](const auto* elements) {
+      layer_norm(rows_at(elements, 0), count, normalisation, gpus().stream());
+    });
+  } else {
+    with_cpu_elements(input, [&](const auto* elements) {
+      at::parallel_for(0, count, kGrainElements / width + 1,
+                       [&](std::int64_t begin, std::int64_t end) {
+                         layer_norm(rows_at(elements, begin), end - begin, normalisation);
+                       });
+    });
+  }
+  return output;
 }
 
 }  // namespace pcpp

@@ -27,6 +27,9 @@ class Linear {
   // [batch, n, in] to `output` [batch, n, out], whose items may lie apart.
   void write(const at::Tensor& input, at::Tensor& output) const;
 
+  // Makes `more` [out] part of its bias. Once made, before all calls.
+  void add_to_bias(const at::Tensor& more) { bias_ = bias_.add(more); }
+
  private:
   void pack();
 
@@ -51,14 +54,23 @@ class Geglu {
   std::int64_t out_;
 };
 
+// Over the last dimension. Immutable.
 class LayerNorm {
  public:
+  // Takes `weight` and `bias` [width].
   LayerNorm(const WeightScope& weights, std::int64_t width, double epsilon);
+
+  // float32, bfloat16 or, on a GPU, float16, to the same.
   at::Tensor operator()(const at::Tensor& input) const;
+  // Adds `addend` to `tokens`, both contiguous and of one shape, and returns the sum normalised: in
+  // one pass.
+  at::Tensor of_sum(const at::Tensor& tokens, const at::Tensor& addend) const;
 
  private:
+  at::Tensor normalised(const at::Tensor& input, const at::Tensor& addend) const;
+
   std::string name_;
-  at::Tensor weight_;
+  at::Tensor weight_;  // [width] float32, whatever the network's dtype
   at::Tensor bias_;
   double epsilon_;
 };

@@ -48,7 +48,6 @@ WinogradResult result_in(const at::Tensor& output, const at::Tensor& bias,
   result.out = output.size(1);
   result.data = output.mutable_data_ptr();
   result.bias = bias.const_data_ptr<float>();
-  result.bias_stride = bias.size(0) > 1 ? bias.stride(0) : 0;
   result.addend = addend.defined() ? addend.const_data_ptr() : nullptr;
   return result;
 }

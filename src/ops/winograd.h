@@ -21,7 +21,7 @@ class WinogradConvolution {
   // `weight` [out, in, 3, 3], float32 or bfloat16 on the CPU.
   WinogradConvolution(const at::Tensor& weight, WinogradTile tile);
 
-  // Writes `addend` (which may be `output`; undefined: nothing) + `bias` [1 or batch, out] + the
+  // Writes `addend` (which may be `output`; undefined: nothing) + `bias` [out] + the
   // convolution of `input` between the rows of `halo`, with zeros left and right and where the halo
   // has no row. All are channels-last and of the weights' type.
   void operator()(const at::Tensor& input, const Neighbours& halo, const at::Tensor& bias,

@@ -40,38 +40,67 @@ class GroupNormOnDevice : public DeviceTest {};
 using Elements = testing::Types<float, Float16, Bfloat16>;
 TYPED_TEST_SUITE(GroupNormOnDevice, Elements);
 
-std::vector<double> twin_moments(const std::vector<float>& input, const Case& c) {
+// What is added to the pixels of each item.
+template <typename T>
+struct Offsets {
+  Offsets(const Case& c, double mean, bool one)
+      : stride(one ? 0 : c.channels + 3),
+        values(random_values<T>(c.batch * (c.channels + 3), mean, 2.0)),
+        floats(floats_of(values)) {}
+
+  const float* of_item(std::int64_t item) const { return floats.data() + item * stride; }
+
+  std::int64_t stride;
+  std::vector<T> values;
+  std::vector<float> floats;
+};
+
+template <typename T>
+std::vector<double> twin_moments(const std::vector<float>& input, const Offsets<T>* offsets,
+                                 const Case& c) {
   std::vector<double> moments(static_cast<std::size_t>(2 * c.batch * c.groups));
   for (std::int64_t item = 0; item < c.batch; ++item) {
-    group_sums(input.data() + item * c.pixels * c.channels, c.pixels, c.channels, c.groups,
-               moments.data() + item * 2 * c.groups);
+    group_sums(input.data() + item * c.pixels * c.channels,
+               offsets == nullptr ? nullptr : offsets->of_item(item), c.pixels, c.channels,
+               c.groups, moments.data() + item * 2 * c.groups);
   }
   for (double& moment : moments) moment /= static_cast<double>(c.pixels * c.group_channels());
   return moments;
 }
 
 template <typename T>
-std::vector<double> device_moments(const std::vector<T>& input, const Case& c) {
+std::vector<double> device_moments(const std::vector<T>& input, const Offsets<T>* offsets,
+                                   const Case& c) {
   DeviceArray<T> device(input, c.offset);
+  DeviceArray<T> device_offsets(offsets == nullptr ? std::vector<T>(1) : offsets->values);
+  const Offset<T> offset =
+      offsets == nullptr ? Offset<T>{} : Offset<T>{device_offsets.data(), offsets->stride};
   DeviceArray<std::byte> workspace(
       group_moments_workspace_bytes(c.batch, c.pixels, c.channels, c.groups));
   DeviceArray<double> moments(static_cast<std::size_t>(2 * c.batch * c.groups));
-  group_moments(device.data(), c.batch, c.pixels, c.channels, c.groups, workspace.data(),
+  group_moments(device.data(), offset, c.batch, c.pixels, c.channels, c.groups, workspace.data(),
                 moments.data(), nullptr);
   return moments.values();
+}
+
+template <typename T>
+void expect_moments_equal_twins(const Case& c, const Offsets<T>* offsets) {
+  const auto input = random_values<T>(c.elements(), 100.0, 1.0);
+  const std::vector<double> expected = twin_moments(floats_of(input), offsets, c);
+  const std::vector<double> actual = device_moments(input, offsets, c);
+  for (std::size_t i = 0; i < expected.size(); i += 2) {
+    const double variance = expected[i + 1] - expected[i] * expected[i];
+    ASSERT_NEAR(actual[i], expected[i], 1e-6 * std::sqrt(variance) + 1e-11) << c;
+    ASSERT_NEAR(actual[i + 1] - actual[i] * actual[i], variance, 2e-6 * variance + 1e-9) << c;
+  }
 }
 
 // A mean far from zero: sums of plain squares in float32 would lose the variance.
 TYPED_TEST(GroupNormOnDevice, MomentsEqualTheTwins) {
   for (const Case& c : kCases) {
-    const auto input = random_values<TypeParam>(c.elements(), 100.0, 1.0);
-    const std::vector<double> expected = twin_moments(floats_of(input), c);
-    const std::vector<double> actual = device_moments(input, c);
-    for (std::size_t i = 0; i < expected.size(); i += 2) {
-      const double variance = expected[i + 1] - expected[i] * expected[i];
-      ASSERT_NEAR(actual[i], expected[i], 1e-6 * std::sqrt(variance) + 1e-11) << c;
-      ASSERT_NEAR(actual[i + 1] - actual[i] * actual[i], variance, 2e-6 * variance + 1e-9) << c;
-    }
+    expect_moments_equal_twins<TypeParam>(c, nullptr);
+    const Offsets<TypeParam> offsets(c, 3.0, c.groups == 32);
+    expect_moments_equal_twins(c, &offsets);
   }
 }
 
@@ -91,7 +120,8 @@ TEST(GroupNormSlices, AreManyInSmallImagesAndShortInLargeOnes) {
 TYPED_TEST(GroupNormOnDevice, MomentsAreTheSameBitsEveryTime) {
   const Case c{2, 210, 320, 32};
   const auto input = random_values<TypeParam>(c.elements(), 1.0, 1.0);
-  EXPECT_EQ(device_moments(input, c), device_moments(input, c));
+  const Offsets<TypeParam>* none = nullptr;
+  EXPECT_EQ(device_moments(input, none, c), device_moments(input, none, c));
 }
 
 struct Around {
@@ -106,10 +136,12 @@ struct Around {
 // The padded result, in exact copies of T's elements.
 template <typename T>
 std::vector<T> device_apply(const Case& c, const Around& around, bool silu,
-                            const std::vector<T>& input, const std::vector<double>& moments,
-                            const std::vector<float>& weight, const std::vector<float>& bias,
-                            const std::vector<T>& above, const std::vector<T>& below) {
+                            const std::vector<T>& input, const Offsets<T>& offsets,
+                            const std::vector<double>& moments, const std::vector<float>& weight,
+                            const std::vector<float>& bias, const std::vector<T>& above,
+                            const std::vector<T>& below) {
   DeviceArray<T> device(input, c.offset);
+  DeviceArray<T> device_offsets(offsets.values);
   DeviceArray<double> device_moments(moments);
   DeviceArray<float> device_weight(weight, 1);
   DeviceArray<float> device_bias(bias, 1);
@@ -119,7 +151,8 @@ std::vector<T> device_apply(const Case& c, const Around& around, bool silu,
   DeviceArray<T> output(static_cast<std::size_t>(c.batch * pixels * c.channels),
                         around.output_offset);
   group_norm_apply<T>(
-      device.data(), output.data(), c.batch, c.pixels, c.channels,
+      device.data(), {device_offsets.data(), offsets.stride}, output.data(), c.batch, c.pixels,
+      c.channels,
       {device_moments.data(), device_weight.data(), device_bias.data(), c.groups, kEpsilon, silu},
       {around.above, around.below, around.given ? device_above.data() : nullptr,
        around.given ? device_below.data() : nullptr},
@@ -128,14 +161,15 @@ std::vector<T> device_apply(const Case& c, const Around& around, bool silu,
 }
 
 // One item, normalised by the twin in float32.
-std::vector<float> twin_apply(const Case& c, bool silu, const float* input, const double* moments,
-                              const std::vector<float>& weight, const std::vector<float>& bias) {
+std::vector<float> twin_apply(const Case& c, bool silu, const float* input, const float* offset,
+                              const double* moments, const std::vector<float>& weight,
+                              const std::vector<float>& bias) {
   std::vector<float> values(static_cast<std::size_t>(3 * c.channels));
   float* centre = values.data();
   float* scale = centre + c.channels;
   float* shift = scale + c.channels;
-  group_norm_coefficients(moments, weight.data(), bias.data(), c.channels, c.groups, kEpsilon,
-                          centre, scale, shift);
+  group_norm_coefficients(moments, offset, weight.data(), bias.data(), c.channels, c.groups,
+                          kEpsilon, centre, scale, shift);
   std::vector<float> output(static_cast<std::size_t>(c.pixels * c.channels));
   group_norm_apply(input, output.data(), c.pixels, c.channels, {centre, scale, shift}, silu);
   return output;
@@ -149,9 +183,10 @@ void expect_apply_equals_twin(const Case& c, const Around& around, double mean, 
   const auto above = random_values<T>(c.batch * around.above * c.channels, 3.0, 1.0);
   const auto below = random_values<T>(c.batch * around.below * c.channels, -3.0, 1.0);
   const std::vector<float> floats = floats_of(input);
-  const std::vector<double> moments = twin_moments(floats, c);
+  const Offsets<T> offsets(c, 1.0, silu);
+  const std::vector<double> moments = twin_moments(floats, &offsets, c);
   const std::vector<float> actual =
-      floats_of(device_apply(c, around, silu, input, moments, weight, bias, above, below));
+      floats_of(device_apply(c, around, silu, input, offsets, moments, weight, bias, above, below));
 
   auto next = actual.begin();
   const auto expect_copy = [&](const std::vector<T>& halo, std::int64_t item, std::int64_t pixels) {
@@ -162,8 +197,9 @@ void expect_apply_equals_twin(const Case& c, const Around& around, double mean, 
   };
   for (std::int64_t item = 0; item < c.batch; ++item) {
     expect_copy(above, item, around.above);
-    for (const float expected : twin_apply(c, silu, floats.data() + item * c.pixels * c.channels,
-                                           moments.data() + item * 2 * c.groups, weight, bias)) {
+    for (const float expected :
+         twin_apply(c, silu, floats.data() + item * c.pixels * c.channels, offsets.of_item(item),
+                    moments.data() + item * 2 * c.groups, weight, bias)) {
       ASSERT_NEAR(*next, expected,
                   kRounding<T> * std::abs(expected) + 2e-6 * (1 + std::abs(expected)))
           << c << ", element " << next - actual.begin();

@@ -25,12 +25,14 @@ const std::vector<Case> kCases = {{1, 1, 1},    {7, 6, 3},     {128, 64, 32}, {1
 
 // [groups, 2] of the mean and the mean of squares, in more digits than the kernel has.
 template <typename T>
-std::vector<double> reference_moments(const std::vector<T>& input, const Case& c) {
+std::vector<double> reference_moments(const std::vector<T>& input, const float* offset,
+                                      const Case& c) {
   std::vector<long double> sums(static_cast<std::size_t>(2 * c.groups));
   for (std::size_t i = 0; i < input.size(); ++i) {
     const std::int64_t channel = static_cast<std::int64_t>(i) % c.channels;
     const auto group = static_cast<std::size_t>(channel / (c.channels / c.groups));
-    const long double x = exact(input[i]);
+    const long double added = offset == nullptr ? 0 : exact(offset[channel]);
+    const long double x = exact(input[i]) + added;
     sums[2 * group] += x;
     sums[2 * group + 1] += x * x;
   }
@@ -45,16 +47,19 @@ class GroupNormKernel : public testing::Test {};
 using Elements = testing::Types<float, Bfloat16>;
 TYPED_TEST_SUITE(GroupNormKernel, Elements);
 
-TYPED_TEST(GroupNormKernel, SumsAreExactForAnyMean) {
+TYPED_TEST(GroupNormKernel, SumsAreExactForAnyMeanAndOffset) {
   for (const Case& c : kCases) {
     for (const double mean : {0.0, 1.0, 1e4}) {
       const auto input = random_values<TypeParam>(c.pixels * c.channels, mean, 1.0);
-      std::vector<double> sums(static_cast<std::size_t>(2 * c.groups), -1.0);
-      group_sums(input.data(), c.pixels, c.channels, c.groups, sums.data());
-      const std::vector<double> expected = reference_moments(input, c);
+      const auto offset = random_values<float>(c.channels, -mean, 2.0);
       const auto count = static_cast<double>(c.pixels * (c.channels / c.groups));
-      for (std::size_t i = 0; i < sums.size(); ++i) {
-        EXPECT_NEAR(sums[i] / count, expected[i], 1e-13 * (1 + mean * mean)) << c.channels;
+      for (const float* added : {static_cast<const float*>(nullptr), offset.data()}) {
+        std::vector<double> sums(static_cast<std::size_t>(2 * c.groups), -1.0);
+        group_sums(input.data(), added, c.pixels, c.channels, c.groups, sums.data());
+        const std::vector<double> expected = reference_moments(input, added, c);
+        for (std::size_t i = 0; i < sums.size(); ++i) {
+          EXPECT_NEAR(sums[i] / count, expected[i], 1e-13 * (1 + mean * mean)) << c.channels;
+        }
       }
     }
   }
@@ -62,24 +67,26 @@ TYPED_TEST(GroupNormKernel, SumsAreExactForAnyMean) {
 
 TYPED_TEST(GroupNormKernel, NoPixelsHaveSumsOfZero) {
   std::vector<double> sums(4, 1.0);
-  group_sums(static_cast<const TypeParam*>(nullptr), 0, 6, 2, sums.data());
+  group_sums(static_cast<const TypeParam*>(nullptr), nullptr, 0, 6, 2, sums.data());
   EXPECT_EQ(sums, std::vector<double>(4, 0.0));
 }
 
 // The result of the kernel for one case, and the exact one.
 template <typename T>
-void run(const Case& c, double mean, bool silu, std::vector<T>& output,
+void run(const Case& c, double mean, bool silu, bool with_offset, std::vector<T>& output,
          std::vector<double>& expected) {
   constexpr double kEpsilon = 1e-5;
   const auto input = random_values<T>(c.pixels * c.channels, mean, 2.0);
   const auto weight = random_values<float>(c.channels, 1.0, 0.5);
   const auto bias = random_values<float>(c.channels + 1, 0.0, 0.5);
-  const std::vector<double> moments = reference_moments(input, c);
+  const auto offsets = random_values<float>(c.channels, -mean, 2.0);
+  const float* offset = with_offset ? offsets.data() : nullptr;
+  const std::vector<double> moments = reference_moments(input, offset, c);
   std::vector<float> values(static_cast<std::size_t>(3 * c.channels));
   float* centre = values.data();
   float* scale = centre + c.channels;
   float* shift = scale + c.channels;
-  group_norm_coefficients(moments.data(), weight.data(), bias.data(), c.channels, c.groups,
+  group_norm_coefficients(moments.data(), offset, weight.data(), bias.data(), c.channels, c.groups,
                           kEpsilon, centre, scale, shift);
   output.resize(input.size());
   group_norm_apply(input.data(), output.data(), c.pixels, c.channels, {centre, scale, shift}, silu);
@@ -88,8 +95,9 @@ void run(const Case& c, double mean, bool silu, std::vector<T>& output,
     const std::size_t channel = i % static_cast<std::size_t>(c.channels);
     const std::size_t group = channel / static_cast<std::size_t>(c.channels / c.groups);
     const double variance = moments[2 * group + 1] - moments[2 * group] * moments[2 * group];
-    const double y = (exact(input[i]) - moments[2 * group]) /
-                         std::sqrt(std::max(variance, 0.0) + kEpsilon) * exact(weight[channel]) +
+    const double x = exact(input[i]) + (with_offset ? exact(offset[channel]) : 0);
+    const double y = (x - moments[2 * group]) / std::sqrt(std::max(variance, 0.0) + kEpsilon) *
+                         exact(weight[channel]) +
                      exact(bias[channel]);
     expected.push_back(silu ? y / (1 + std::exp(-y)) : y);
   }
@@ -101,7 +109,7 @@ TEST(GroupNormApply, Float32IsWithinRoundingForAnyMean) {
       for (const bool silu : {false, true}) {
         std::vector<float> output;
         std::vector<double> expected;
-        run(c, mean, silu, output, expected);
+        run(c, mean, silu, false, output, expected);
         for (std::size_t i = 0; i < output.size(); ++i) {
           ASSERT_NEAR(output[i], expected[i], 1e-6 * (1 + std::abs(expected[i])))
               << c.channels << " channels, mean " << mean << ", element " << i;
@@ -116,10 +124,25 @@ TEST(GroupNormApply, Bfloat16IsWithinItsOwnRounding) {
     for (const bool silu : {false, true}) {
       std::vector<Bfloat16> output;
       std::vector<double> expected;
-      run(c, 1.0, silu, output, expected);
+      run(c, 1.0, silu, silu, output, expected);
       for (std::size_t i = 0; i < output.size(); ++i) {
         // Half a unit in the last of 8 binary places, and float32's rounding before it.
         ASSERT_NEAR(exact(output[i]), expected[i], std::abs(expected[i]) / 256 + 2e-6) << i;
+      }
+    }
+  }
+}
+
+// The mean that the offset takes away is in the input's rounding: 1e-7 of it in float32.
+TEST(GroupNormApply, AddsTheOffset) {
+  for (const Case& c : kCases) {
+    for (const double mean : {0.0, 100.0}) {
+      std::vector<float> output;
+      std::vector<double> expected;
+      run(c, mean, true, true, output, expected);
+      for (std::size_t i = 0; i < output.size(); ++i) {
+        ASSERT_NEAR(output[i], expected[i], 1e-6 * (1 + std::abs(expected[i])))
+            << c.channels << " channels, mean " << mean << ", element " << i;
       }
     }
   }
@@ -193,7 +216,7 @@ TEST(GroupNormCoefficients, NegativeVarianceCountsAsZero) {
   float centre = 0;
   float scale = 0;
   float shift = 1;
-  group_norm_coefficients(moments, &one, &zero, 1, 1, 0.25, &centre, &scale, &shift);
+  group_norm_coefficients(moments, nullptr, &one, &zero, 1, 1, 0.25, &centre, &scale, &shift);
   EXPECT_EQ(centre, 2.0F);
   EXPECT_EQ(scale, 2.0F);
   EXPECT_EQ(shift, 0.0F);

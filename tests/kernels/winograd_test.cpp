@@ -79,7 +79,7 @@ struct Case {
   explicit Case(const Extents& given)
       : extents(given),
         weight(random_values(1, extents.out * extents.in * 9)),
-        bias(random_images(2, extents.out)),
+        bias(random_values(2, extents.out)),
         own(random_images(3, extents.rows * extents.columns * extents.in)),
         above(random_images(4, extents.columns * extents.in)),
         below(random_images(5, extents.columns * extents.in)),
@@ -104,7 +104,7 @@ struct Case {
 
   // The definition, in float64.
   double expected(std::int64_t image, std::int64_t row, std::int64_t column, std::int64_t o) const {
-    double sum = double{bias[index(image * (extents.out + kGap) + o)]};
+    double sum = double{bias[index(o)]};
     for (std::int64_t i = 0; i < extents.in; ++i) {
       for (std::int64_t tap = 0; tap < 9; ++tap) {
         sum += input(image, row + tap / 3 - 1, column + tap % 3 - 1, i) *
@@ -202,7 +202,6 @@ class Winograd
     result.out = extents.out;
     result.data = encoded.data();
     result.bias = which.bias.data();
-    result.bias_stride = extents.out + kGap;
     result.addend = extents.addend ? encoded.data() : nullptr;
     in_parts(tiles, block, [&](std::int64_t begin, std::int64_t end) {
       in_parts(end - begin, extents.part, [&](std::int64_t first, std::int64_t last) {

@@ -89,6 +89,26 @@ TEST(GroupNorm, WritesBetweenRowsOfZeros) {
   }
 }
 
+// One for all images, or one for each.
+TEST(GroupNorm, NormalisesTheInputPlusAnOffset) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const RandomWeights weights = norm_weights(kChannels);
+    SiteRegistry sites;
+    const GroupNorm norm(weights.scope(dtype), kChannels, kGroups, kEpsilon,
+                         GroupNorm::Activation::none, 0, sites);
+    const at::Tensor input = channels_last(random_tensor(3, {2, kChannels, 25, 7}).to(dtype));
+    for (const std::int64_t items : {1, 2}) {
+      const at::Tensor offset = random_tensor(4, {items, kChannels}).to(dtype) * 3;
+      const at::Tensor sum =
+          input.to(at::kDouble) + offset.to(at::kDouble).unsqueeze(2).unsqueeze(3);
+      PatchContext whole;
+      EXPECT_LT(
+          relative_error(norm(input, whole, 0, offset).image, whole_norm(weights, sum, kGroups)),
+          dtype == at::kFloat ? kRounding : 5e-3);
+    }
+  }
+}
+
 TEST(GroupNorm, Bfloat16IsWithinItsRounding) {
   const RandomWeights weights = norm_weights(kChannels);
   SiteRegistry sites;

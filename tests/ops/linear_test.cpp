@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/gelu.h>
@@ -192,6 +193,36 @@ TEST(LayerNorm, EqualsLibtorchInFloat64) {
       at::layer_norm(input.to(at::kDouble), {20}, weights.at("norm.weight").to(at::kDouble),
                      weights.at("norm.bias").to(at::kDouble), 1e-2);
   EXPECT_LT(relative_error(norm(input), expected), kRounding);
+}
+
+TEST(LayerNorm, OfASumLeavesTheSumInItsPlace) {
+  RandomWeights weights(5);
+  weights.add("weight", {320}, 1.0);
+  weights.add("bias", {320});
+  const int before = at::get_num_threads();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const LayerNorm norm(weights.scope(dtype), 320, 1e-5);
+    const at::Tensor first = random_tensor(2, {2, 300, 320}).to(dtype);
+    const at::Tensor addend = random_tensor(3, {2, 300, 320}).to(dtype);
+    for (const int threads : {1, 3}) {
+      at::set_num_threads(threads);
+      const at::Tensor tokens = first.clone();
+      const at::Tensor result = norm.of_sum(tokens, addend);
+      EXPECT_TRUE(at::equal(tokens, first + addend));
+      EXPECT_TRUE(at::equal(result, norm(tokens)));
+    }
+  }
+  at::set_num_threads(before);
+}
+
+TEST(LayerNorm, RefusesToSumWhatIsNotLaidOutAlike) {
+  RandomWeights weights(5);
+  weights.add("weight", {6}, 1.0);
+  weights.add("bias", {6});
+  const LayerNorm norm(weights.scope(), 6, 1e-5);
+  const at::Tensor tokens = random_tensor(2, {1, 6, 6});
+  EXPECT_THROW(norm.of_sum(tokens, tokens.transpose(1, 2)), std::logic_error);
+  EXPECT_THROW(norm.of_sum(tokens, random_tensor(2, {1, 5, 6})), std::logic_error);
 }
 
 }  // namespace

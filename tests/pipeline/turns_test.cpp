@@ -52,7 +52,7 @@ int changes_of_thread(const GenerationRequest& drawn) {
   std::mutex mutex;
   std::vector<std::thread::id> callers;
   const CallWatch watch([&](const std::string& name) {
-    if (name != "aten::layer_norm") return;
+    if (name != "aten::upsample_nearest2d") return;
     const std::lock_guard lock(mutex);
     if (callers.empty() || callers.back() != std::this_thread::get_id()) {
       callers.push_back(std::this_thread::get_id());
