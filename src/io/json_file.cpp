@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -15,31 +15,73 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kMaximumDepth = 64;
+constexpr std::size_t kMaximumDepth = 64;
 constexpr std::size_t kMaximumBytes = std::size_t{64} << 20;
 
-// What nlohmann's parser does not refuse by itself.
-class StructureCheck {
+// Makes the value that a text holds, and refuses what nlohmann's parser does not refuse by itself.
+// Its callbacks would do, but search all siblings at the end of each object.
+class Builder : public nlohmann::json_sax<json> {
  public:
-  explicit StructureCheck(const std::string& source) : source_(source) {}
+  explicit Builder(const std::string& source) : source_(source) {}
 
-  void operator()(int depth, json::parse_event_t event, const json& parsed) {
-    check<CheckpointError>(depth <= kMaximumDepth, "{}: nested deeper than {} levels", source_,
-                           kMaximumDepth);
-    if (event == json::parse_event_t::object_start) {
-      keys_.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys_.pop_back();
-    } else if (event == json::parse_event_t::key) {
-      check<CheckpointError>(keys_.back().insert(parsed.get<std::string>()).second,
-                             "{}: the key {} stands twice in one object", source_,
-                             to_error_text(parsed));
-    }
+  json take() { return std::move(root_); }
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(json::number_integer_t value) override { return add(value); }
+  bool number_unsigned(json::number_unsigned_t value) override { return add(value); }
+  bool number_float(json::number_float_t value, const std::string& /*text*/) override {
+    return add(value);
+  }
+  bool string(std::string& value) override { return add(std::move(value)); }
+  bool binary(json::binary_t& value) override { return add(std::move(value)); }
+  bool start_object(std::size_t /*size*/) override { return open(json::object()); }
+  bool start_array(std::size_t /*size*/) override { return open(json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+
+  bool key(std::string& key) override {
+    const auto [entry, is_new] = open_.back()->get_ref<json::object_t&>().emplace(key, nullptr);
+    check<CheckpointError>(is_new, "{}: the key {} stands twice in one object", source_,
+                           to_error_text(key));
+    place_ = &entry->second;
+    return true;
+  }
+
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const json::exception& error) override {
+    const std::string_view what = error.what();
+    const std::size_t tag_end = what.find("] ");
+    fail<CheckpointError>("{} is not valid JSON: {}", source_,
+                          tag_end == what.npos ? what : what.substr(tag_end + 2));
   }
 
  private:
+  bool add(json value) {
+    check<CheckpointError>(open_.size() <= kMaximumDepth, "{}: nested deeper than {} levels",
+                           source_, kMaximumDepth);
+    if (!open_.empty() && open_.back()->is_array()) {
+      place_ = &open_.back()->emplace_back();
+    }
+    *place_ = std::move(value);
+    return true;
+  }
+
+  bool open(json container) {
+    add(std::move(container));
+    open_.push_back(place_);
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
   const std::string& source_;
-  std::vector<std::set<std::string>> keys_;
+  json root_;
+  std::vector<json*> open_;  // the objects and lists around what comes next
+  json* place_ = &root_;     // of what comes next; in a list, of what came last
 };
 
 // Python's json writes what is not finite as bare words, which JSON does not have.
@@ -70,19 +112,9 @@ std::string with_quoted_words(std::string_view text) {
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& source) {
-  StructureCheck structure(source);
-  try {
-    return json::parse(text.begin(), text.end(),
-                       [&](int depth, json::parse_event_t event, const json& parsed) {
-                         structure(depth, event, parsed);
-                         return true;
-                       });
-  } catch (const json::exception& error) {
-    const std::string_view what = error.what();
-    const std::size_t tag_end = what.find("] ");
-    fail<CheckpointError>("{} is not valid JSON: {}", source,
-                          tag_end == what.npos ? what : what.substr(tag_end + 2));
-  }
+  Builder builder(source);
+  json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
 }
 
 json read_json_file(const std::filesystem::path& path) {
