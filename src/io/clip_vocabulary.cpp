@@ -24,6 +24,7 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaximumLength = 65536;
+constexpr std::size_t kMostAddedTokens = 1024;  // each is sought at each character of a text
 constexpr std::string_view kStart = "<|startoftext|>";
 constexpr std::string_view kEnd = "<|endoftext|>";
 
@@ -199,6 +200,10 @@ class FolderReader {
 
   // Ids must be those that transformers gives: the vocabulary's, or the next free one.
   void declare(const json& id, const json& entry, const std::string& source) {
+    check<CheckpointError>(declared_.size() < kMostAddedTokens,
+                           "{}: it adds more than {} tokens to the vocabulary; remove those that "
+                           "are not needed",
+                           source, kMostAddedTokens);
     AddedToken token = read_added_token(entry, source + " (added token)");
     check<CheckpointError>(id.is_number_unsigned() &&
                                id.get<std::uint64_t>() <= std::numeric_limits<std::int32_t>::max(),
@@ -264,18 +269,14 @@ class FolderReader {
   void add(const AddedToken& token) {
     check<CheckpointError>(!token.content.empty(), "{}: an added token is empty", source_);
     const auto found = result_.tokens.find(token.content);
-    const auto expected =
-        found != result_.tokens.end() ? found->second : static_cast<std::int64_t>(next_id());
+    const auto size = static_cast<std::int64_t>(result_.tokens.size());
+    const std::int64_t expected =
+        found != result_.tokens.end() ? found->second : std::max(size, behind_added_);
     check<CheckpointError>(token.id == expected || added_.contains(token.content),
                            "{}: the added token '{}' has the id {}; with this vocabulary it is {}",
                            source_, token.content, token.id, expected);
     added_[token.content] = token;
-  }
-
-  std::int64_t next_id() const {
-    auto next = static_cast<std::int64_t>(result_.tokens.size());
-    for (const auto& [content, token] : added_) next = std::max(next, token.id + 1);
-    return next;
+    behind_added_ = std::max(behind_added_, token.id + 1);
   }
 
   fs::path folder_;
@@ -285,6 +286,7 @@ class FolderReader {
   bool has_decoder_ = false;
   std::map<std::int64_t, AddedToken> declared_;
   std::map<std::string, AddedToken> added_;
+  std::int64_t behind_added_ = 0;  // one more than the largest id of an added token
 };
 
 }  // namespace

@@ -324,6 +324,23 @@ TEST_F(ClipTokenizerTest, FindsTokensThatWereAddedLater) {
   EXPECT_EQ(tokens.ids[2], 4514);
 }
 
+TEST_F(ClipTokenizerTest, BoundsTheTokensThatWereAddedLater) {
+  const auto add = [&](int count) {
+    make_folder("sdxl");
+    change("tokenizer_config.json", [&](json& config) {
+      json& decoder = config["added_tokens_decoder"];
+      for (int i = 0; static_cast<int>(decoder.size()) < count; ++i) {
+        decoder[std::to_string(4514 + i)] = {{"content", "<toy-" + std::to_string(i) + ">"},
+                                             {"normalized", false}};
+      }
+    });
+  };
+  add(1024);
+  EXPECT_EQ(load().encode("<toy-1000>").ids[1], 5514);
+  add(1025);
+  expect_refused({"tokenizer_config.json", "more than 1024 tokens", "remove those"});
+}
+
 TEST_F(ClipTokenizerTest, RefusesAnotherModelThanBytePairs) {
   make_folder("sd1");
   make_single_file();
