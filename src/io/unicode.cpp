@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -35,20 +37,49 @@ std::string encode_utf8(std::u32string_view text) {
   return result;
 }
 
+namespace {
+
+constexpr auto kCompose = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+
+// Each character by itself: utf8proc's function for texts also puts marks into order, in time that
+// grows with the square of their number.
+std::vector<utf8proc_int32_t> decomposed(const std::u32string& text) {
+  std::array<utf8proc_int32_t, 8> parts{};  // Unicode's longest canonical decomposition has 4
+  std::vector<utf8proc_int32_t> result;
+  for (const char32_t character : text) {
+    int boundary = UTF8PROC_BOUNDCLASS_START;
+    const utf8proc_ssize_t count = utf8proc_decompose_char(
+        static_cast<utf8proc_int32_t>(character), parts.data(), parts.size(), kCompose, &boundary);
+    check<ConfigError>(count >= 0, "cannot normalize the text: {}", utf8proc_errmsg(count));
+    result.insert(result.end(), parts.begin(), parts.begin() + count);
+  }
+  return result;
+}
+
+int combining_class(utf8proc_int32_t character) {
+  return utf8proc_get_property(character)->combining_class;
+}
+
+// Canonical order: each run of marks by their combining classes.
+void order_marks(std::vector<utf8proc_int32_t>& characters) {
+  const auto is_mark = [](utf8proc_int32_t character) { return combining_class(character) != 0; };
+  for (auto begin = characters.begin(); begin != characters.end();) {
+    begin = std::find_if(begin, characters.end(), is_mark);
+    const auto end = std::find_if_not(begin, characters.end(), is_mark);
+    std::ranges::stable_sort(begin, end, {}, combining_class);
+    begin = end;
+  }
+}
+
+}  // namespace
+
 std::u32string to_nfc(const std::u32string& text) {
-  const std::string encoded = encode_utf8(text);
-  const auto* source = reinterpret_cast<const utf8proc_uint8_t*>(encoded.data());
-  const auto size = static_cast<utf8proc_ssize_t>(encoded.size());
-  constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-  const utf8proc_ssize_t needed = utf8proc_decompose(source, size, nullptr, 0, kOptions);
-  check<ConfigError>(needed >= 0, "cannot normalize the text: {}", utf8proc_errmsg(needed));
-  // One more: the library's own callers reserve a place for a terminator.
-  std::vector<utf8proc_int32_t> buffer(static_cast<std::size_t>(needed) + 1);
-  const utf8proc_ssize_t decomposed =
-      utf8proc_decompose(source, size, buffer.data(), needed, kOptions);
-  const utf8proc_ssize_t length = utf8proc_normalize_utf32(buffer.data(), decomposed, kOptions);
+  std::vector<utf8proc_int32_t> characters = decomposed(text);
+  order_marks(characters);
+  const utf8proc_ssize_t length = utf8proc_normalize_utf32(
+      characters.data(), static_cast<utf8proc_ssize_t>(characters.size()), kCompose);
   check<ConfigError>(length >= 0, "cannot normalize the text: {}", utf8proc_errmsg(length));
-  return {buffer.begin(), buffer.begin() + length};
+  return {characters.begin(), characters.begin() + length};
 }
 
 std::u32string to_lower(const std::u32string& text) {

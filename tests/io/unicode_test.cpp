@@ -1,6 +1,11 @@
 #include "io/unicode.h"
 
 #include <gtest/gtest.h>
+#include <utf8proc.h>
+
+#include <cstdlib>
+#include <random>
+#include <string>
 
 namespace pcpp {
 namespace {
@@ -30,6 +35,32 @@ TEST(UnicodeTest, ComposesCanonically) {
   EXPECT_EQ(to_nfc(U"\ufb01"), U"\ufb01");        // compatibility only
   EXPECT_EQ(to_nfc(std::u32string(U"\0e\u0301", 3)), std::u32string(U"\0\u00e9", 2));
   EXPECT_EQ(to_nfc(U""), U"");
+}
+
+TEST(UnicodeTest, ComposesAsUtf8procDoes) {
+  constexpr std::u32string_view kCharacters =
+      U"aeo\u00e9\u1e69\u01d5\u0300\u0301\u0307\u0308\u0323\u0328\u0344\u0345\u05b0\u1100\u1161"
+      U"\u11a8"
+      U"\uac00\u0958\U0001d160";
+  std::mt19937 engine(7);
+  for (int i = 0; i < 5000; ++i) {
+    std::u32string text(engine() % 12, U' ');
+    for (char32_t& character : text) character = kCharacters[engine() % kCharacters.size()];
+    const std::string encoded = encode_utf8(text);
+    utf8proc_uint8_t* const expected =
+        utf8proc_NFC(reinterpret_cast<const utf8proc_uint8_t*>(encoded.c_str()));
+    EXPECT_EQ(encode_utf8(to_nfc(text)), reinterpret_cast<const char*>(expected));
+    std::free(expected);
+  }
+}
+
+// In time that grows with the square of their number it would end at ctest's limit.
+TEST(UnicodeTest, OrdersALongRunOfMarks) {
+  constexpr std::size_t kPairs = 500'000;
+  std::u32string text = U"a";
+  for (std::size_t i = 0; i < kPairs; ++i) text += U"\u0301\u0323";
+  EXPECT_EQ(to_nfc(text),
+            U"\u1ea1" + std::u32string(kPairs - 1, U'\u0323') + std::u32string(kPairs, U'\u0301'));
 }
 
 TEST(UnicodeTest, LowersEachCharacterByItself) {
