@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,7 +15,8 @@ namespace pcpp {
 namespace {
 
 // Far over any model's, so that a file that is none of one is refused before it costs memory.
-constexpr std::int64_t kMostLayers = 256;
+constexpr std::int64_t kMostLayers = 256;        // of a block or of a transformer
+constexpr std::int64_t kMostLayersInAll = 1024;  // SDXL has 87
 constexpr std::int64_t kMostChannels = std::int64_t{1} << 20;
 constexpr const char* kDepths = "transformer_layers_per_block";
 
@@ -186,6 +188,29 @@ void check_levels(const ConfigReader& config, const UNetConfig& unet) {
   }
 }
 
+// ResNet blocks and layers of transformers.
+std::int64_t layers_of(const UNetConfig& unet) {
+  const std::int64_t middle = unet.middle_depth ? (*unet.middle_depth > 0 ? 2 : 1) : 0;
+  std::int64_t layers = middle + unet.middle_depth.value_or(0);
+  for (const UNetLevel& level : unet.levels) {
+    layers += 2 * level.layers + 1;
+    for (const auto* depths : {&level.down_depths, &level.up_depths}) {
+      layers = std::accumulate(depths->begin(), depths->end(), layers);
+    }
+  }
+  return layers;
+}
+
+void check_layers(const ConfigReader& config, const UNetConfig& unet) {
+  const std::int64_t layers = layers_of(unet);
+  if (layers > kMostLayersInAll) {
+    config.refuse("layers_per_block",
+                  fmt::format("with {} it makes {} ResNet blocks and transformer layers; at most "
+                              "{} are supported",
+                              kDepths, layers, kMostLayersInAll));
+  }
+}
+
 void read_sample_size(ConfigReader& config, UNetConfig& result) {
   const nlohmann::json size = config.value("sample_size");
   if (size.is_null()) return;
@@ -253,6 +278,7 @@ UNetConfig read_unet_config(ConfigReader config) {
   read_sample_size(config, result);
   read_levels(config, result);
   check_levels(config, result);
+  check_layers(config, result);
   read_added_embedding(config, result);
   mend_outdated_size(config, result);
   const std::int64_t half_width = result.levels.front().channels / 2;

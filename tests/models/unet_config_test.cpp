@@ -188,6 +188,21 @@ TEST(UNetConfig, PassesOverWhatAnAverageOfWeightsNotes) {
   EXPECT_EQ(read(config).levels.size(), 4U);
 }
 
+// 256 of each are allowed by themselves; 4 levels down and up and the middle multiply them.
+TEST(UNetConfig, BoundsTheLayersOfAllBlocksTogether) {
+  nlohmann::json config = published("sd15");
+  config["transformer_layers_per_block"] = 31;
+  EXPECT_EQ(read(config).levels[0].down_depths.front(), 31);
+  config["transformer_layers_per_block"] = 63;
+  testing::expect_error<CheckpointError>(
+      [&] { read(config); },
+      {"config.json: layers_per_block is 2; with transformer_layers_per_block "
+       "it makes 1030 ResNet blocks and transformer layers; at most 1024"});
+  config["transformer_layers_per_block"] = 256;
+  config["layers_per_block"] = 256;
+  testing::expect_error<CheckpointError>([&] { read(config); }, {"layers_per_block is 256"});
+}
+
 using Option = std::pair<const char*, nlohmann::json>;
 class UnsupportedOption : public ::testing::TestWithParam<Option> {};
 
