@@ -141,7 +141,8 @@ void print_to(std::FILE* stream, fmt::format_string<Arguments...> format,
 
 // To be called first: a standard stream that the caller has closed becomes one that fails, for
 // else the next file that is opened would take its number and with it what is printed; and to print
-// where nobody reads any more fails too, in place of ending the process.
+// where nobody reads any more, or to write a file beyond its limit, fails too, in place of ending
+// the process.
 void hold_closed_streams();
 // The exit status of a run that succeeded: 0; or 1, and one line on the standard error, where the
 // standard output did not take all that was printed.

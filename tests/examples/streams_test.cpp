@@ -91,6 +91,18 @@ TEST_F(StreamsTest, WhatTheStandardOutputLacksIsAnError) {
   }
 }
 
+TEST_F(StreamsTest, ALimitOnTheSizeOfFilesIsAnErrorAndLeavesNone) {
+  Words limited = {"/bin/sh", "-c", "ulimit -f 1 && exec \"$0\" \"$@\""};
+  const Words drawn = words({"--prompt", "a fox", "--steps", "1", "--output", place("x.png"),
+                             "--convolution-times", "none"});
+  limited.insert(limited.end(), drawn.begin(), drawn.end());
+  const Outcome outcome = run_process(limited);
+  EXPECT_EQ(outcome.status, 1) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("x.png: File too large; name a place"), std::string::npos)
+      << outcome.errors;
+  EXPECT_TRUE(files().empty());
+}
+
 TEST_F(StreamsTest, AnInterruptEndsTheRunWithoutAFile) {
   bool sent = false;
   const Outcome outcome =
