@@ -14,8 +14,8 @@
 
 #include "base/check.h"
 #include "io/config_reader.h"
+#include "io/input_file.h"
 #include "io/json_file.h"
-#include "io/mapped_file.h"
 
 namespace pcpp {
 namespace {
@@ -24,6 +24,7 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaximumLength = 65536;
+constexpr std::size_t kMaximumMergesBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostAddedTokens = 1024;  // each is sought at each character of a text
 constexpr std::string_view kStart = "<|startoftext|>";
 constexpr std::string_view kEnd = "<|endoftext|>";
@@ -64,8 +65,12 @@ std::pair<std::string, std::string> split_merge(std::string_view line, const std
 }
 
 Merges read_merges_file(const fs::path& path) {
-  const MappedFile file(path);
-  std::string_view rest(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  const InputFile file(path);
+  check<CheckpointError>(file.size() <= kMaximumMergesBytes,
+                         "{} holds {} bytes; a list of merges may hold {} at most", path.string(),
+                         file.size(), kMaximumMergesBytes);
+  const std::string text = file.read();
+  std::string_view rest = text;
   Merges merges;
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
-#include "io/mapped_file.h"
+#include "io/input_file.h"
 
 namespace pcpp {
 namespace {
@@ -118,12 +117,11 @@ json parse_json(std::string_view text, const std::string& source) {
 }
 
 json read_json_file(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  const std::span<const std::byte> bytes = file.bytes();
-  check<CheckpointError>(bytes.size() <= kMaximumBytes,
+  const InputFile file(path);
+  check<CheckpointError>(file.size() <= kMaximumBytes,
                          "{} holds {} bytes; a JSON file may hold {} at most", path.string(),
-                         bytes.size(), kMaximumBytes);
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+                         file.size(), kMaximumBytes);
+  const std::string text = file.read();
   const bool has_words = text.find("Infinity") != text.npos || text.find("NaN") != text.npos;
   return has_words ? parse_json(with_quoted_words(text), path.string())
                    : parse_json(text, path.string());

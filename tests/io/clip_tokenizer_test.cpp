@@ -248,6 +248,12 @@ TEST_F(ClipTokenizerTest, RefusesWrongMerges) {
   refuses("z q", {"'zq'", "merge 2"});
 }
 
+TEST_F(ClipTokenizerTest, RefusesAHugeFileOfMerges) {
+  make_folder("sd1");
+  std::filesystem::resize_file(folder_.path() / "merges.txt", (std::size_t{64} << 20) + 1);
+  expect_refused({"merges.txt holds 67108865 bytes", "67108864 at most"});
+}
+
 TEST_F(ClipTokenizerTest, RefusesAVocabularyThatLostItsMerges) {
   const std::string file = (folder_.path() / "merges.txt").string();
   make_folder("sd1");

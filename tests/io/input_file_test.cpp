@@ -1,0 +1,40 @@
+#include "io/input_file.h"
+
+#include <gtest/gtest.h>
+
+#include "io/files.h"
+#include "pcpp/error.h"
+#include "support/errors.h"
+
+namespace pcpp {
+namespace {
+
+using testing::expect_error;
+using testing::TemporaryFolder;
+
+TEST(InputFileTest, ReadsAWholeFile) {
+  const TemporaryFolder folder;
+  const std::string text = std::string(100'000, 'x') + '\0' + "end";
+  EXPECT_EQ(InputFile(folder.write("file", text)).read(), text);
+  EXPECT_EQ(InputFile(folder.write("empty", "")).read(), "");
+}
+
+TEST(InputFileTest, AFileThatIsCutShortMeanwhileIsAnError) {
+  const TemporaryFolder folder;
+  const auto path = folder.write("file", std::string(100'000, 'x'));
+  const InputFile file(path);
+  EXPECT_EQ(file.size(), 100'000U);
+  std::filesystem::resize_file(path, 10);
+  expect_error<CheckpointError>([&] { (void)file.read(); },
+                                {path.string(), "shorter", "fetch it again"});
+}
+
+TEST(InputFileTest, RefusesWhatIsNoRegularFile) {
+  const TemporaryFolder folder;
+  expect_error<CheckpointError>([&] { InputFile(folder.path() / "none"); },
+                                {"cannot read", "none", "No such file"});
+  expect_error<CheckpointError>([&] { InputFile(folder.path()); }, {"not a regular file"});
+}
+
+}  // namespace
+}  // namespace pcpp
