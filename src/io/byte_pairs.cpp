@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/unicode.h"
 
 namespace pcpp {
@@ -28,7 +29,7 @@ std::int64_t id_of(const Vocabulary& vocabulary, const std::string& token,
   const auto found = vocabulary.find(token);
   check<CheckpointError>(found != vocabulary.end(),
                          "{}: the vocabulary lacks '{}', {}; it is not the model's own", source,
-                         token, role);
+                         excerpt(token), role);
   return found->second;
 }
 
@@ -67,14 +68,15 @@ BytePairs::BytePairs(const Vocabulary& vocabulary, const Merges& merges,
     final_ids_[byte] = id_of(vocabulary, symbols[byte] + std::string(kWordEnd), source, role);
   }
   for (const auto& [left, right] : merges) {
-    const std::string role =
-        fmt::format("which merge {} ('{} {}') needs", merges_.size() + 1, left, right);
+    const std::string role = fmt::format("which merge {} ('{} {}') needs", merges_.size() + 1,
+                                         excerpt(left), excerpt(right));
     const Pair pair = {id_of(vocabulary, left, source, role),
                        id_of(vocabulary, right, source, role)};
     const std::int64_t id = id_of(vocabulary, left + right, source, role);
     const auto rank = static_cast<std::int64_t>(merges_.size());
     check<CheckpointError>(merges_.emplace(pair, Merge{rank, id}).second,
-                           "{}: the merge '{} {}' stands twice", source, left, right);
+                           "{}: the merge '{} {}' stands twice", source, excerpt(left),
+                           excerpt(right));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/json_file.h"
 
 namespace pcpp {
@@ -79,7 +80,7 @@ std::vector<fs::path> files_of(const fs::path& folder) {
         "{}: {} is a pickled file, which could run code when it is read, and there are no "
         "safetensors weights; convert the model: load it with diffusers and call "
         "save_pretrained(..., safe_serialization=True)",
-        folder.string(), file.filename().string());
+        folder.string(), excerpt(file.filename().string()));
   }
   fail<CheckpointError>(
       "{}: there are no weights; diffusion_pytorch_model.safetensors or model.safetensors is "
@@ -104,13 +105,14 @@ Candidate find_weights(const fs::path& folder, const std::optional<std::string>&
   } else if (!variants.contains("")) {
     check<CheckpointError>(variants.size() == 1 && !variant,
                            "{}: there are only these variants of the weights: {}; name one of them",
-                           folder.string(), fmt::join(variants, ", "));
+                           folder.string(), excerpt(fmt::format("{}", fmt::join(variants, ", "))));
     chosen = *variants.begin();
   }
   std::erase_if(all, [&](const Candidate& candidate) { return candidate.variant != chosen; });
-  check<CheckpointError>(
-      all.size() == 1, "{}: {} and {} both claim to be the weights; remove the wrong one",
-      folder.string(), all.front().path.filename().string(), all.back().path.filename().string());
+  check<CheckpointError>(all.size() == 1,
+                         "{}: {} and {} both claim to be the weights; remove the wrong one",
+                         folder.string(), excerpt(all.front().path.filename().string()),
+                         excerpt(all.back().path.filename().string()));
   return all.front();
 }
 
@@ -128,7 +130,7 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
         file.ends_with(kSuffix) && file.find_first_of(std::string_view("/\\\0", 3)) == file.npos,
         "{}: weight_map gives {} for '{}'; it must be the name of a .safetensors file beside the "
         "index",
-        index.string(), to_error_text(value), name);
+        index.string(), to_error_text(value), excerpt(name));
     result.emplace(name, file);
   }
   return result;
@@ -170,15 +172,15 @@ Weights Weights::open(const fs::path& folder, const std::optional<std::string>& 
       const auto place = weight_map.find(name);
       check<CheckpointError>(
           place != weight_map.end() && place->second == shard,
-          "{}: shard {} holds '{}', which the index {}", index, shard, name,
-          place == weight_map.end() ? "does not name" : "places in " + place->second);
+          "{}: shard {} holds '{}', which the index {}", index, excerpt(shard), excerpt(name),
+          place == weight_map.end() ? "does not name" : "places in " + excerpt(place->second));
       result.tensors_.emplace(name, view);
     }
   }
   for (const auto& [name, shard] : weight_map) {
     check<CheckpointError>(result.tensors_.contains(name),
-                           "{}: the index places '{}' in {}, which does not hold it", index, name,
-                           shard);
+                           "{}: the index places '{}' in {}, which does not hold it", index,
+                           excerpt(name), excerpt(shard));
   }
   return result;
 }

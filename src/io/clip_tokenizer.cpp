@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/byte_pairs.h"
 #include "io/clip_vocabulary.h"
 #include "io/unicode.h"
@@ -135,7 +136,7 @@ void check_merges(const ClipVocabulary& vocabulary) {
       "{}: none of its {} merges makes '{}' and {} more tokens of the vocabulary: every token that "
       "is neither a byte nor an added one must come out of a merge; fetch the file again",
       vocabulary.merges_file, vocabulary.merges.size(),
-      unmade.empty() ? "" : unmade.begin()->second, unmade.size() - 1);
+      excerpt(unmade.empty() ? "" : unmade.begin()->second), unmade.size() - 1);
 }
 
 }  // namespace

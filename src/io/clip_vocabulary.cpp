@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/config_reader.h"
 #include "io/input_file.h"
 #include "io/json_file.h"
@@ -43,12 +44,12 @@ Vocabulary read_tokens(const json& object, const std::string& source) {
     check<CheckpointError>(
         value.is_number_unsigned() &&
             value.get<std::uint64_t>() <= std::numeric_limits<std::int32_t>::max(),
-        "{}: the id of '{}' is {}; it must be an integer from 0 to 2147483647", source, token,
-        to_error_text(value));
+        "{}: the id of '{}' is {}; it must be an integer from 0 to 2147483647", source,
+        excerpt(token), to_error_text(value));
     const auto id = value.get<std::int64_t>();
     const auto [owner, is_new] = owners.emplace(id, token);
-    check<CheckpointError>(is_new, "{}: '{}' and '{}' have the same id {}", source, owner->second,
-                           token, id);
+    check<CheckpointError>(is_new, "{}: '{}' and '{}' have the same id {}", source,
+                           excerpt(owner->second), excerpt(token), id);
     tokens.emplace(token, id);
   }
   return tokens;
@@ -60,7 +61,7 @@ std::pair<std::string, std::string> split_merge(std::string_view line, const std
   check<CheckpointError>(space != line.npos && space > 0 && space + 1 < line.size() &&
                              line.find(' ', space + 1) == line.npos,
                          "{}: merge {} is '{}'; it must be two symbols and a space between them",
-                         source, number, line);
+                         source, number, excerpt(line));
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
@@ -213,7 +214,7 @@ class FolderReader {
     check<CheckpointError>(id.is_number_unsigned() &&
                                id.get<std::uint64_t>() <= std::numeric_limits<std::int32_t>::max(),
                            "{}: the added token '{}' has the id {}; an integer is wanted", source,
-                           token.content, to_error_text(id));
+                           excerpt(token.content), to_error_text(id));
     token.id = id.get<std::int64_t>();
     check<CheckpointError>(declared_.emplace(token.id, token).second,
                            "{}: two added tokens have the id {}", source, token.id);
@@ -265,7 +266,7 @@ class FolderReader {
     const auto found = result_.tokens.find(token.content);
     check<CheckpointError>(found != result_.tokens.end(),
                            "{}: the vocabulary lacks the {} '{}'; it is not the model's own",
-                           source_, key, token.content);
+                           source_, key, excerpt(token.content));
     token.id = found->second;
     return token;
   }
@@ -279,7 +280,7 @@ class FolderReader {
         found != result_.tokens.end() ? found->second : std::max(size, behind_added_);
     check<CheckpointError>(token.id == expected || added_.contains(token.content),
                            "{}: the added token '{}' has the id {}; with this vocabulary it is {}",
-                           source_, token.content, token.id, expected);
+                           source_, excerpt(token.content), token.id, expected);
     added_[token.content] = token;
     behind_added_ = std::max(behind_added_, token.id + 1);
   }

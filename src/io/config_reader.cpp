@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/json_file.h"
 
 namespace pcpp {
@@ -214,14 +215,18 @@ void ConfigReader::ignore(std::initializer_list<std::string_view> keys) {
 }
 
 void ConfigReader::finish() const {
-  std::vector<std::string> unread;
+  constexpr std::size_t kNamed = 5;
+  std::vector<std::string> named;
+  std::size_t unread = 0;
   for (const auto& [key, value] : object_.items()) {
-    if (!key.starts_with('_') && !read_.contains(key)) {
-      unread.push_back(fmt::format("{} = {}", key, to_error_text(value)));
+    if (key.starts_with('_') || read_.contains(key)) continue;
+    if (++unread <= kNamed) {
+      named.push_back(fmt::format("{} = {}", excerpt(key), to_error_text(value)));
     }
   }
-  check<CheckpointError>(unread.empty(), "{}: options that are not supported: {}", source_,
-                         fmt::join(unread, ", "));
+  check<CheckpointError>(unread == 0, "{}: options that are not supported: {}{}", source_,
+                         fmt::join(named, ", "),
+                         unread > kNamed ? fmt::format(" and {} more", unread - kNamed) : "");
 }
 
 void ConfigReader::refuse(std::string_view key, std::string_view rule) const {

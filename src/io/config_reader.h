@@ -72,7 +72,8 @@ class ConfigReader {
   // ignored: they are notes of the tool that wrote the file.
   void ignore(std::initializer_list<std::string_view> keys);
 
-  // Throws CheckpointError that names every key (with its value) that nobody has read.
+  // Throws CheckpointError that names the keys (with their values) that nobody has read: the first
+  // five, and how many more there are.
   void finish() const;
 
   // Throws CheckpointError "SOURCE: KEY is VALUE; RULE", for rules that span several keys.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/input_file.h"
 
 namespace pcpp {
@@ -41,18 +42,23 @@ class Builder : public nlohmann::json_sax<json> {
 
   bool key(std::string& key) override {
     const auto [entry, is_new] = open_.back()->get_ref<json::object_t&>().emplace(key, nullptr);
-    check<CheckpointError>(is_new, "{}: the key {} stands twice in one object", source_,
-                           to_error_text(key));
+    if (!is_new) {
+      fail<CheckpointError>("{}: the key {} stands twice in one object", source_,
+                            to_error_text(key));
+    }
     place_ = &entry->second;
     return true;
   }
 
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+  // The error's text quotes the whole of `token`.
+  bool parse_error(std::size_t /*position*/, const std::string& token,
                    const json::exception& error) override {
-    const std::string_view what = error.what();
+    std::string what = error.what();
     const std::size_t tag_end = what.find("] ");
-    fail<CheckpointError>("{} is not valid JSON: {}", source_,
-                          tag_end == what.npos ? what : what.substr(tag_end + 2));
+    if (tag_end != what.npos) what.erase(0, tag_end + 2);
+    const std::size_t quoted = what.rfind("'" + token + "'");
+    if (quoted != what.npos) what.replace(quoted + 1, token.size(), excerpt(token));
+    fail<CheckpointError>("{} is not valid JSON: {}", source_, what);
   }
 
  private:
@@ -128,12 +134,7 @@ json read_json_file(const std::filesystem::path& path) {
 }
 
 std::string to_error_text(const json& value) {
-  constexpr std::size_t kMaximumLength = 80;
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() <= kMaximumLength) return text;
-  std::size_t end = kMaximumLength;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + "...";
+  return excerpt(value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 }  // namespace pcpp

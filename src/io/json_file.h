@@ -17,7 +17,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& source);
 // -Infinity, which Python writes, the texts "NaN", "Infinity" and "-Infinity" are read.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
-// A value as one line for an error: cut after 80 bytes, bytes that are not UTF-8 replaced.
+// A value as a part of one line, for an error: as excerpt() cuts it, bytes that are not UTF-8
+// replaced.
 std::string to_error_text(const nlohmann::json& value);
 
 }  // namespace pcpp

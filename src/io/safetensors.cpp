@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
 #include "io/mapped_file.h"
@@ -24,6 +25,7 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaximumHeaderBytes = 100'000'000;
+constexpr std::size_t kMostExtents = 64;  // of a tensor's shape; as many as libtorch's
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 struct DTypeEntry {
@@ -105,7 +107,7 @@ class HeaderReader {
                            kMetadataKey, to_error_text(entry));
     for (const auto& [key, value] : entry.items()) {
       check<CheckpointError>(value.is_string(), "{}: {} '{}' is {}; values must be strings",
-                             source_, kMetadataKey, key, to_error_text(value));
+                             source_, kMetadataKey, excerpt(key), to_error_text(value));
       metadata.emplace(key, value.get<std::string>());
     }
   }
@@ -154,6 +156,11 @@ class HeaderReader {
       if (valid) shape.push_back(extent.get<std::int64_t>());
     }
     if (!valid) refuse(name, "shape", value, "it must be a list of integers of at least 0");
+    if (shape.size() > kMostExtents) {
+      refuse(
+          name, "shape", value,
+          fmt::format("it has {} extents; at most {} are supported", shape.size(), kMostExtents));
+    }
     return shape;
   }
 
@@ -181,7 +188,7 @@ class HeaderReader {
       check<CheckpointError>(
           extent.begin == expected,
           "{}: tensor '{}' begins at byte {} of the data, the one before it ends at {}; {}",
-          source_, extent.name, extent.begin, expected,
+          source_, excerpt(extent.name), extent.begin, expected,
           extent.begin < expected ? "tensors must not overlap" : "no byte may lie between tensors");
       expected = extent.end;
     }
@@ -192,13 +199,14 @@ class HeaderReader {
 
   const json& field(const std::string& name, const json& entry, const char* key) const {
     const auto found = entry.find(key);
-    check<CheckpointError>(found != entry.end(), "{}: tensor '{}' has no {}", source_, name, key);
+    check<CheckpointError>(found != entry.end(), "{}: tensor '{}' has no {}", source_,
+                           excerpt(name), key);
     return *found;
   }
 
   [[noreturn]] void refuse(const std::string& name, std::string_view what, const json& value,
                            std::string_view rule) const {
-    fail<CheckpointError>("{}: tensor '{}': {} is {}; {}", source_, name, what,
+    fail<CheckpointError>("{}: tensor '{}': {} is {}; {}", source_, excerpt(name), excerpt(what),
                           to_error_text(value), rule);
   }
 
@@ -218,7 +226,7 @@ std::int64_t TensorView::element_count() const {
 }
 
 std::string to_string(std::span<const std::int64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
+  return excerpt(fmt::format("[{}]", fmt::join(shape, ", ")));
 }
 
 SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
@@ -245,8 +253,8 @@ void write_safetensors(const std::filesystem::path& path,
     const auto& [name, tensor] = *entry;
     check<ConfigError>(name != kMetadataKey, "a tensor cannot be named {}", kMetadataKey);
     check<ConfigError>(byte_count(tensor.dtype, tensor.shape) == tensor.bytes.size(),
-                       "tensor '{}' is {} {} but holds {} bytes", name, name_of(tensor.dtype),
-                       to_string(tensor.shape), tensor.bytes.size());
+                       "tensor '{}' is {} {} but holds {} bytes", excerpt(name),
+                       name_of(tensor.dtype), to_string(tensor.shape), tensor.bytes.size());
     const std::uint64_t end = offset + tensor.bytes.size();
     header[name] = {
         {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};

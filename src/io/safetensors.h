@@ -38,7 +38,7 @@ struct TensorView {
 // values.
 void to_float(const TensorView& tensor, std::string_view name, std::span<float> target);
 
-// "[2, 3]"
+// "[2, 3]", as excerpt() cuts it.
 std::string to_string(std::span<const std::int64_t> shape);
 
 // A mapped file whose header has been checked: a JSON object without duplicate names, known dtypes,

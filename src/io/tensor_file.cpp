@@ -1,6 +1,6 @@
 #include "pcpp/tensor_file.h"
 
-#include "base/check.h"
+#include "base/excerpt.h"
 #include "io/safetensors.h"
 
 namespace pcpp {
@@ -12,7 +12,7 @@ TensorMap load_tensors(const std::filesystem::path& path) {
     FloatTensor& tensor = result[name];
     tensor.shape = view.shape;
     tensor.values.resize(static_cast<std::size_t>(view.element_count()));
-    to_float(view, path.string() + ": " + name, tensor.values);
+    to_float(view, path.string() + ": " + excerpt(name), tensor.values);
   }
   return result;
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/excerpt.h"
 #include "base/log.h"
 
 namespace pcpp {
@@ -237,7 +238,7 @@ void mend_outdated_size(ConfigReader& config, UNetConfig& result) {
     return;
   }
   log().warn("{}: sample_size {} of diffusers {} is taken for {}", config.source(),
-             result.sample_rows, version, kSide);
+             result.sample_rows, excerpt(version), kSide);
   result.sample_rows = result.sample_columns = kSide;
 }
 

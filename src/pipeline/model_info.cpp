@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "base/log.h"
 #include "cache/exchange_plan.h"
 #include "parallel/topology.h"
@@ -65,7 +66,7 @@ void warn_of_class(const Checkpoint& checkpoint, bool is_xl) {
   };
   if (name.empty() || is_known("StableDiffusion") || is_known("StableDiffusionXL")) return;
   log().warn("{}: {} is not built in: {} draws, without what the other adds",
-             checkpoint.folder().string(), name,
+             checkpoint.folder().string(), excerpt(name),
              is_xl ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");
 }
 

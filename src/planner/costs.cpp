@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 
 namespace pcpp {
 
@@ -93,7 +94,7 @@ Costs::Costs(const DeviceProfile& profile, int devices) {
     const auto first = curves_.lower_bound({kind, ""});
     check<ConfigError>(first != curves_.end() && first->first.first == kind,
                        "the profile {} has no curve of {} for {} devices: measure one, or add it",
-                       profile.name, name_of(kind), measured);
+                       excerpt(profile.name), name_of(kind), measured);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "base/link.h"
 #include "io/config_reader.h"
 #include "io/json_file.h"
@@ -95,17 +96,17 @@ void check_curve(const RateCurve& curve, const std::string& place) {
 }  // namespace
 
 void check_profile(const DeviceProfile& profile) {
-  check<ConfigError>(profile.memory_bytes >= 0, "the profile {}: memory_bytes {} is below 0",
-                     profile.name, profile.memory_bytes);
+  const std::string name = excerpt(profile.name);
+  check<ConfigError>(profile.memory_bytes >= 0, "the profile {}: memory_bytes {} is below 0", name,
+                     profile.memory_bytes);
   check<ConfigError>(profile.extra_weight_bytes >= 0,
-                     "the profile {}: extra_weight_bytes {} is below 0", profile.name,
+                     "the profile {}: extra_weight_bytes {} is below 0", name,
                      profile.extra_weight_bytes);
   if (profile.link) check_link(*profile.link);
   check<ConfigError>(!profile.curves.empty(),
-                     "the profile {} has no curve: measure one, or load it from a file",
-                     profile.name);
+                     "the profile {} has no curve: measure one, or load it from a file", name);
   for (std::size_t i = 0; i < profile.curves.size(); ++i) {
-    check_curve(profile.curves[i], fmt::format("the profile {}, curve {}, of {}", profile.name, i,
+    check_curve(profile.curves[i], fmt::format("the profile {}, curve {}, of {}", name, i,
                                                name_of(profile.curves[i].kind)));
   }
 }

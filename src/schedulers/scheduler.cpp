@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "base/log.h"
 #include "io/config_reader.h"
 #include "io/json_file.h"
@@ -131,21 +132,21 @@ std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler
   if (stand_in) {
     kind = stand_in;
     if (kind == SchedulerKind::ddim) state_defaults_of_pndm(object);
-    log().warn("{}: {} is not built in: {} draws, on its noise schedule", source, *class_name,
-               name_of(*kind));
+    log().warn("{}: {} is not built in: {} draws, on its noise schedule", source,
+               excerpt(*class_name), name_of(*kind));
   }
   check<ConfigError>(kind.has_value(),
                      "{}: _class_name is {}; DDIMScheduler, EulerDiscreteScheduler and "
                      "DPMSolverMultistepScheduler are supported: choose scheduler ddim, euler or "
                      "dpmpp_2m to use one with this model",
-                     source, class_name.value_or("missing"));
+                     source, excerpt(class_name.value_or("missing")));
   const bool own_class = kind == own_kind;
   if (kind == SchedulerKind::ddim && !own_class && !object.contains("clip_sample")) {
     log().warn(
         "{}: it is {}'s and does not say clip_sample: DDIM clips, as diffusers' does, which "
         "turns pictures grey where the latents are not meant for it: write \"clip_sample\": "
         "false there",
-        source, class_name.value_or("no class"));
+        source, excerpt(class_name.value_or("no class")));
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
 

@@ -165,6 +165,19 @@ TEST_F(CheckpointTest, RefusesAnIndexThatIsNoneOrLeavesTheFolder) {
   }
 }
 
+TEST_F(CheckpointTest, ErrorsQuoteTheIndexInPart) {
+  const std::string name = std::string(100'000, 'x') + "\\n";
+  write_weights("unet/model-00001-of-00002.safetensors", {"a"});
+  for (const std::string& map :
+       {R"("a": "model-00001-of-00002.safetensors", ")" + name +
+            R"(": "model-00001-of-00002.safetensors")",
+        "\"" + name + R"(": 7)",
+        R"("a": ")" + name + R"(.safetensors", "b": "model-00001-of-00002.safetensors")"}) {
+    folder_.write("unet/model.safetensors.index.json", R"({"weight_map": {)" + map + "}}");
+    testing::expect_short_error<CheckpointError>([&] { open_unet(); });
+  }
+}
+
 TEST_F(CheckpointTest, RefusesFoldersWithoutOneSetOfWeights) {
   expect_unet_refused({"no folder"});
   folder_.write("unet/config.json", "{}");

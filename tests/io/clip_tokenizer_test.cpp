@@ -248,6 +248,30 @@ TEST_F(ClipTokenizerTest, RefusesWrongMerges) {
   refuses("z q", {"'zq'", "merge 2"});
 }
 
+TEST_F(ClipTokenizerTest, ErrorsQuoteTheFilesInPart) {
+  const std::string token = std::string(100'000, 'x') + "\n\x1b";
+  const auto refuses = [&](const char* name, auto apply) {
+    make_folder("sdxl");
+    change(name, apply);
+    testing::expect_short_error<CheckpointError>([&] { load(); });
+  };
+  refuses("vocab.json", [&](json& v) { v[token] = 5000; });
+  refuses("vocab.json", [&](json& v) { v[token] = 0; });
+  refuses("vocab.json", [&](json& v) { v[token] = token; });
+  refuses("tokenizer_config.json", [&](json& config) { config["pad_token"] = token; });
+  const json added = {{"content", token}, {"normalized", false}};
+  for (const char* id : {"7", "x"}) {
+    refuses("tokenizer_config.json", [&](json& config) {
+      config["added_tokens_decoder"] = {{id, added}};
+    });
+  }
+  for (const char* space : {"", " ", "  "}) {
+    make_folder("sd1");
+    folder_.write("merges.txt", std::string(100'000, 'x') + "\x1b" + space + "y\n");
+    testing::expect_short_error<CheckpointError>([&] { load(); });
+  }
+}
+
 TEST_F(ClipTokenizerTest, RefusesAHugeFileOfMerges) {
   make_folder("sd1");
   std::filesystem::resize_file(folder_.path() / "merges.txt", (std::size_t{64} << 20) + 1);

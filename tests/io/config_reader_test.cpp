@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "io/files.h"
 #include "pcpp/error.h"
 #include "support/errors.h"
@@ -122,6 +124,18 @@ TEST(ConfigReaderTest, FinishRefusesEveryKeyThatNobodyRead) {
   expect_error<CheckpointError>([&] { config.finish(); }, {"new = \"a\""});
   config.text("new");
   config.finish();
+}
+
+TEST(ConfigReaderTest, FinishNamesFiveKeysAndCountsTheOthers) {
+  json object = json::object();
+  for (int i = 0; i < 5; ++i) object["key" + std::to_string(i)] = i;
+  const auto finish = [&] { ConfigReader(object, "config.json").finish(); };
+  expect_error<CheckpointError>(finish, {"key0 = 0, key1 = 1, key2 = 2, key3 = 3, key4 = 4"});
+  for (int i = 5; i < 1000; ++i) object["key" + std::to_string(i)] = i;
+  expect_error<CheckpointError>(finish, {"key0 = 0, key1 = 1,", " and 995 more"});
+  testing::expect_short_error<CheckpointError>(finish);
+  object = {{std::string(1'000'000, 'x') + "\n", "\n"}};
+  testing::expect_short_error<CheckpointError>(finish);
 }
 
 TEST(ConfigReaderTest, RefusesFilesThatAreNotAnObject) {

@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 using testing::expect_error;
+using testing::expect_short_error;
 
 void expect_refused(std::string_view text, std::initializer_list<std::string_view> parts) {
   expect_error<CheckpointError>([&] { parse_json(text, "a file"); }, {"a file"});
@@ -34,6 +35,17 @@ TEST(JsonFileTest, RefusesWhatIsNoJson) {
   expect_refused("{} {}", {"not valid JSON", "column 4"});
   expect_refused("[1e999]", {"not valid JSON", "1e999"});
   expect_refused("[\"\xff\"]", {"not valid JSON"});
+}
+
+TEST(JsonFileTest, QuotesWhatItReadLastInPart) {
+  const std::string text(1'000'000, 'x');
+  for (const std::string& wrong :
+       {"[\"" + text, "[\"" + text + "\" 3]", "[" + text, "[-" + text,
+        "[1" + std::string(1'000'000, '0') + "]", "{\"" + text + "\": 1, \"" + text + "\": 2}"}) {
+    expect_short_error<CheckpointError>([&] { parse_json(wrong, "a file"); });
+  }
+  expect_refused("[\"" + text, {"last read: '\"xxx", "xxx...'"});
+  expect_short_error<CheckpointError>([] { parse_json("[\"\x1b\x9b\n", "a file"); });
 }
 
 TEST(JsonFileTest, RefusesAKeyThatStandsTwiceInOneObject) {

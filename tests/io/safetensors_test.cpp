@@ -199,6 +199,36 @@ TEST_F(SafetensorsTest, RefusesWhatIsNoRegularFile) {
   expect_error<CheckpointError>([&] { SafetensorsFile::open(folder_.path()); }, {"regular file"});
 }
 
+TEST_F(SafetensorsTest, BoundsTheRankOfATensor) {
+  const auto header = [](std::size_t rank) {
+    std::string shape = "2";
+    for (std::size_t i = 1; i < rank; ++i) shape += ",1";
+    return R"({"w":{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[0,8]}})";
+  };
+  const auto path =
+      folder_.write("good.safetensors", safetensors_bytes(header(64), std::string(8, '\0')));
+  EXPECT_EQ(SafetensorsFile::open(path).tensors().at("w").shape.size(), 64U);
+  expect_header_refused(header(65), {"'w'", "65 extents; at most 64"});
+}
+
+TEST_F(SafetensorsTest, ErrorsQuoteTheFileInPart) {
+  const std::string name = std::string(100'000, 'x') + "\\u001b\\n";
+  const std::string tensor = R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
+  std::string extents = "1000000";
+  for (int i = 0; i < 50; ++i) extents += ",10000";
+  for (const std::string& header :
+       {R"({"\n)" + name + R"(":{"dtype":"F32","shape":[2]}})",
+        R"({"\n)" + name + R"(":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})",
+        R"({"\n)" + name + R"(":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+        R"({"w":{")" + name + R"(":0}})",
+        R"({"w":)" + tensor + R"(,"__metadata__":{")" + name + R"(":0}})",
+        R"({"w":{"dtype":"F32","shape":[0,)" + extents + R"(],"data_offsets":[0,8]}})"}) {
+    const auto path =
+        folder_.write("bad.safetensors", safetensors_bytes(header, std::string(8, '\0')));
+    testing::expect_short_error<CheckpointError>([&] { SafetensorsFile::open(path); });
+  }
+}
+
 TEST_F(SafetensorsTest, WritesWhatItReads) {
   const std::vector<std::uint8_t> bytes = {1, 2, 3};
   const std::vector<float> floats = {1, 2, 3, 4};

@@ -102,6 +102,14 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
   }
 }
 
+TEST_F(ProfileFileTest, ErrorsQuoteItInPart) {
+  DeviceProfile profile = counting_profile();
+  profile.name = std::string(100'000, 'x') + "\n\x1b";
+  profile.memory_bytes = -1;
+  profile.save(file());
+  testing::expect_short_error<CheckpointError>([&] { DeviceProfile::load(file()); });
+}
+
 TEST(ProfileFiles, AFolderThatIsNotThereIsAnErrorOfItsFile) {
   testing::expect_error<CheckpointError>([] { counting_profile().save("no_such_folder/p.json"); },
                                          {"no_such_folder"});

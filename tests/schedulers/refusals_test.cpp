@@ -6,6 +6,7 @@
 
 #include "pcpp/error.h"
 #include "schedulers/config_file.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -159,6 +160,8 @@ TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
               SchedulerKind::dpmpp_2m);
   }
   expect_error<ConfigError>([] { scheduler_from("{}"); }, {"_class_name", "missing"});
+  const std::string long_name = config_of("\\u001b\\n" + std::string(100'000, 'x'));
+  testing::expect_short_error<ConfigError>([&] { scheduler_from(long_name); });
   EXPECT_EQ(scheduler_from("{}", SchedulerKind::euler)->kind(), SchedulerKind::euler);
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <initializer_list>
 #include <string_view>
 
@@ -23,6 +24,22 @@ void expect_error(Call call, std::initializer_list<std::string_view> parts) {
   }
   ADD_FAILURE() << "no error; expected one with '"
                 << (parts.size() == 0 ? std::string_view() : *parts.begin()) << "'";
+}
+
+// Expects that `call` throws E, with a text that is one line of at most 500 bytes for a person.
+template <typename E, typename Call>
+void expect_short_error(Call call) {
+  try {
+    call();
+  } catch (const E& error) {
+    const std::string_view text = error.what();
+    EXPECT_LE(text.size(), 500U) << text;
+    for (const char character : text) {
+      EXPECT_FALSE(std::iscntrl(static_cast<unsigned char>(character))) << text;
+    }
+    return;
+  }
+  ADD_FAILURE() << "no error";
 }
 
 }  // namespace pcpp::testing

@@ -1,0 +1,16 @@
+// Texts of files that are not trusted, in errors and in the log.
+#ifndef PCPP_BASE_EXCERPT_H_
+#define PCPP_BASE_EXCERPT_H_
+
+#include <string>
+#include <string_view>
+
+namespace pcpp {
+
+// As a part of one line: cut after about 80 bytes, between two characters; control characters and
+// bytes that are not UTF-8 as \x1b.
+std::string excerpt(std::string_view text);
+
+}  // namespace pcpp
+
+#endif  // PCPP_BASE_EXCERPT_H_

@@ -1,0 +1,38 @@
+#include "base/excerpt.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace pcpp {
+namespace {
+
+TEST(ExcerptTest, LeavesShortTextsAsTheyAre) {
+  for (const std::string text : {"", "conv_in.weight", "h\u00e9 \u4e00 \U0001f98a \\n 'x'"}) {
+    EXPECT_EQ(excerpt(text), text);
+  }
+  EXPECT_EQ(excerpt(std::string(80, 'x')), std::string(80, 'x'));
+}
+
+TEST(ExcerptTest, CutsBetweenCharacters) {
+  EXPECT_EQ(excerpt(std::string(81, 'x')), std::string(80, 'x') + "...");
+  EXPECT_EQ(excerpt(std::string(1'000'000, 'x')), std::string(80, 'x') + "...");
+  EXPECT_EQ(excerpt(std::string(79, 'x') + "\u00e9"), std::string(79, 'x') + "...");
+  EXPECT_EQ(excerpt(std::string(78, 'x') + "\u00e9"), std::string(78, 'x') + "\u00e9");
+  EXPECT_EQ(excerpt(std::string(78, 'x') + "\x1b"), std::string(78, 'x') + "...");
+}
+
+TEST(ExcerptTest, EscapesControlCharacters) {
+  EXPECT_EQ(excerpt("a\n\r\t\x1b[31m\x7f"), "a\\x0a\\x0d\\x09\\x1b[31m\\x7f");
+  EXPECT_EQ(excerpt({"a\0b", 3}), "a\\x00b");
+  EXPECT_EQ(excerpt("\u0085\u009b\u00a0"), "\\xc2\\x85\\xc2\\x9b\u00a0");
+}
+
+TEST(ExcerptTest, EscapesWhatIsNotUtf8) {
+  EXPECT_EQ(excerpt("a\xff\xc3(\x80"), "a\\xff\\xc3(\\x80");
+  EXPECT_EQ(excerpt("\xe4\xb8"), "\\xe4\\xb8");
+  EXPECT_EQ(excerpt("\xc0\x8a"), "\\xc0\\x8a");
+}
+
+}  // namespace
+}  // namespace pcpp
