@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/excerpt.h"
+#include "io/input_file.h"
 #include "io/json_file.h"
 
 namespace pcpp {
@@ -65,8 +66,9 @@ std::optional<Candidate> as_candidate(const fs::path& path) {
 std::vector<fs::path> files_of(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    files.push_back(entry.path());
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    files.push_back(entry->path());
   }
   check<CheckpointError>(!error, "cannot read the folder {}: {}", folder.string(), error.message());
   std::ranges::sort(files);
@@ -136,14 +138,12 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   return result;
 }
 
-bool is_folder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
+bool is_there(const fs::path& path) { return type_of(path) != fs::file_type::not_found; }
+
+bool is_folder(const fs::path& path) { return type_of(path) == fs::file_type::directory; }
 
 void check_folder(const fs::path& folder) {
-  std::error_code error;
-  check<CheckpointError>(fs::exists(folder, error), "there is no folder {}", folder.string());
+  check<CheckpointError>(is_there(folder), "there is no folder {}", folder.string());
   check<CheckpointError>(is_folder(folder),
                          "{} is not a folder; a model in diffusers' layout is wanted, with a "
                          "folder for each component",
@@ -194,9 +194,8 @@ Component::Component(fs::path folder, std::optional<std::string> variant)
 
 ConfigReader Component::config(std::string_view file_name) const {
   const fs::path path = folder_ / file_name;
-  std::error_code error;
-  check<CheckpointError>(fs::exists(path, error),
-                         "{} is missing; fetch the whole folder of the model", path.string());
+  check<CheckpointError>(is_there(path), "{} is missing; fetch the whole folder of the model",
+                         path.string());
   return ConfigReader(path);
 }
 
@@ -209,8 +208,7 @@ Checkpoint Checkpoint::open(const fs::path& folder, const std::optional<std::str
   result.variant_ = variant;
   result.index_ = json::object();
   const fs::path index = folder / "model_index.json";
-  std::error_code error;
-  if (fs::exists(index, error)) {
+  if (is_there(index)) {
     result.index_ = read_json_file(index);
     check<CheckpointError>(result.index_.is_object(), "{}: {} is not a JSON object", index.string(),
                            to_error_text(result.index_));

@@ -67,7 +67,7 @@ class Checkpoint {
 
   const std::filesystem::path& folder() const { return folder_; }
   // Whether `name` ("unet", "text_encoder_2") has a folder and model_index.json, if there is one,
-  // does not say that it is null.
+  // does not say that it is null. Throws CheckpointError where the system does not tell.
   bool has(std::string_view name) const;
   // Throws CheckpointError unless has(name).
   Component component(std::string_view name) const;

@@ -30,10 +30,7 @@ constexpr std::size_t kMostAddedTokens = 1024;  // each is sought at each charac
 constexpr std::string_view kStart = "<|startoftext|>";
 constexpr std::string_view kEnd = "<|endoftext|>";
 
-bool is_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
+bool is_file(const fs::path& path) { return type_of(path) == fs::file_type::regular; }
 
 Vocabulary read_tokens(const json& object, const std::string& source) {
   check<CheckpointError>(object.is_object() && !object.empty(),

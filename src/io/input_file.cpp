@@ -16,6 +16,15 @@ void fail_to_read(const std::filesystem::path& path) {
                         std::generic_category().message(errno));
 }
 
+std::filesystem::file_type type_of(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::file_type type = std::filesystem::status(path, error).type();
+  check<CheckpointError>(type != std::filesystem::file_type::none,
+                         "cannot read {}: {}; mend it, or fetch it again", path.string(),
+                         error.message());
+  return type;
+}
+
 // Not blocking: a named pipe in the place of a file must not hang the caller.
 InputFile::Descriptor::Descriptor(const std::filesystem::path& path)
     : value_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {

@@ -39,6 +39,10 @@ class InputFile {
   std::size_t size_ = 0;
 };
 
+// What lies at `path`, links followed; not_found where nothing does. Throws CheckpointError where
+// that cannot be told: a folder that may not be searched, links in a circle.
+std::filesystem::file_type type_of(const std::filesystem::path& path);
+
 // Throws "cannot read PATH: REASON", the reason by errno.
 [[noreturn]] void fail_to_read(const std::filesystem::path& path);
 

@@ -90,6 +90,28 @@ TEST_F(CheckpointTest, RefusesWhatIsNoModelFolder) {
                                 {"model_index.json", "not a JSON object"});
 }
 
+// Of ways to be unreadable this one stops root as well.
+TEST_F(CheckpointTest, WhatCannotBeReadIsNotCalledMissing) {
+  const auto circle = [&](const std::string& name) {
+    std::filesystem::create_symlink(folder_.path() / name, folder_.path() / name);
+    return (folder_.path() / name).string();
+  };
+  const std::string model = circle("model");
+  expect_error<CheckpointError>([&] { Checkpoint::open(model); },
+                                {"cannot read " + model + ": Too many levels", "fetch it again"});
+  const std::string index = circle("model_index.json");
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
+                                {"cannot read " + index});
+  std::filesystem::remove(index);
+  folder_.write("unet/model.safetensors", "x");
+  const Checkpoint checkpoint = Checkpoint::open(folder_.path());
+  const std::string vae = circle("vae");
+  expect_error<CheckpointError>([&] { (void)checkpoint.has("vae"); }, {"cannot read " + vae});
+  const std::string config = circle("unet/config.json");
+  expect_error<CheckpointError>([&] { (void)checkpoint.component("unet").config(); },
+                                {"cannot read " + config});
+}
+
 TEST_F(CheckpointTest, PrefersThePlainWeightsUnlessAVariantIsAskedFor) {
   write_weights("unet/diffusion_pytorch_model.safetensors", {"w"}, 1);
   write_weights("unet/diffusion_pytorch_model.fp16.safetensors", {"w"}, 2);

@@ -216,6 +216,13 @@ TEST_F(ClipTokenizerTest, RefusesMissingFiles) {
   }
 }
 
+TEST_F(ClipTokenizerTest, AFileThatCannotBeReadIsNotPassedOver) {
+  make_folder("sd1");
+  const auto file = folder_.path() / "tokenizer.json";
+  std::filesystem::create_symlink(file, file);
+  expect_refused({"cannot read " + file.string(), "Too many levels"});
+}
+
 TEST_F(ClipTokenizerTest, RefusesAWrongVocabulary) {
   const auto refuses = [&](auto apply, std::initializer_list<std::string_view> parts) {
     make_folder("sd1");
