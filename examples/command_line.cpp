@@ -184,15 +184,32 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
 }
 
 int usage_error(const CLI::App& app, const std::string& text) {
-  print_to(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), text);
+  print_to(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), one_line(text));
   return 2;
 }
 
 int report_error(const std::exception& error) {
-  std::string text = error.what();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  print_to(stderr, "error: {}\n", text);
+  print_to(stderr, "error: {}\n", one_line(error.what()));
   return 1;
 }
 
 }  // namespace pcpp::examples
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const unsigned char next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (byte == '\n') {
+      line += ' ';
+    } else if (byte < 0x20 || byte == 0x7F) {
+      line += fmt::format("\\x{:02x}", byte);
+    } else if (byte == 0xC2 && next >= 0x80 && next < 0xA0) {
+      line += fmt::format("\\xc2\\x{:02x}", next);
+      ++i;
+    } else {
+      line += text[i];
+    }
+  }
+  return line;
+}
+

@@ -272,3 +272,5 @@ int report_error(const std::exception& error);
 }  // namespace pcpp::examples
 
 #endif  // PCPP_EXAMPLES_COMMAND_LINE_H_
+// `text` with line ends as spaces and other control characters as \x1b, for a terminal.
+std::string one_line(std::string_view text);

@@ -67,7 +67,8 @@ std::string json_text(const PlanOptions& options, const DeviceProfile& profile, 
 
 void print_table(const PlanOptions& options, const DeviceProfile& profile, const Plan& plan) {
   print_to(stdout, "prediction for {}x{} pixels, {}, profile {} ({})\n\n", plan.width, plan.height,
-           options.guided ? "both branches" : "one branch", profile.name, profile.source);
+           options.guided ? "both branches" : "one branch", one_line(profile.name),
+           one_line(profile.source));
   print_to(stdout,
            "| | method | ranks | guidance | bands | TFLOP, mean (slowest) | MB sent a device "
            "| memory GB | step ms | exposed ms | speed-up |\n"

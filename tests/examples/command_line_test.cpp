@@ -282,6 +282,21 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
 }
 
 TEST_F(CommandLineTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
+TEST_F(CommandLineTest, ErrorsAreOneLineWithoutControlCharacters) {
+  const std::string wild = "a\x1b[31m\r\n\u009bx";
+  for (const Words& words : {Words{"--steps", wild}, Words{wild}, Words{"--model", place(wild)},
+                             Words{"--latents", place(wild)}}) {
+    Words all = {"--prompt", "a fox"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = generate(all);
+    EXPECT_NE(outcome.status, 0);
+    EXPECT_NE(outcome.errors.find("a\\x1b[31m\\x0d \\xc2\\x9bx"), std::string::npos)
+        << outcome.errors;
+    EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
+    EXPECT_TRUE(outcome.errors.ends_with('\n'));
+  }
+}
+
   const std::vector<std::array<std::string, 3>> wrong = {
       {"--width", "abc", "whole number from 1 to 16384"},
       {"--height", "", "whole number from 1 to 16384"},
