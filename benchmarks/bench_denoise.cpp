@@ -120,14 +120,23 @@ std::vector<Summary> summarize_all(const BenchOptions& options,
   return summaries;
 }
 
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw CheckpointError(fmt::format("cannot write {}: {}; name a folder that can be made",
+                                      folder.string(), error.message()));
+  }
+}
+
 void check_outputs(const BenchOptions& options) {
   if (!options.json.empty()) check_writable(options.json);
   if (!options.traces.empty()) {
-    std::filesystem::create_directories(options.traces);
+    make_folder(options.traces);
     check_writable(options.traces / Combination().trace_name());
   }
   if (options.pictures.empty()) return;
-  std::filesystem::create_directories(options.pictures);
+  make_folder(options.pictures);
   check_writable(options.pictures / Combination().picture_names(1).front());
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <numeric>
 #include <set>
+#include <system_error>
 
 #include "pcpp/output_file.h"
 
@@ -41,11 +42,29 @@ int finish_output() {
   return 1;
 }
 
+namespace {
+
+[[noreturn]] void fail_to_read(const std::filesystem::path& path, const std::error_code& error) {
+  throw CheckpointError(fmt::format("cannot read {}: {}; name a file that can be read",
+                                    path.string(), error.message()));
+}
+
+// The file that `path` leads to, whether or not it is there.
+std::filesystem::path end_of(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path whole = absolute(path, error);
+  if (!error) whole = weakly_canonical(whole, error);
+  if (error) fail_to_read(path, error);
+  return whole;
+}
+
+}  // namespace
+
 void check_outputs(const std::vector<std::filesystem::path>& outputs,
                    const std::vector<std::filesystem::path>& inputs) {
   std::set<std::filesystem::path> read, written;
   for (const std::filesystem::path& input : inputs) {
-    if (!input.empty()) read.insert(weakly_canonical(absolute(input)));
+    if (!input.empty()) read.insert(end_of(input));
   }
   for (const std::filesystem::path& output : outputs) {
     if (output.empty()) continue;
@@ -72,8 +91,11 @@ DeviceProfile read_profile(const std::string& profile) {
   for (const DeviceProfile& known : DeviceProfile::known()) {
     if (known.name == profile) return known;
   }
-  return std::filesystem::exists(profile) ? DeviceProfile::load(profile)
-                                          : DeviceProfile::named(profile);
+  std::error_code error;
+  const std::filesystem::file_type type = std::filesystem::status(profile, error).type();
+  if (type == std::filesystem::file_type::none) fail_to_read(profile, error);
+  return type == std::filesystem::file_type::not_found ? DeviceProfile::named(profile)
+                                                       : DeviceProfile::load(profile);
 }
 
 CLI::Option* as_list(CLI::Option* option) {

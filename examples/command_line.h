@@ -158,7 +158,7 @@ void check_outputs(const std::vector<std::filesystem::path>& outputs,
 std::string name_in(const std::filesystem::path& path);
 
 // A GPU's by its name, else a file's. Throws ConfigError, with the names that there are, where it
-// is neither.
+// is neither, CheckpointError where there is a file that cannot be read.
 DeviceProfile read_profile(const std::string& profile);
 
 // The whole text as a number.

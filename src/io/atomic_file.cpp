@@ -22,9 +22,12 @@ namespace {
 // Where a chain of links from `path` ends, whether or not there is a file.
 std::filesystem::path end_of_links(std::filesystem::path path) {
   constexpr int kMostLinks = 40;  // as Linux follows
-  for (int link = 0; std::filesystem::is_symlink(path); ++link) {
+  std::error_code error;
+  for (int link = 0; is_symlink(symlink_status(path, error)); ++link) {
     if (link == kMostLinks) fail_to_write(path, ELOOP);
-    path = path.parent_path() / std::filesystem::read_symlink(path);
+    const std::filesystem::path next = read_symlink(path, error);
+    if (error) fail_to_write(path, error.value());
+    path = path.parent_path() / next;
   }
   return path;
 }
@@ -94,7 +97,11 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
 
 std::filesystem::path check_writable(const std::filesystem::path& path) {
   const AtomicFile file(path);
-  return weakly_canonical(absolute(file.target()));
+  std::error_code error;
+  std::filesystem::path whole = absolute(file.target(), error);
+  if (!error) whole = weakly_canonical(whole, error);
+  if (error) fail_to_write(path, error.value());
+  return whole;
 }
 
 }  // namespace pcpp

@@ -12,8 +12,8 @@
 namespace pcpp {
 
 void fail_to_read(const std::filesystem::path& path) {
-  fail<CheckpointError>("cannot read {}: {}", path.string(),
-                        std::generic_category().message(errno));
+  fail<CheckpointError>("cannot read {}: {}; name a file that can be read, or fetch it again",
+                        path.string(), std::generic_category().message(errno));
 }
 
 std::filesystem::file_type type_of(const std::filesystem::path& path) {
@@ -36,8 +36,8 @@ InputFile::Descriptor::~Descriptor() { close(value_); }
 InputFile::InputFile(const std::filesystem::path& path) : path_(path), descriptor_(path) {
   struct stat status = {};
   if (fstat(descriptor(), &status) != 0) fail_to_read(path);
-  check<CheckpointError>(S_ISREG(status.st_mode), "cannot read {}: it is not a regular file",
-                         path.string());
+  check<CheckpointError>(S_ISREG(status.st_mode),
+                         "cannot read {}: it is not a regular file; name one", path.string());
   size_ = static_cast<std::size_t>(status.st_size);
 }
 

@@ -351,6 +351,9 @@ TEST_F(BenchDenoiseTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--prompt", "\xFF"}, "UTF-8"},
       {{"--bands", "2,3,3"}, "--bands gives 3 heights"},
   };
+      {{"--pictures", "/proc/no/such"},
+       "cannot write /proc/no/such: No such file or directory; name"},
+      {{"--trace", "/proc/no/such"}, "cannot write /proc/no/such: No such file or directory; name"},
   for (const auto& [more, text] : failing) {
     Words words = {"--json", place("out.jsonl")};
     words.insert(words.end(), more.begin(), more.end());

@@ -327,12 +327,15 @@ TEST_F(CommandLineTest, ErrorsAreOneLineWithoutControlCharacters) {
 TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
   std::ofstream(place("broken.safetensors")) << "not a tensor file";
   const std::vector<std::pair<Words, std::string>> failing = {
+  fs::create_symlink(place("circle"), place("circle"));
       {{"--model", place("nowhere")}, "nowhere"},
       {{"--width", "100"}, "width 100"},
       {{"--ranks", "9"}, "9 patches"},
       {{"--sync-steps", "0", "--ranks", "2"}, "0 synchronous steps"},
       {{"--latents", place("broken.safetensors")}, "broken.safetensors"},
       {{"--report", place("no/such/report.json")}, "no/such"},
+      {{"--latents", place("none")}, "none: No such file or directory; name a file that can be"},
+      {{"--convolution-times", place("circle")}, "circle: Too many levels of symbolic links; name"},
       {{"--trace", place("no/such/trace.json")}, "no/such"},
       {{"--report", place("x.png")}, "two outputs"},
       {{"--output", "/proc/x.png"}, "/proc/x.png"},
@@ -353,7 +356,7 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
     EXPECT_TRUE(outcome.errors.starts_with("error: ")) << outcome.errors;
     EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
     EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
-    EXPECT_EQ(files(), Words{"broken.safetensors"});
+    EXPECT_EQ(files(), (Words{"broken.safetensors", "circle"}));
   }
 }
 

@@ -31,8 +31,9 @@ TEST(InputFileTest, AFileThatIsCutShortMeanwhileIsAnError) {
 
 TEST(InputFileTest, RefusesWhatIsNoRegularFile) {
   const TemporaryFolder folder;
-  expect_error<CheckpointError>([&] { InputFile(folder.path() / "none"); },
-                                {"cannot read", "none", "No such file"});
+  expect_error<CheckpointError>(
+      [&] { InputFile(folder.path() / "none"); },
+      {"cannot read", "none: No such file", "name a file that can be read"});
   expect_error<CheckpointError>([&] { InputFile(folder.path()); }, {"not a regular file"});
 }
 

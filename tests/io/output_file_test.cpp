@@ -58,6 +58,16 @@ TEST(OutputFileTest, FollowsALinkToAFileThatIsYetToBe) {
   EXPECT_THROW(write_file(folder.path() / "circle", "x"), CheckpointError);
 }
 
+TEST(OutputFileTest, ALinkThatCannotBeFollowedIsAnError) {
+  const TemporaryFolder folder;
+  std::string target;
+  while (target.size() < 4080) target += "./";
+  const auto link = folder.path() / "link.json";
+  std::filesystem::create_symlink(target + "x.json", link);
+  expect_error<CheckpointError>([&] { write_file(link, "x"); },
+                                {"cannot write ", "File name too long", "name a place"});
+}
+
 TEST(OutputFileTest, AFileThatIsReplacedHandsOnItsPermissions) {
   const TemporaryFolder folder;
   const auto path = folder.write("secret.json", "old");
