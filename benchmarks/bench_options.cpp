@@ -129,15 +129,6 @@ std::string not_in_turn(const BenchOptions& options, bool has_links) {
   return "";
 }
 
-template <typename Value>
-void drop_repeated(std::vector<Value>& values) {
-  std::vector<Value> kept;
-  for (const Value& value : values) {
-    if (std::find(kept.begin(), kept.end(), value) == kept.end()) kept.push_back(value);
-  }
-  values = std::move(kept);
-}
-
 }  // namespace
 
 std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
@@ -167,16 +158,16 @@ std::variant<BenchOptions, int> parse_command_line(int argc, char** argv) {
     const std::string wrong = not_in_turn(options, has_links);
     if (!wrong.empty()) return examples::usage_error(app, wrong);
   }
-  drop_repeated(options.methods);
-  drop_repeated(options.ranks);
-  drop_repeated(options.partials);
-  drop_repeated(options.pools);
-  drop_repeated(options.guidances);
-  drop_repeated(options.sizes);
+  examples::drop_repeated(options.methods);
+  examples::drop_repeated(options.ranks);
+  examples::drop_repeated(options.partials);
+  examples::drop_repeated(options.pools);
+  examples::drop_repeated(options.guidances);
+  examples::drop_repeated(options.sizes);
   for (std::optional<Link>& link : options.links) {
     if (link) link->shared = options.shared_link;
   }
-  drop_repeated(options.links);
+  examples::drop_repeated(options.links);
   const int most_ranks = *std::max_element(options.ranks.begin(), options.ranks.end());
   if (options.device.cuda) options.threads = 1;
   if (options.threads == 0) options.threads = std::max(1, World::cores() / most_ranks);

@@ -181,6 +181,16 @@ Number number_in(const std::string& option, std::string_view text, Number least,
                                          least, most));
 }
 
+// Leaves the first of equal values.
+template <typename Value>
+void drop_repeated(std::vector<Value>& values) {
+  std::vector<Value> kept;
+  for (const Value& value : values) {
+    if (std::find(kept.begin(), kept.end(), value) == kept.end()) kept.push_back(value);
+  }
+  values = std::move(kept);
+}
+
 // An option that takes a number in [least, most]. `number` holds its default; one outside the
 // bounds stands for none.
 template <typename Number>

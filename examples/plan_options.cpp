@@ -77,6 +77,8 @@ std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
     return usage_error(app, "--list-profiles prints names alone: leave --measure and --json out");
   }
   const std::string wrong = contradiction(options.device, options.dtype, options.threads);
+  drop_repeated(options.methods);
+  drop_repeated(options.partials);
   if (!wrong.empty()) return usage_error(app, wrong);
   return options;
 }

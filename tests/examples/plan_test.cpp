@@ -133,6 +133,16 @@ TEST_F(PlanTest, ListsItsProfiles) {
   }
 }
 
+TEST_F(PlanTest, ARepeatedValueIsPlannedOnce) {
+  const auto runs = [&](const std::string& methods, const std::string& partials) {
+    const Outcome outcome = plan({"--profile", "a100-nvlink", "--methods", methods, "--partial",
+                                  partials, "--json", place("plan.json")});
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return read("plan.json").at("runs");
+  };
+  EXPECT_EQ(runs("pcpp,naive,pcpp", "0.3,0.5,0.3"), runs("pcpp,naive", "0.3,0.5"));
+}
+
 TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
       {"--nonsense"},
