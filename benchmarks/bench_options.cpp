@@ -70,9 +70,11 @@ void add_combination_options(CLI::App& app, BenchOptions& options) {
                         "latent rows of each band, where there are as many bands")
       ->type_name("ROWS,...");
   app.add_flag("--shared-link", options.shared_link,
-               "all ranks share one lane of the link, in place of two each");
+               "all ranks share one lane of the link, in place of two each")
+      ->disable_flag_override();
   app.add_flag("--in-turn", options.in_turn,
-               "ranks compute one after the other: a step is that of the slowest band, alone");
+               "ranks compute one after the other: a step is that of the slowest band, alone")
+      ->disable_flag_override();
 }
 
 void add_run_options(CLI::App& app, BenchOptions& options) {

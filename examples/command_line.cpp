@@ -185,12 +185,14 @@ std::vector<std::string> split(std::string_view list) {
 
 Size parse_size(const std::string& text) {
   const std::size_t cross = text.find('x');
-  const auto width = parse_number<int>(std::string_view(text).substr(0, cross));
-  const auto height = cross == std::string::npos
-                          ? std::nullopt
-                          : parse_number<int>(std::string_view(text).substr(cross + 1));
-  if (width && height && *width > 0 && *height > 0) return {*width, *height};
-  throw CLI::ValidationError(fmt::format("--size: '{}' is not WxH in pixels", text));
+  if (cross == std::string::npos) {
+    throw CLI::ValidationError(fmt::format("--size: '{}' is not WxH in pixels", text));
+  }
+  const auto pixels = [](std::string_view part) {
+    return number_in("--size", part, 1, kMostPixels);
+  };
+  return {pixels(std::string_view(text).substr(0, cross)),
+          pixels(std::string_view(text).substr(cross + 1))};
 }
 
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
@@ -205,17 +207,6 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
   }
 }
 
-int usage_error(const CLI::App& app, const std::string& text) {
-  print_to(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), one_line(text));
-  return 2;
-}
-
-int report_error(const std::exception& error) {
-  print_to(stderr, "error: {}\n", one_line(error.what()));
-  return 1;
-}
-
-}  // namespace pcpp::examples
 std::string one_line(std::string_view text) {
   std::string line;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -235,3 +226,14 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
+int usage_error(const CLI::App& app, const std::string& text) {
+  print_to(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), one_line(text));
+  return 2;
+}
+
+int report_error(const std::exception& error) {
+  print_to(stderr, "error: {}\n", one_line(error.what()));
+  return 1;
+}
+
+}  // namespace pcpp::examples

@@ -267,13 +267,15 @@ struct Size {
 
   friend bool operator==(const Size&, const Size&) = default;
 };
-// Throws CLI::ValidationError unless `text` is WxH.
+// Throws CLI::ValidationError unless `text` is WxH, each from 1 to kMostPixels.
 Size parse_size(const std::string& text);
 
 // The exit status of a run that ends here, if it does: help was asked for (0, printed on the
 // standard output), or the command line is wrong (2, one line on the standard error).
 std::optional<int> parse(CLI::App& app, int argc, char** argv);
 
+// `text` with line ends as spaces and other control characters as \x1b, for a terminal.
+std::string one_line(std::string_view text);
 // One line on the standard error; returns the exit status, 2.
 int usage_error(const CLI::App& app, const std::string& text);
 // One line that begins `error:` on the standard error; returns the exit status, 1.
@@ -282,5 +284,3 @@ int report_error(const std::exception& error);
 }  // namespace pcpp::examples
 
 #endif  // PCPP_EXAMPLES_COMMAND_LINE_H_
-// `text` with line ends as spaces and other control characters as \x1b, for a terminal.
-std::string one_line(std::string_view text);

@@ -87,7 +87,8 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--prompt-embeds", options.prompt_embeds,
            "safetensors file with the prompt's embeddings, in place of --prompt");
   add_path(app, "--save-latents", options.save_latents, "write the final latents to this file");
-  app.add_flag("--save-steps", options.save_steps, "with --save-latents: those of each step too");
+  app.add_flag("--save-steps", options.save_steps, "with --save-latents: those of each step too")
+      ->disable_flag_override();
   add_path(app, "--output", options.output,
            "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...; none: draw "
            "none, stop at the latents");

@@ -32,7 +32,8 @@ void add_measured_options(CLI::App& app, PlanOptions& options) {
                        [&](DataType dtype) { options.dtype = dtype; });
   add_number(app, "--threads", options.threads, 1, World::kMostRanks,
              "of each rank that is timed on the cpu (default: the cores shared evenly)");
-  app.add_flag("--list-profiles", options.list_profiles, "print the names that there are");
+  app.add_flag("--list-profiles", options.list_profiles, "print the names that there are")
+      ->disable_flag_override();
 }
 
 }  // namespace
@@ -76,9 +77,9 @@ std::variant<PlanOptions, int> parse_plan_options(int argc, char** argv) {
   if (options.list_profiles && (!options.measure.empty() || !options.json.empty())) {
     return usage_error(app, "--list-profiles prints names alone: leave --measure and --json out");
   }
-  const std::string wrong = contradiction(options.device, options.dtype, options.threads);
   drop_repeated(options.methods);
   drop_repeated(options.partials);
+  const std::string wrong = contradiction(options.device, options.dtype, options.threads);
   if (!wrong.empty()) return usage_error(app, wrong);
   return options;
 }

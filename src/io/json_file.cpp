@@ -127,6 +127,9 @@ json read_json_file(const std::filesystem::path& path) {
   check<CheckpointError>(file.size() <= kMaximumBytes,
                          "{} holds {} bytes; a JSON file may hold {} at most", path.string(),
                          file.size(), kMaximumBytes);
+  check<CheckpointError>(file.size() > 0,
+                         "{} is empty and not valid JSON; write it, or fetch it, again",
+                         path.string());
   const std::string text = file.read();
   const bool has_words = text.find("Infinity") != text.npos || text.find("NaN") != text.npos;
   return has_words ? parse_json(with_quoted_words(text), path.string())

@@ -298,6 +298,8 @@ TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--pool", "-1"},
       {"--group-norm", "none"},
       {"--size", "64xfull"},
+      {"--size", "64x128,64x16385"},
+      {"--in-turn=-5"},
       {"--link", "pigeon"},
       {"--sync-steps", "3"},
       {"--dtype", "float16"},
@@ -349,11 +351,11 @@ TEST_F(BenchDenoiseTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--size", "100x64"}, "100x64"},
       {{"--ranks", "99"}, "--ranks"},
       {{"--prompt", "\xFF"}, "UTF-8"},
-      {{"--bands", "2,3,3"}, "--bands gives 3 heights"},
-  };
       {{"--pictures", "/proc/no/such"},
        "cannot write /proc/no/such: No such file or directory; name"},
       {{"--trace", "/proc/no/such"}, "cannot write /proc/no/such: No such file or directory; name"},
+      {{"--bands", "2,3,3"}, "--bands gives 3 heights"},
+  };
   for (const auto& [more, text] : failing) {
     Words words = {"--json", place("out.jsonl")};
     words.insert(words.end(), more.begin(), more.end());

@@ -264,6 +264,7 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--seed", "18446744073709551616"},
       {"--prompt", "a", "--prompt-embeds", "b"},
       {"--prompt", "a", "--save-steps"},
+      {"--prompt", "a", "--save-latents", "l", "--save-steps=-5"},
       {"--prompt", "a", "--method", "single", "--ranks", "2"},
       {"--prompt", "a", "--method", "distrifusion", "--partial", "0.3"},
       {"--prompt", "a", "--method", "single", "--pool", "16"},
@@ -281,7 +282,6 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
   EXPECT_EQ(run_process({PCPP_GENERATE, "--help"}).status, 0);
 }
 
-TEST_F(CommandLineTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
 TEST_F(CommandLineTest, ErrorsAreOneLineWithoutControlCharacters) {
   const std::string wild = "a\x1b[31m\r\n\u009bx";
   for (const Words& words : {Words{"--steps", wild}, Words{wild}, Words{"--model", place(wild)},
@@ -297,6 +297,7 @@ TEST_F(CommandLineTest, ErrorsAreOneLineWithoutControlCharacters) {
   }
 }
 
+TEST_F(CommandLineTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
   const std::vector<std::array<std::string, 3>> wrong = {
       {"--width", "abc", "whole number from 1 to 16384"},
       {"--height", "", "whole number from 1 to 16384"},
@@ -326,16 +327,16 @@ TEST_F(CommandLineTest, ErrorsAreOneLineWithoutControlCharacters) {
 
 TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
   std::ofstream(place("broken.safetensors")) << "not a tensor file";
-  const std::vector<std::pair<Words, std::string>> failing = {
   fs::create_symlink(place("circle"), place("circle"));
+  const std::vector<std::pair<Words, std::string>> failing = {
       {{"--model", place("nowhere")}, "nowhere"},
       {{"--width", "100"}, "width 100"},
       {{"--ranks", "9"}, "9 patches"},
       {{"--sync-steps", "0", "--ranks", "2"}, "0 synchronous steps"},
       {{"--latents", place("broken.safetensors")}, "broken.safetensors"},
-      {{"--report", place("no/such/report.json")}, "no/such"},
       {{"--latents", place("none")}, "none: No such file or directory; name a file that can be"},
       {{"--convolution-times", place("circle")}, "circle: Too many levels of symbolic links; name"},
+      {{"--report", place("no/such/report.json")}, "no/such"},
       {{"--trace", place("no/such/trace.json")}, "no/such"},
       {{"--report", place("x.png")}, "two outputs"},
       {{"--output", "/proc/x.png"}, "/proc/x.png"},

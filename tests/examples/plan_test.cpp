@@ -147,6 +147,7 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
       {"--nonsense"},
       {"--size", "64xfull"},
+      {"--list-profiles=-5"},
       {"--devices", "0"},
       {"--methods", "magic"},
       {"--partial", "1.5"},
@@ -178,21 +179,27 @@ TEST_F(PlanTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
       {"--devices", "", "whole number from 1 to 1024"},
       {"--threads", "0", "whole number from 1 to 1024"},
       {"--partial", "", "number from 0 to 1"},
+      {"--size", "64x16385", "whole number from 1 to 16384"},
+      {"--size", "0x64", "whole number from 1 to 16384"},
   };
   for (const auto& [option, value, rule] : wrong) {
     const Outcome outcome = plan({option, value});
     EXPECT_EQ(outcome.status, 2);
+    const std::string part = option == "--size" ? value == "0x64" ? "0" : "16385" : value;
     EXPECT_EQ(outcome.errors,
-              "plan: " + option + ": '" + value + "' is not a " + rule + " (see plan --help)\n");
+              "plan: " + option + ": '" + part + "' is not a " + rule + " (see plan --help)\n");
   }
 }
 
 TEST_F(PlanTest, OtherFailuresNameTheValueAndLeaveNoFile) {
   std::ofstream(place("broken.json")) << "{\"name\": 7}";
+  std::ofstream(place("empty.json")) << "";
   const std::vector<std::pair<Words, std::string>> failing = {
       {{"--model", place("nowhere")}, "nowhere"},
       {{"--size", "100x64"}, "width 100"},
       {{"--profile", "abacus"}, "abacus"},
+      {{"--profile", std::string(300, 'x')}, "x: File name too long; name a file"},
+      {{"--profile", place("empty.json")}, "empty.json is empty"},
       {{"--profile", place("broken.json")}, "broken.json"},
       {{"--json", place("no/such/plan.json")}, "no/such"},
       {{"--profile", "measured", "--measure", place("plan.json")}, "two outputs"},

@@ -147,7 +147,8 @@ TEST(ConfigReaderTest, RefusesFilesThatAreNotAnObject) {
     expect_error<CheckpointError>([&] { ConfigReader{path}; }, {path.string()});
     expect_error<CheckpointError>([&] { ConfigReader{path}; }, parts);
   };
-  refuses("", {"not valid JSON"});
+  refuses("", {"is empty", "not valid JSON", "again"});
+  refuses(" ", {"not valid JSON"});
   refuses("{\n \"a\": }", {"not valid JSON", "line 2, column 7"});
   refuses("[1]", {"[1] is not a JSON object"});
   refuses("{\"a\": 1e999}", {"not valid JSON"});
