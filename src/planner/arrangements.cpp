@@ -1,6 +1,8 @@
 #include "planner/arrangements.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <optional>
 
 #include "base/check.h"
@@ -22,6 +24,28 @@ struct Traffic {
   double most = 0;  // of what one rank sends or receives
   double all = 0;   // of what all send
 };
+
+// All that a plan tells of a rank.
+struct RankFacts {
+  RankCost cost;
+  SiteBytes sent;
+  SiteBytes received;
+  std::int64_t stale_bytes = 0;
+  std::int64_t buffer_bytes = 0;
+};
+
+// The rows of a band, in the middle, and of its neighbours; 0 where there is none. No band further
+// away reads or is read but as one of so many, so that bands with the same cost the same.
+using Surroundings = std::array<int, 5>;
+
+Surroundings surroundings_of(const std::vector<int>& bands, std::size_t band) {
+  Surroundings rows{};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::size_t neighbour = band + i;  // counted from two before the first
+    if (neighbour >= 2 && neighbour - 2 < bands.size()) rows[i] = bands[neighbour - 2];
+  }
+  return rows;
+}
 
 class Planner {
  public:
@@ -45,11 +69,17 @@ class Planner {
              network_.dtype()}};
   }
   RankCost rank_cost(const ExchangePlan& plan, int rank, const Costs& costs);
+  // Of each of parallel.bands. `known` are those of other bands of the same ranks and settings.
+  std::vector<double> band_seconds(int ranks, const ParallelConfig& parallel, const Costs& costs,
+                                   std::map<Surroundings, double>& known);
+  std::vector<RankFacts> facts_of_ranks(const ExchangePlan& plan, const Costs& costs);
   // Of so many exchanges, one after the other.
   double link_seconds(const Traffic& traffic, std::int64_t exchanges) const;
-  double stale_seconds(const ExchangePlan& plan) const;
-  double fresh_seconds(const ExchangePlan& plan) const;
-  double gather_seconds(const ExchangePlan& plan, const Costs& costs) const;
+  // The time in which the links carry what the next step reads.
+  double stale_seconds(const ExchangePlan& plan, const std::vector<RankFacts>& ranks) const;
+  // The time in which all wait for the link to carry what is read in the same step, site by site.
+  double fresh_seconds(const ExchangePlan& plan, const std::vector<RankFacts>& ranks) const;
+  double gather_seconds(const std::vector<RankFacts>& ranks, const Costs& costs) const;
 
   WorkShape shape_;
   const DeviceProfile& profile_;
@@ -99,13 +129,36 @@ RankCost Planner::rank_cost(const ExchangePlan& plan, int rank, const Costs& cos
   return cost;
 }
 
+std::vector<int> heights_of(const Topology& topology) {
+  std::vector<int> heights;
+  for (const RowRange& band : topology.bands()) heights.push_back(static_cast<int>(band.size()));
+  return heights;
+}
+
+std::vector<RankFacts> Planner::facts_of_ranks(const ExchangePlan& plan, const Costs& costs) {
+  const std::vector<int> bands = heights_of(plan.topology());
+  std::map<Surroundings, RankFacts> known;
+  std::vector<RankFacts> ranks;
+  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
+    const auto band = static_cast<std::size_t>(plan.topology().patch_of(rank));
+    const auto [entry, is_new] = known.try_emplace(surroundings_of(bands, band));
+    if (is_new) {
+      entry->second = {rank_cost(plan, rank, costs), plan.sent_bytes(rank, StepKind::steady),
+                       plan.received_bytes(rank, StepKind::steady), plan.stale_bytes(rank),
+                       buffer_bytes(plan, rank)};
+    }
+    ranks.push_back(entry->second);
+  }
+  return ranks;
+}
+
 // Of the bytes that `part` takes out of a rank's.
 template <typename Part>
-Traffic traffic(const ExchangePlan& plan, Part part) {
+Traffic traffic(const std::vector<RankFacts>& ranks, Part part) {
   Traffic bytes;
-  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
-    const auto sent = static_cast<double>(part(plan.sent_bytes(rank, StepKind::steady)));
-    const auto received = static_cast<double>(part(plan.received_bytes(rank, StepKind::steady)));
+  for (const RankFacts& rank : ranks) {
+    const auto sent = static_cast<double>(part(rank.sent));
+    const auto received = static_cast<double>(part(rank.received));
     bytes.most = std::max({bytes.most, sent, received});
     bytes.all += sent;
   }
@@ -127,19 +180,18 @@ double Planner::link_seconds(const Traffic& traffic, std::int64_t exchanges) con
          bytes / profile_.link->bytes_per_second;
 }
 
-// The time in which the links carry what the next step reads.
-double Planner::stale_seconds(const ExchangePlan& plan) const {
-  return link_seconds(traffic(plan, [&](const SiteBytes& bytes) { return stale(plan, bytes); }), 1);
+double Planner::stale_seconds(const ExchangePlan& plan, const std::vector<RankFacts>& ranks) const {
+  return link_seconds(traffic(ranks, [&](const SiteBytes& bytes) { return stale(plan, bytes); }),
+                      1);
 }
 
-// The time in which all wait for the link to carry what is read in the same step, site by site.
-double Planner::fresh_seconds(const ExchangePlan& plan) const {
-  return link_seconds(traffic(plan, [](const SiteBytes& bytes) { return bytes.group_norm; }),
+double Planner::fresh_seconds(const ExchangePlan& plan, const std::vector<RankFacts>& ranks) const {
+  return link_seconds(traffic(ranks, [](const SiteBytes& bytes) { return bytes.group_norm; }),
                       fresh_sites(plan));
 }
 
-double Planner::gather_seconds(const ExchangePlan& plan, const Costs& costs) const {
-  const Traffic gather = traffic(plan, [](const SiteBytes& bytes) { return bytes.gather; });
+double Planner::gather_seconds(const std::vector<RankFacts>& ranks, const Costs& costs) const {
+  const Traffic gather = traffic(ranks, [](const SiteBytes& bytes) { return bytes.gather; });
   if (gather.all == 0) return 0;
   return costs.seconds(WorkKind::gather, "", gather.most) + link_seconds(gather, 1);
 }
@@ -153,57 +205,61 @@ PlannedRun Planner::planned(int ranks, const ParallelConfig& parallel) {
   RankCost slowest;
   double macs = 0;
   SiteBytes sent;
-  for (int rank = 0; rank < ranks; ++rank) {
-    const RankCost cost = rank_cost(plan, rank, costs);
-    macs += cost.macs;
-    if (cost.seconds > slowest.seconds) slowest = cost;
-    sent += plan.sent_bytes(rank, StepKind::steady);
-    const std::int64_t stale_bytes = plan.stale_bytes(rank);
-    const std::int64_t buffers = buffer_bytes(plan, rank);
-    if (stale_bytes + buffers > run.stale_bytes + run.buffer_bytes) {
-      run.stale_bytes = stale_bytes;
-      run.buffer_bytes = buffers;
+  const std::vector<RankFacts> facts = facts_of_ranks(plan, costs);
+  for (const RankFacts& rank : facts) {
+    macs += rank.cost.macs;
+    if (rank.cost.seconds > slowest.seconds) slowest = rank.cost;
+    sent += rank.sent;
+    if (rank.stale_bytes + rank.buffer_bytes > run.stale_bytes + run.buffer_bytes) {
+      run.stale_bytes = rank.stale_bytes;
+      run.buffer_bytes = rank.buffer_bytes;
     }
-    run.activation_bytes =
-        std::max(run.activation_bytes,
-                 network_.of(plan.topology().band_of(rank).size(), plan.batch()).activation_bytes);
   }
-  run.parallel.bands.clear();
   for (const RowRange& band : plan.topology().bands()) {
-    run.parallel.bands.push_back(static_cast<int>(band.size()));
+    run.activation_bytes =
+        std::max(run.activation_bytes, network_.of(band.size(), plan.batch()).activation_bytes);
   }
+  run.parallel.bands = heights_of(plan.topology());
   run.mean_flops = 2 * macs / ranks;
   run.slowest_flops = 2 * slowest.macs;
   run.sent = {sent.attention / ranks, sent.halo / ranks, sent.group_norm / ranks,
               sent.gather / ranks};
   run.weight_bytes = network_.weight_bytes() + profile_.extra_weight_bytes;
   run.fits = profile_.memory_bytes == 0 || run.memory_bytes() <= profile_.memory_bytes;
-  const double step = std::max(slowest.seconds, stale_seconds(plan)) + fresh_seconds(plan) +
-                      gather_seconds(plan, costs);
+  const double step = std::max(slowest.seconds, stale_seconds(plan, facts)) +
+                      fresh_seconds(plan, facts) + gather_seconds(facts, costs);
   run.step_ms = 1e3 * step;
   run.exposed_ms = 1e3 * (step - slowest.seconds);
   return run;
 }
 
+std::vector<double> Planner::band_seconds(int ranks, const ParallelConfig& parallel,
+                                          const Costs& costs,
+                                          std::map<Surroundings, double>& known) {
+  if (parallel.pool > 0) known.clear();  // the means of all bands are read
+  std::optional<ExchangePlan> plan;
+  std::vector<double> seconds;
+  for (std::size_t band = 0; band < parallel.bands.size(); ++band) {
+    const auto [entry, is_new] = known.emplace(surroundings_of(parallel.bands, band), 0);
+    if (is_new) {
+      if (!plan) plan.emplace(exchange_plan(ranks, parallel));
+      entry->second = rank_cost(*plan, static_cast<int>(band), costs).seconds;
+    }
+    seconds.push_back(entry->second);
+  }
+  return seconds;
+}
+
 std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
   const Costs costs(profile_, ranks);
+  std::map<Surroundings, double> known;
   const auto seconds_of_bands = [&](const std::vector<int>& bands) {
     ParallelConfig tried = parallel;
     tried.bands = bands;
-    const ExchangePlan plan = exchange_plan(ranks, tried);
-    std::vector<double> seconds;
-    seconds.reserve(bands.size());
-    for (int patch = 0; patch < plan.topology().patches(); ++patch) {
-      seconds.push_back(rank_cost(plan, patch, costs).seconds);
-    }
-    return seconds;
+    return band_seconds(ranks, tried, costs, known);
   };
   const int step = static_cast<int>(unit());
-  std::vector<int> bands;
-  const ExchangePlan equal = exchange_plan(ranks, parallel);
-  for (const RowRange& band : equal.topology().bands()) {
-    bands.push_back(static_cast<int>(band.size()));
-  }
+  std::vector<int> bands = heights_of(exchange_plan(ranks, parallel).topology());
   std::vector<double> seconds = seconds_of_bands(bands);
   for (;;) {
     const auto slowest = std::max_element(seconds.begin(), seconds.end());

@@ -99,6 +99,19 @@ TEST(PlanArrangements, EdgeBandsGetMoreRowsWhereAttentionRules) {
   EXPECT_NEAR(balanced.slowest_flops / balanced.mean_flops, 1, 0.02);
 }
 
+// By costing every band of every try anew it would end at ctest's limit.
+TEST(PlanArrangements, BalancesManyBands) {
+  const auto runs = plan_arrangements(published_config("sd15"), {1152, 64, 1, 1}, 144,
+                                      {ParallelConfig::pcpp()}, counting_profile());
+  int most_ranks = 0;
+  for (std::size_t i = 1; i < runs.size(); ++i) {
+    if (!runs[i].balanced) continue;
+    most_ranks = runs[i].ranks;
+    EXPECT_LE(runs[i].slowest_flops, runs[i - 1].slowest_flops) << most_ranks << " ranks";
+  }
+  EXPECT_GT(most_ranks, 20);
+}
+
 TEST(PlanArrangements, LeavesOutWhatCannotBe) {
   // 16 rows of SD1.5: at most two bands; without guidance nothing to split.
   const auto runs = plan_arrangements(published_config("sd15"), {16, 16, 1, 1}, 4,
