@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/deadline.h"
+#include "base/excerpt.h"
 #include "base/log.h"
 #include "io/json_file.h"
 #include "io/user_cache.h"
@@ -79,6 +80,8 @@ Times times_of(const ConvolutionShape& shape) {
   return times;
 }
 
+using Json = nlohmann::json;
+
 // By machine, then by shape.
 using TimesFile = std::map<std::string, std::map<std::string, Times>>;
 
@@ -88,16 +91,36 @@ bool is_missing_or_empty(const std::filesystem::path& path) {
          std::filesystem::file_size(path, ignored) == 0;
 }
 
-// Throws CheckpointError or one of nlohmann's.
+// A value of the file, which must be an object.
+const Json& object_at(const std::string& place, const Json& value) {
+  check<CheckpointError>(value.is_object(), "{} is {}; it must be an object", place,
+                         to_error_text(value));
+  return value;
+}
+
+Times parse_shape(const std::string& place, const Json& value) {
+  Times times{};
+  const bool valid = value.is_array() && value.size() == times.size() &&
+                     std::ranges::all_of(value, [](const Json& milliseconds) {
+                       return milliseconds.is_number() && milliseconds.get<double>() > 0;
+                     });
+  check<CheckpointError>(valid, "{} is {}; it must be {} positive numbers", place,
+                         to_error_text(value), times.size());
+  std::ranges::transform(value, times.begin(), [](const Json& ms) { return ms.get<double>(); });
+  return times;
+}
+
+// Throws CheckpointError.
 TimesFile parse_times(const std::filesystem::path& path) {
-  const nlohmann::json content = read_json_file(path);
-  check<CheckpointError>(content.is_object() && content.value("format", "") == kFormat,
+  const Json content = read_json_file(path);
+  check<CheckpointError>(content.is_object() && content.value("format", Json()) == kFormat,
                          "its format is not '{}'", kFormat);
-  auto times = content.at("machines").get<TimesFile>();
-  for (const auto& [name, shapes] : times) {
-    for (const auto& [shape, values] : shapes) {
-      check<CheckpointError>(std::ranges::all_of(values, [](double ms) { return ms > 0; }),
-                             "the times of {} are not positive", shape);
+  const Json machines = content.value("machines", Json());
+  TimesFile times;
+  for (const auto& [name, shapes] : object_at("machines", machines).items()) {
+    const std::string place = fmt::format("machines, '{}'", excerpt(name));
+    for (const auto& [shape, value] : object_at(place, shapes).items()) {
+      times[name][shape] = parse_shape(fmt::format("{}, '{}'", place, excerpt(shape)), value);
     }
   }
   return times;
@@ -108,7 +131,7 @@ TimesFile read_times(const std::filesystem::path& path, spdlog::level::level_enu
   if (is_missing_or_empty(path)) return {};
   try {
     return parse_times(path);
-  } catch (const std::exception& error) {
+  } catch (const CheckpointError& error) {
     check<ConfigError>(path == default_convolution_times(),
                        "convolution times {}: {}; what was not written by this library is not "
                        "replaced: name a new file, an empty one or one with such times",
@@ -142,7 +165,7 @@ std::map<std::string, Times> known_times(const std::filesystem::path& file,
   // Again: another process may have timed the same.
   TimesFile all = read_times(file, spdlog::level::debug);
   all[here].merge(known);
-  write_file(file, nlohmann::json{{"format", kFormat}, {"machines", all}}.dump(1) + "\n");
+  write_file(file, Json{{"format", kFormat}, {"machines", all}}.dump(1) + "\n");
   return all[here];
 }
 

@@ -78,7 +78,15 @@ const std::vector<std::string> kForeign = {
     "[]",
     "\x89PNG",
     "{\"format\": \"another\"}",
+    "{\"format\": 1}",
     "{\"format\": \"pcpp convolution times 1\"}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": 5}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": [1, 2, 3]}}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": \"1\"}}}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2, 3, "
+    "4]}}}",
+    "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2, "
+    "\"3\"]}}}",
     "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2]}}}",
     "{\"format\": \"pcpp convolution times 1\", \"machines\": {\"here\": {\"shape\": [1, 2, -3]}}}",
 };
@@ -122,6 +130,19 @@ TEST_F(MeasuredCosts, LeaveWhatIsNoSuchFileAsItIs) {
     EXPECT_EQ(testing::read_text(file()), text);
   }
   EXPECT_EQ(folder_.entry_count(), 1U);
+}
+
+TEST_F(MeasuredCosts, NameTheEntryThatIsWrong) {
+  const auto refused = [&](const std::string& machines, const std::string& text) {
+    write(R"({"format": "pcpp convolution times 1", "machines": )" + machines + "}");
+    testing::expect_error<ConfigError>([&] { check_convolution_times(file()); }, {text});
+  };
+  refused("5", "times.json: machines is 5; it must be an object");
+  refused(R"({"here": [1]})", "machines, 'here' is [1]; it must be an object");
+  for (const std::string times : {"[1,2]", "[1,2,3,4]", "[1,2,-3]", "[1,2,\"3\"]", "7"}) {
+    refused(R"({"here": {"shape": )" + times + "}}",
+            "machines, 'here', 'shape' is " + times + "; it must be 3 positive numbers");
+  }
 }
 
 TEST_F(MeasuredCosts, FillAnEmptyFile) {
