@@ -54,6 +54,17 @@ Conditions given(const TensorMap& embeds, const char* text, const char* pooled,
   return conditions;
 }
 
+// The text encoder pools at its config's end of text: the tokenizer must write that one.
+void check_end(ConfigReader config, const ClipTokenizer& tokenizer) {
+  constexpr std::int64_t kDefault = 49407;
+  constexpr std::int64_t kOldEnd = 2;  // then transformers takes the greatest id for it
+  const std::int64_t end = config.integer("eos_token_id", kDefault);
+  if (end == tokenizer.end_id() || end == kOldEnd) return;
+  config.refuse("eos_token_id", fmt::format("it must be {}, the end of the tokenizer's texts, or "
+                                            "{}, which stands for it in old folders",
+                                            tokenizer.end_id(), kOldEnd));
+}
+
 }  // namespace
 
 TextEncoders::TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
@@ -73,6 +84,7 @@ TextEncoders::TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarT
                            "{} has {} entries, {} knows {}: they are not of the same model",
                            tokenizer, added.tokenizer.vocabulary_size(), model,
                            added.model.vocabulary_size());
+    check_end(component.config(), added.tokenizer);
     check<CheckpointError>(
         added.tokenizer.max_length() == encoders_.front().tokenizer.max_length(),
         "{} makes {} tokens and the first tokenizer {}: they are not of the same model", tokenizer,

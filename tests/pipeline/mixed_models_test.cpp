@@ -27,6 +27,12 @@ void set_max_length(const fs::path& tokenizer, int tokens) {
   write_file(tokenizer / "tokenizer_config.json", config.dump());
 }
 
+void set_end(const fs::path& text_encoder, std::int64_t id) {
+  nlohmann::json config = read_json_file(text_encoder / "config.json");
+  config["eos_token_id"] = id;
+  write_file(text_encoder / "config.json", config.dump());
+}
+
 struct Mixture {
   std::string name;
   std::string text;   // what the message must hold
@@ -69,6 +75,13 @@ INSTANTIATE_TEST_SUITE_P(
                 "tokenizer_2 makes 50 tokens and the first tokenizer 77: they are not of the same "
                 "model",
                 "sdxl", [](const fs::path& folder) { set_max_length(folder / "tokenizer_2", 50); }},
+        Mixture{"end_of_no_text",
+                "text_encoder/config.json: eos_token_id is -5; it must be 609, the end of the "
+                "tokenizer's texts, or 2",
+                "sd15", [](const fs::path& folder) { set_end(folder / "text_encoder", -5); }},
+        Mixture{"end_of_another_tokenizer",
+                "text_encoder_2/config.json: eos_token_id is 608; it must be 609", "sdxl",
+                [](const fs::path& folder) { set_end(folder / "text_encoder_2", 608); }},
         Mixture{"text_encoder",
                 "make texts of 24 values, 0 pooled, and the U-Net reads 16, 0 pooled: they are not "
                 "of the same model",
