@@ -101,6 +101,15 @@ __device__ inline void set_rounded(Bfloat16& target, float value) {
   target.bits = __bfloat16_as_ushort(__float2bfloat16_rn(value));
 }
 
+// Of the values that the threads of a warp have, which all of them call with.
+template <typename T>
+__device__ T sum_over_warp(T value) {
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    value += __shfl_xor_sync(0xFFFFFFFFU, value, distance);
+  }
+  return value;
+}
+
 // How the threads of a block lie over an array [rows, vectors]: `width` vectors side by side, as
 // many rows at once as the threads fill, and `tiles` blocks beside each other.
 struct Tiling {

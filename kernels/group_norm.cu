@@ -26,13 +26,6 @@ struct Slices {
   std::int64_t count;
 };
 
-__device__ double sum_over_warp(double value) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xFFFFFFFFU, value, distance);
-  }
-  return value;
-}
-
 // Where in a row of sums those of a channel lie: the threads of a warp write to different banks.
 template <int kWidth>
 __device__ int position_of(int channel, int tile_channels) {

@@ -10,13 +10,6 @@ namespace {
 template <typename T>
 constexpr int kKept = 5 * static_cast<int>(sizeof(T)) / 2;
 
-__device__ float sum_over_warp(float value) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xFFFFFFFFU, value, distance);
-  }
-  return value;
-}
-
 // One row, as the threads of a warp have it: a vector of every kWarp each.
 template <typename T, int kWidth>
 class Row {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 
 namespace pcpp {
@@ -37,6 +38,11 @@ bool is_control(std::string_view character) {
 }  // namespace
 
 std::string excerpt(std::string_view text) {
+  // As nearly all are: they are made for every entry of a vocabulary, whether or not it is refused.
+  const auto is_plain_ascii = [](char letter) { return letter >= 0x20 && letter < 0x7F; };
+  if (text.size() <= kMostBytes && std::ranges::all_of(text, is_plain_ascii)) {
+    return std::string(text);
+  }
   std::string result;
   while (!text.empty()) {
     const std::size_t length = character_length(text);
