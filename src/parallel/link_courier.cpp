@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/link.h"
+#include "base/threads.h"
 
 namespace pcpp {
 
@@ -37,7 +38,7 @@ Clock::time_point LinkLanes::arrival(const Transfer& transfer, Clock::time_point
 }
 
 LinkCourier::LinkCourier(const Link& link, int ranks)
-    : lanes_(link, ranks), thread_([this] { run(); }) {}
+    : lanes_(link, ranks), thread_(make_thread([this] { run(); })) {}
 
 LinkCourier::~LinkCourier() {
   {

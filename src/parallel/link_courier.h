@@ -66,7 +66,7 @@ class LinkCourier final : public Courier {
   std::int64_t carried_ = 0;
   bool delivering_ = false;
   bool closing_ = false;
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 }  // namespace pcpp

@@ -8,11 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/threads.h"
+
 namespace pcpp {
 
 class RankThreads::Thread {
  public:
-  Thread() : thread_([this](const std::stop_token& stop) { serve(stop); }) {}
+  Thread() : thread_(make_thread([this](const std::stop_token& stop) { serve(stop); })) {}
 
   void give(std::function<void()> task) noexcept {
     {

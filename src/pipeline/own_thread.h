@@ -5,6 +5,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include <future>
+#include <type_traits>
+
+#include "base/threads.h"
 
 namespace pcpp {
 
@@ -14,12 +17,12 @@ namespace pcpp {
 // than cores OpenMP has each sleep wherever it waits for another.
 template <typename Function>
 auto on_own_thread(const Function& function) {
-  return std::async(std::launch::async,
-                    [&function] {
-                      const c10::InferenceMode inference;
-                      return function();
-                    })
-      .get();
+  std::packaged_task<std::invoke_result_t<Function>()> task([&function] {
+    const c10::InferenceMode inference;
+    return function();
+  });
+  make_thread([&task] { task(); }).join();
+  return task.get_future().get();
 }
 
 }  // namespace pcpp
