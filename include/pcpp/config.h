@@ -67,7 +67,7 @@ struct PCPP_EXPORT ParallelConfig {
   Guidance guidance = Guidance::batched;
   // Latent rows of each band from the top, one entry for each patch: every one but the last a
   // multiple of ModelInfo::row_unit, together all latent rows. Empty: as equal as possible.
-  std::vector<int> bands;
+  std::vector<int> bands = {};
 
   static ParallelConfig naive();
   static ParallelConfig distrifusion();
@@ -76,8 +76,8 @@ struct PCPP_EXPORT ParallelConfig {
 
 // A host tensor, row-major.
 struct FloatTensor {
-  std::vector<std::int64_t> shape;
-  std::vector<float> values;
+  std::vector<std::int64_t> shape = {};
+  std::vector<float> values = {};
 };
 using TensorMap = std::map<std::string, FloatTensor>;
 
@@ -100,27 +100,27 @@ inline constexpr int kMostPixels = 16384;
 
 // One batch of pictures: `images_per_prompt` for each prompt, in the order of the prompts.
 struct PCPP_EXPORT GenerationRequest {
-  std::vector<std::string> prompts;
+  std::vector<std::string> prompts = {};
   // One serves all prompts, else one for each. Absent is diffusers' None: the empty text, or zeros
   // with SDXL, unless the model's folder says that force_zeros_for_empty_prompt is false.
-  std::optional<std::vector<std::string>> negative_prompts;
+  std::optional<std::vector<std::string>> negative_prompts = {};
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: the model's own size
   int height = 0;  // likewise
   int steps = 25;
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
-  std::optional<SchedulerKind> scheduler;  // absent: the model's own; DDIM where that is PNDM
-  std::optional<SigmaSpacing> sigmas;      // absent: the model's own; DDIM takes none
+  std::optional<SchedulerKind> scheduler = {};  // absent: the model's own; DDIM where that is PNDM
+  std::optional<SigmaSpacing> sigmas = {};      // absent: the model's own; DDIM takes none
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; replaces the
   // draw from `seed`.
-  std::optional<FloatTensor> latents;
+  std::optional<FloatTensor> latents = {};
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
-  TensorMap prompt_embeds;
+  TensorMap prompt_embeds = {};
 
-  ParallelConfig parallel;
+  ParallelConfig parallel = {};
   // The pipeline plans, and takes the fastest of one device and `parallel`'s method over every
   // arrangement of its world: ranks used, guidance and bands, which `parallel` then leaves open
   // (its bands must be empty, its guidance is not looked at). result.chosen says what it was, and
@@ -140,10 +140,10 @@ struct PCPP_EXPORT GenerationRequest {
   bool ranks_in_turn = false;
 
   // Called on one of the library's threads after each step; must not throw.
-  std::function<void(const StepProgress&)> on_step;
-  // A stop ends all ranks, what an automatic request measures and the VAE (at its next block), and
-  // throws Cancelled.
-  std::stop_token stop;
+  std::function<void(const StepProgress&)> on_step = {};
+  // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
+  // their next block) and the loading of both, and throws Cancelled.
+  std::stop_token stop = {};
   // The longest that a rank waits for its peers before it gives up with TransportError.
   std::chrono::milliseconds peer_timeout = std::chrono::minutes(10);
 };

@@ -2,6 +2,10 @@
 #ifndef PCPP_EXPORT_H_
 #define PCPP_EXPORT_H_
 
+#if defined(_GLIBCXX_DEBUG)
+#error "libpcpp and libtorch take the standard library's plain containers: undefine _GLIBCXX_DEBUG"
+#endif
+
 #if defined(_WIN32)
 #define PCPP_EXPORT
 #else

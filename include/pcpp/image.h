@@ -16,7 +16,7 @@ namespace pcpp {
 struct Image {
   int width = 0;
   int height = 0;
-  std::vector<std::uint8_t> rgb;
+  std::vector<std::uint8_t> rgb = {};
 };
 
 // Writes a PNG whose text chunks carry `text`: keywords of 1 to 79 printable ASCII characters,

@@ -3,6 +3,12 @@
 // Threads: free functions and const members may be called from several threads at once, and so may
 // members of different objects; calls of other members of one object must not overlap. Paths are
 // taken as they are, texts are UTF-8.
+//
+// The process: signal handlers do not run on the library's threads, which block all signals but
+// those of a fault of their own. libtorch's number of threads stays the host's. The threads of a
+// CPU rank are OpenMP's: they spin while they wait for each other, which costs a multiple where
+// other processes want the cores; with OMP_WAIT_POLICY=passive in the environment that a process
+// starts with they sleep.
 #ifndef PCPP_PCPP_H_
 #define PCPP_PCPP_H_
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -31,9 +32,9 @@ struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
   DataType dtype = DataType::float32;
   // The files' variant, such as "fp16"; absent: the plain files where both are there.
-  std::optional<std::string> variant;
+  std::optional<std::string> variant = {};
   // What automatic requests plan with; absent: the world's ranks are measured, once for each size.
-  std::optional<DeviceProfile> profile;
+  std::optional<DeviceProfile> profile = {};
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
   // faster: transformed for Winograd's algorithm, they are 1.8 or 4 times as large, in bfloat16
   // twice that. (In bfloat16 it is not used where the processor has AMX.) The picture changes by
@@ -46,7 +47,7 @@ struct PipelineOptions {
   // before anything is loaded. Absent: libpcpp/convolutions.json in the user's cache
   // ($XDG_CACHE_HOME, else ~/.cache), which is made, and replaced where it is damaged. Empty:
   // nothing is timed, shapes alone decide.
-  std::optional<std::filesystem::path> convolution_times = std::nullopt;
+  std::optional<std::filesystem::path> convolution_times = {};
   // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in a request,
   // and launched as those in the steady steps that follow. The picture is the same to the bit; the
   // host has less to do. On a CPU it changes nothing.
@@ -54,6 +55,8 @@ struct PipelineOptions {
   // Of the U-Net on GPUs. libtorch has one for the process: requests with others wait in turn, for
   // peer_timeout at most. ConfigError behind that, and in the first step where it cannot serve.
   GpuAttention attention = GpuAttention::automatic;
+  // A stop ends the constructor, which throws Cancelled; later requests have a stop of their own.
+  std::stop_token stop = {};
 };
 
 // What a model's configs say of the pictures that it draws.
@@ -95,30 +98,30 @@ struct RunTimes {
 
 // One rank's part of the request.
 struct RankReport {
-  std::vector<std::int64_t> rows;  // [begin, end) of the latent rows that it computed
-  int branch = 0;                  // with split guidance 0: unconditional, 1: conditional; else 0
-  std::int64_t stale_bytes = 0;    // of its buffers for stale rows
-  std::vector<StepRecord> steps;
+  std::vector<std::int64_t> rows = {};  // [begin, end) of the latent rows that it computed
+  int branch = 0;                // with split guidance 0: unconditional, 1: conditional; else 0
+  std::int64_t stale_bytes = 0;  // of its buffers for stale rows
+  std::vector<StepRecord> steps = {};
   // Of all pictures, as one step behind the last. Absent: nothing was decoded, or not by this rank,
   // for which no row of the latents was left.
-  std::optional<StepRecord> decode;
+  std::optional<StepRecord> decode = {};
 };
 
 struct GenerationResult {
-  std::vector<Image> images;  // in the order of the prompts; empty where decode was false
-  FloatTensor latents;        // [images, c, h, w], before the VAE's scaling is undone
-  std::vector<FloatTensor> step_latents;  // after each scheduler step; empty unless keep_steps
+  std::vector<Image> images = {};  // in the order of the prompts; empty where decode was false
+  FloatTensor latents = {};        // [images, c, h, w], before the VAE's scaling is undone
+  std::vector<FloatTensor> step_latents = {};  // after each scheduler step; empty unless keep_steps
   int width = 0;
   int height = 0;
   SchedulerKind scheduler = SchedulerKind::ddim;  // that drew
   // Of the longest text, beyond what the text encoder takes. Negative prompts count where guidance
   // reads them.
   int truncated_tokens = 0;
-  std::vector<RankReport> ranks;
-  std::optional<PlannedRun> chosen;  // of an automatic request
-  ConvolutionWays convolutions;      // of the U-Net
-  std::optional<Trace> trace;        // where asked for
-  RunTimes times;
+  std::vector<RankReport> ranks = {};
+  std::optional<PlannedRun> chosen = {};  // of an automatic request
+  ConvolutionWays convolutions = {};      // of the U-Net
+  std::optional<Trace> trace = {};        // where asked for
+  RunTimes times = {};
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far
 };
 
@@ -130,7 +133,8 @@ struct GenerationResult {
 class PCPP_EXPORT Pipeline {
  public:
   // Throws CheckpointError for a folder that cannot be read or is not supported, ConfigError for
-  // options that cannot be met, DeviceError where the model does not fit or a device fails.
+  // options that cannot be met, DeviceError where the model does not fit or a device fails,
+  // Cancelled. The paths are those of this time: the process may go to another folder.
   Pipeline(const std::filesystem::path& folder, const World& world,
            const PipelineOptions& options = {});
   ~Pipeline();

@@ -39,21 +39,21 @@ struct RateCurve {
   WorkKind kind = WorkKind::convolution;
   // What of the operator's call does not depend on rows, such as "320>640 x2" in a batch of two;
   // empty: any.
-  std::string shape;
-  int devices = 1;            // how many computed at once when it was measured
-  std::vector<Point> points;  // at least one, work ascending, seconds linear between them
+  std::string shape = {};
+  int devices = 1;                 // how many computed at once when it was measured
+  std::vector<Point> points = {};  // at least one, work ascending, seconds linear between them
 };
 
 // What is known of one device and of the link between two. A plain value.
 struct PCPP_EXPORT DeviceProfile {
-  std::string name;
-  std::string source;  // where the numbers come from
+  std::string name = {};
+  std::string source = {};  // where the numbers come from
   // On the machine that runs the plan; else all that follows is a prediction.
   bool measured = false;
   DataType dtype = DataType::float32;  // of the networks that the curves are for
   std::int64_t memory_bytes = 0;       // of one device; 0: not known
-  std::optional<Link> link;            // absent: memory that the devices share
-  std::vector<RateCurve> curves;
+  std::optional<Link> link = {};       // absent: memory that the devices share
+  std::vector<RateCurve> curves = {};
   // What weights took beyond the model's size where the curves were measured, to make convolutions
   // faster.
   std::int64_t extra_weight_bytes = 0;
@@ -84,11 +84,11 @@ struct PlanRequest {
 // One arrangement of the work and what it is predicted to cost in a steady step.
 struct PlannedRun {
   int ranks = 1;
-  ParallelConfig parallel;   // guidance and bands as planned: with `ranks`, the arrangement
-  bool balanced = false;     // the bands are balanced by cost; else they are as equal as can be
-  double mean_flops = 0;     // of a device; twice the multiply-accumulates
-  double slowest_flops = 0;  // of the device that takes longest
-  SiteBytes sent;            // of a device, the mean
+  ParallelConfig parallel = {};  // guidance and bands as planned: with `ranks`, the arrangement
+  bool balanced = false;         // the bands are balanced by cost; else they are as equal as can be
+  double mean_flops = 0;         // of a device; twice the multiply-accumulates
+  double slowest_flops = 0;      // of the device that takes longest
+  SiteBytes sent = {};           // of a device, the mean
   std::int64_t weight_bytes = 0;      // the profile's extra ones included
   std::int64_t activation_bytes = 0;  // estimate: the most that live at once, of the largest band
   // Of the device that has most: the stale rows, and where it packs and receives others.
@@ -107,9 +107,9 @@ struct PlannedRun {
 struct PCPP_EXPORT Plan {
   int width = 0;
   int height = 0;
-  std::string profile;           // its name
-  bool measured = false;         // the profile's
-  std::vector<PlannedRun> runs;  // one device first
+  std::string profile = {};           // its name
+  bool measured = false;              // the profile's
+  std::vector<PlannedRun> runs = {};  // one device first
 
   // The run of the shortest step among those that fit, one device where nothing is faster.
   // Throws ConfigError where there is no run.

@@ -42,7 +42,7 @@ struct StepRecord {
   StepKind kind = StepKind::synchronous;
   double compute_ms = 0;  // the step without the waits
   double wait_ms = 0;     // time in which the rank had nothing to do but wait for others
-  SiteBytes sent;
+  SiteBytes sent = {};
   int graphs = 0;  // CUDA graphs that made up the network's part of it; 0: it was launched singly
 };
 
@@ -65,7 +65,7 @@ struct TraceSpan {
   // "synchronous step", "steady step" or "decode" at depth 0; in them blocks and operators by their
   // scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they do there, as
   // "exchange".
-  std::string name;
+  std::string name = {};
   int depth = 0;  // how many other parts it lies in
   int step = 0;   // counted from 0; the decoding of all pictures comes behind the last
   double begin_us = 0;
@@ -76,13 +76,13 @@ struct TraceSpan {
 // gather that ends a step.
 struct TraceExchange {
   std::int64_t tag = 0;
-  std::string first_site;
-  std::string last_site;
+  std::string first_site = {};
+  std::string last_site = {};
 };
 
 // A time in which the rank had nothing to do but wait. Those of a step add up to its wait_ms.
 struct TraceWait {
-  TraceExchange exchange;
+  TraceExchange exchange = {};
   int step = 0;
   double begin_us = 0;
   double duration_us = 0;
@@ -91,8 +91,8 @@ struct TraceWait {
 // What a rank sent in one exchange, from its start to the delivery of the last piece. It starts
 // when the rank has packed it, and moves once its receivers have started it too.
 struct TraceTransfer {
-  TraceExchange exchange;
-  std::vector<int> peers;
+  TraceExchange exchange = {};
+  std::vector<int> peers = {};
   std::int64_t bytes = 0;  // to all of them
   int step = 0;            // in which it started
   double begin_us = 0;
@@ -102,9 +102,9 @@ struct TraceTransfer {
 // In the order of their begins. A rank keeps its first 131072 spans, and as many waits and
 // transfers, and as many of its decoding: of what follows it only counts how many they were.
 struct RankTrace {
-  std::vector<TraceSpan> spans;
-  std::vector<TraceWait> waits;
-  std::vector<TraceTransfer> transfers;
+  std::vector<TraceSpan> spans = {};
+  std::vector<TraceWait> waits = {};
+  std::vector<TraceTransfer> transfers = {};
   std::int64_t left_out = 0;
 };
 
@@ -112,15 +112,15 @@ struct RankTrace {
 struct TraceConvolutions {
   std::int64_t in = 0;  // channels
   std::int64_t out = 0;
-  int level = 0;    // of the input: latent rows / 2^level
-  std::string way;  // "direct", "tiles of two" or "tiles of four" (Winograd's algorithm)
+  int level = 0;         // of the input: latent rows / 2^level
+  std::string way = {};  // "direct", "tiles of two" or "tiles of four" (Winograd's algorithm)
   int count = 0;
 };
 
 struct Trace {
   std::int64_t parameters = 0;  // of the U-Net
-  std::vector<TraceConvolutions> convolutions;
-  std::vector<RankTrace> ranks;
+  std::vector<TraceConvolutions> convolutions = {};
+  std::vector<RankTrace> ranks = {};
 };
 
 struct GenerationResult;

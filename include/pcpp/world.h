@@ -14,7 +14,7 @@ namespace pcpp {
 // and is there latency + n / bandwidth later. The time is emulated, the bytes and the picture are
 // real and the same as without a link.
 struct PCPP_EXPORT Link {
-  std::string name;
+  std::string name = {};
   double bytes_per_second = 0;  // of one lane; at least 1
   double latency_seconds = 0;   // in [0, 60]
   // false: every rank has one lane for what it sends and one for what it receives. true: all pieces

@@ -3,9 +3,13 @@
 
 #include <cstdio>
 
+// Members that are not named have their defaults, without a warning.
+pcpp::GenerationRequest request() { return {.prompts = {"a fox"}, .seed = 7}; }
+
 int main() {
   try {
-    pcpp::Pipeline pipeline("no-such-folder", pcpp::World(1));
+    pcpp::Pipeline pipeline("no-such-folder", pcpp::World(1), {.dtype = pcpp::DataType::bfloat16});
+    pipeline.generate(request());
   } catch (const pcpp::CheckpointError& error) {
     std::printf("pcpp %s refuses: %s\n", PCPP_VERSION, error.what());
     return 0;
