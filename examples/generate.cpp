@@ -140,6 +140,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   } else if (!options.convolution_times.empty()) {
     loading.convolution_times = options.convolution_times;
   }
+  loading.stop = interrupt.token();
   if (!options.profile.empty()) loading.profile = read_profile(options.profile);
   Pipeline pipeline(options.model, world, loading);
   const double load_seconds = seconds_since(begin);

@@ -90,16 +90,24 @@ std::vector<fs::path> files_of(const fs::path& folder) {
       folder.string());
 }
 
+std::vector<Candidate> weights_among(const std::vector<fs::path>& files) {
+  std::vector<Candidate> weights;
+  for (const fs::path& file : files) {
+    if (std::optional<Candidate> found = as_candidate(file)) weights.push_back(*std::move(found));
+  }
+  return weights;
+}
+
+std::set<std::string> variants_of(const std::vector<Candidate>& weights) {
+  std::set<std::string> variants;
+  for (const Candidate& each : weights) variants.insert(each.variant);
+  return variants;
+}
+
 Candidate find_weights(const fs::path& folder, const std::optional<std::string>& variant) {
   const std::vector<fs::path> files = files_of(folder);
-  std::vector<Candidate> all;
-  std::set<std::string> variants;
-  for (const fs::path& file : files) {
-    if (const std::optional<Candidate> candidate = as_candidate(file)) {
-      all.push_back(*candidate);
-      variants.insert(candidate->variant);
-    }
-  }
+  std::vector<Candidate> all = weights_among(files);
+  const std::set<std::string> variants = variants_of(all);
   if (all.empty()) fail_without_weights(folder, files);
   std::string chosen;
   if (variant && variants.contains(*variant)) {
@@ -192,11 +200,15 @@ void Weights::release(const TensorView& tensor) const {
 Component::Component(fs::path folder, std::optional<std::string> variant)
     : folder_(std::move(folder)), variant_(std::move(variant)) {}
 
-ConfigReader Component::config(std::string_view file_name) const {
-  const fs::path path = folder_ / file_name;
+fs::path Component::file(std::string_view name) const {
+  const fs::path path = folder_ / name;
   check<CheckpointError>(is_there(path), "{} is missing; fetch the whole folder of the model",
                          path.string());
-  return ConfigReader(path);
+  return path;
+}
+
+ConfigReader Component::config(std::string_view file_name) const {
+  return ConfigReader(file(file_name));
 }
 
 Weights Component::weights() const { return Weights::open(folder_, variant_); }
@@ -204,7 +216,7 @@ Weights Component::weights() const { return Weights::open(folder_, variant_); }
 Checkpoint Checkpoint::open(const fs::path& folder, const std::optional<std::string>& variant) {
   check_folder(folder);
   Checkpoint result;
-  result.folder_ = folder;
+  result.folder_ = from_root(folder);
   result.variant_ = variant;
   result.index_ = json::object();
   const fs::path index = folder / "model_index.json";
@@ -218,7 +230,21 @@ Checkpoint Checkpoint::open(const fs::path& folder, const std::optional<std::str
                            "diffusers' layout is wanted",
                            folder.string());
   }
+  if (variant) result.check_variant(*variant);
   return result;
+}
+
+void Checkpoint::check_variant(const std::string& variant) const {
+  std::set<std::string> variants;
+  for (const std::string_view name : {"unet", "vae", "text_encoder", "text_encoder_2"}) {
+    if (has(name)) variants.merge(variants_of(weights_among(files_of(folder_ / name))));
+  }
+  variants.erase("");
+  check<CheckpointError>(
+      variants.contains(variant), "{}: no component has weights of the variant {}; {}",
+      folder_.string(), excerpt(variant),
+      variants.empty() ? "there are only plain ones: name none"
+                       : "there are: " + excerpt(fmt::format("{}", fmt::join(variants, ", "))));
 }
 
 bool Checkpoint::has(std::string_view name) const {

@@ -47,6 +47,8 @@ class Component {
   Component(std::filesystem::path folder, std::optional<std::string> variant);
 
   const std::filesystem::path& folder() const { return folder_; }
+  // The file of this name in it. Throws CheckpointError where it is missing.
+  std::filesystem::path file(std::string_view name) const;
   // `file_name` is config.json, or scheduler_config.json for a scheduler.
   ConfigReader config(std::string_view file_name = "config.json") const;
   Weights weights() const;
@@ -61,7 +63,8 @@ class Component {
 class Checkpoint {
  public:
   // `variant` is asked of every component that has it; a component without it gives its plain
-  // weights, as diffusers does.
+  // weights, as diffusers does, but one of them must have it. What is opened stays the same folder
+  // when the process goes to another.
   static Checkpoint open(const std::filesystem::path& folder,
                          const std::optional<std::string>& variant = std::nullopt);
 
@@ -80,6 +83,8 @@ class Checkpoint {
 
  private:
   Checkpoint() = default;
+  // Throws CheckpointError unless one of the components has weights of it.
+  void check_variant(const std::string& variant) const;
 
   std::filesystem::path folder_;
   std::optional<std::string> variant_;

@@ -11,6 +11,12 @@
 
 namespace pcpp {
 
+std::filesystem::path from_root(const std::filesystem::path& path) {
+  std::error_code gone;
+  std::filesystem::path absolute = std::filesystem::absolute(path, gone);
+  return gone ? path : absolute.lexically_normal();
+}
+
 void fail_to_read(const std::filesystem::path& path) {
   fail<CheckpointError>("cannot read {}: {}; name a file that can be read, or fetch it again",
                         path.string(), std::generic_category().message(errno));

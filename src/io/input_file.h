@@ -43,6 +43,10 @@ class InputFile {
 // that cannot be told: a folder that may not be searched, links in a circle.
 std::filesystem::file_type type_of(const std::filesystem::path& path);
 
+// The same place from the root, which stays what it is when the process goes to another folder; the
+// path itself where it is empty or the present folder is gone.
+std::filesystem::path from_root(const std::filesystem::path& path);
+
 // Throws "cannot read PATH: REASON", the reason by errno.
 [[noreturn]] void fail_to_read(const std::filesystem::path& path);
 

@@ -173,7 +173,7 @@ ClipText::~ClipText() = default;
 ClipText::ClipText(ClipText&&) noexcept = default;
 ClipText& ClipText::operator=(ClipText&&) noexcept = default;
 
-ClipText::Output ClipText::operator()(const at::Tensor& ids) const {
+ClipText::Output ClipText::operator()(const at::Tensor& ids, const std::stop_token& stop) const {
   check<ConfigError>(ids.dim() == 2 && ids.size(1) >= 1 && ids.size(1) <= max_tokens(),
                      "the text encoder takes between 1 and {} tokens a text, not {}", max_tokens(),
                      ids.size(-1));
@@ -182,6 +182,7 @@ ClipText::Output ClipText::operator()(const at::Tensor& ids) const {
                           .add_(parts_->position_embedding.narrow(0, 0, ids.size(1)));
   output.hidden_states.push_back(hidden);
   for (const Layer& layer : parts_->layers) {
+    check_not_stopped(stop);
     hidden = layer(hidden);
     output.hidden_states.push_back(hidden);
   }

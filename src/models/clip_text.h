@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <vector>
 
 #include "io/config_reader.h"
@@ -31,8 +32,9 @@ class ClipText {
     at::Tensor pooled;  // [batch, width], at the end-of-text token; behind the projection
                         // where the model has one: [batch, projection_dim]
   };
-  // ids: [batch, tokens] int64, each below vocabulary_size(); tokens <= max_tokens().
-  Output operator()(const at::Tensor& ids) const;
+  // ids: [batch, tokens] int64, each below vocabulary_size(); tokens <= max_tokens(). Throws
+  // Cancelled between two layers once a stop is requested.
+  Output operator()(const at::Tensor& ids, const std::stop_token& stop = {}) const;
 
   std::int64_t width() const;
   std::int64_t max_tokens() const;

@@ -38,11 +38,12 @@ std::vector<Candidate> candidates(const SiteRegistry& sites, const ImageShape& i
   return result;
 }
 
-ConvolutionCosts costs_of(const std::vector<Candidate>& all, const std::filesystem::path& times) {
+ConvolutionCosts costs_of(const std::vector<Candidate>& all, const std::filesystem::path& times,
+                          const std::stop_token& stop) {
   if (times.empty()) return estimated_cost;
   std::vector<ConvolutionShape> shapes;
   for (const Candidate& candidate : all) shapes.push_back(candidate.shape);
-  return measured_costs(times, shapes);
+  return measured_costs(times, shapes, stop);
 }
 
 struct Step {
@@ -71,11 +72,12 @@ Step best_step(std::vector<Candidate>& all, const ConvolutionCosts& cost, std::i
 }  // namespace
 
 ConvolutionWays choose_convolutions(const SiteRegistry& sites, const ImageShape& shape,
-                                    std::int64_t most_bytes, const std::filesystem::path& times) {
+                                    std::int64_t most_bytes, const std::filesystem::path& times,
+                                    const std::stop_token& stop) {
   ConvolutionWays ways;
   std::vector<Candidate> all = candidates(sites, shape);
   if (most_bytes > 0 && !all.empty()) {
-    const ConvolutionCosts cost = costs_of(all, times);
+    const ConvolutionCosts cost = costs_of(all, times, stop);
     for (Step step = best_step(all, cost, most_bytes); step.candidate != nullptr;
          step = best_step(all, cost, most_bytes - ways.extra_weight_bytes)) {
       step.candidate->way = step.way;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <stop_token>
 
 #include "ops/site_registry.h"
 #include "pcpp/pipeline.h"
@@ -21,9 +22,11 @@ struct ImageShape {
 // `shape`, those first that gain the most for each byte of transformed weights, as long as these
 // take at most `most_bytes` more than the plain ones. What is faster is measured, once for all runs
 // that share the file `times` (see ops/convolution_costs.h), or, where that is empty, told from
-// shapes alone. Depends on nothing else; before the network's first call.
+// shapes alone. Depends on nothing else; before the network's first call. Throws as
+// measured_costs() does.
 ConvolutionWays choose_convolutions(const SiteRegistry& sites, const ImageShape& shape,
-                                    std::int64_t most_bytes, const std::filesystem::path& times);
+                                    std::int64_t most_bytes, const std::filesystem::path& times,
+                                    const std::stop_token& stop = {});
 
 }  // namespace pcpp
 

@@ -145,7 +145,8 @@ TimesFile read_times(const std::filesystem::path& path, spdlog::level::level_enu
 
 // What the file tells of this machine; what it does not tell of `shapes` is timed, and added.
 std::map<std::string, Times> known_times(const std::filesystem::path& file,
-                                         const std::vector<ConvolutionShape>& shapes) {
+                                         const std::vector<ConvolutionShape>& shapes,
+                                         const std::stop_token& stop) {
   const std::string here = machine();
   std::map<std::string, Times> known = read_times(file, spdlog::level::warn)[here];
   std::map<std::string, const ConvolutionShape*> missing;
@@ -159,13 +160,19 @@ std::map<std::string, Times> known_times(const std::filesystem::path& file,
   }
   check_writable(file);
   const Clock::time_point begin = Clock::now();
-  for (const auto& [text, shape] : missing) known[text] = times_of(*shape);
-  log().info("timed {} convolutions in {:.1f} s for {}", missing.size(),
-             milliseconds_since(begin) / 1000, file.string());
+  std::size_t timed = 0;
+  for (const auto& [text, shape] : missing) {
+    if (stop.stop_requested()) break;
+    known[text] = times_of(*shape);
+    ++timed;
+  }
+  log().info("timed {} convolutions in {:.1f} s for {}", timed, milliseconds_since(begin) / 1000,
+             file.string());
   // Again: another process may have timed the same.
   TimesFile all = read_times(file, spdlog::level::debug);
   all[here].merge(known);
   write_file(file, Json{{"format", kFormat}, {"machines", all}}.dump(1) + "\n");
+  check_not_stopped(stop);
   return all[here];
 }
 
@@ -215,10 +222,11 @@ void check_convolution_times(const std::filesystem::path& file) {
 }
 
 ConvolutionCosts measured_costs(const std::filesystem::path& file,
-                                const std::vector<ConvolutionShape>& shapes) {
+                                const std::vector<ConvolutionShape>& shapes,
+                                const std::stop_token& stop) {
   std::map<std::string, Times> known;
   try {
-    known = known_times(file, shapes);
+    known = known_times(file, shapes, stop);
   } catch (const CheckpointError& error) {
     log().warn("convolutions are chosen without being timed: {}", error.what());
     return estimated_cost;

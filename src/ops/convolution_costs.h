@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "kernels/winograd.h"
@@ -51,9 +52,11 @@ void check_convolution_times(const std::filesystem::path& file);
 // cannot be read as such a file it is replaced, with a warning; any other file that is neither new
 // nor empty nor such a file is left as it is, and ConfigError thrown. Where the file cannot be
 // written, nothing is timed and the costs are the estimated ones, with a warning: so that what is
-// chosen by them is the same in the next run.
+// chosen by them is the same in the next run. Throws Cancelled between two timings once a stop is
+// requested; what was timed until then is in the file.
 ConvolutionCosts measured_costs(const std::filesystem::path& file,
-                                const std::vector<ConvolutionShape>& shapes);
+                                const std::vector<ConvolutionShape>& shapes,
+                                const std::stop_token& stop = {});
 
 }  // namespace pcpp
 

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 
 namespace pcpp {
 
@@ -26,6 +27,7 @@ struct WeightScope::Source {
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   bool made = false;  // tensors are not read but made
+  std::stop_token stop;
   std::int64_t taken_elements = 0;
   std::set<std::string> taken;
   std::set<std::string> ignored;
@@ -80,10 +82,12 @@ std::optional<at::Tensor> read_finite(const TensorView& view, const std::string&
 
 }  // namespace
 
-WeightScope::WeightScope(const Weights& weights, at::ScalarType dtype, at::Device device)
+WeightScope::WeightScope(const Weights& weights, at::ScalarType dtype, at::Device device,
+                         std::stop_token stop)
     : WeightScope(weights.tensors(), weights.path().string(), dtype) {
   source_->weights = weights;
   source_->device = device;
+  source_->stop = std::move(stop);
 }
 
 WeightScope::WeightScope(std::map<std::string, TensorView> tensors, std::string source,
@@ -132,6 +136,7 @@ void WeightScope::ignore(const std::string& name) const {
 
 at::Tensor WeightScope::take(const std::string& name,
                              const std::vector<std::int64_t>& shape) const {
+  check_not_stopped(source_->stop);
   const c10::InferenceMode ordinary_tensors(false);
   const std::string full = full_name(name);
   if (source_->made) {
@@ -168,7 +173,7 @@ void WeightScope::finish() const {
   std::size_t count = 0;
   for (const auto& [name, view] : source_->tensors) {
     if (source_->taken.contains(name) || source_->ignored.contains(name)) continue;
-    if (++count <= kNamed) extra += (extra.empty() ? "" : ", ") + name;
+    if (++count <= kNamed) extra += (extra.empty() ? "" : ", ") + excerpt(name);
   }
   check<CheckpointError>(count == 0,
                          "{}: {} tensors are not part of the network that config.json describes: "

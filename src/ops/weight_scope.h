@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,9 @@ namespace pcpp {
 class WeightScope {
  public:
   // Converts every tensor that is taken to `dtype` and brings it to `device`. Keeps the mappings
-  // alive until it goes.
-  WeightScope(const Weights& weights, at::ScalarType dtype, at::Device device = at::kCPU);
+  // alive until it goes. Once a stop is requested take() throws Cancelled.
+  WeightScope(const Weights& weights, at::ScalarType dtype, at::Device device = at::kCPU,
+              std::stop_token stop = {});
   // Of tensors in memory that outlives the scope; `source` names them in errors.
   WeightScope(std::map<std::string, TensorView> tensors, std::string source, at::ScalarType dtype);
 

@@ -68,12 +68,12 @@ void check_end(ConfigReader config, const ClipTokenizer& tokenizer) {
 }  // namespace
 
 TextEncoders::TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
-                           at::Device device)
+                           at::Device device, const std::stop_token& stop)
     : device_(device),
       zeros_for_absent_(is_xl && checkpoint.flag("force_zeros_for_empty_prompt", true)) {
   const auto add = [&](const char* tokenizer, const char* model) {
     const Component component = checkpoint.component(model);
-    const WeightScope weights(component.weights(), dtype, device);
+    const WeightScope weights(component.weights(), dtype, device, stop);
     encoders_.push_back({ClipTokenizer::load(checkpoint.component(tokenizer).folder()),
                          ClipText(component.config(), weights)});
     const Encoder& added = encoders_.back();
@@ -104,7 +104,8 @@ std::int64_t TextEncoders::pooled_width() const {
   return encoders_.size() == 1 ? 0 : encoders_.back().model.pooled_width();
 }
 
-Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
+Conditions TextEncoders::encode(const std::vector<std::string>& prompts,
+                                const std::stop_token& stop) const {
   std::vector<at::Tensor> texts;
   Conditions conditions;
   for (const Encoder& encoder : encoders_) {
@@ -115,7 +116,7 @@ Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
       conditions.truncated_tokens = std::max(conditions.truncated_tokens, encoded.dropped);
     }
     const at::Tensor batch = as_tensor(ids).view({static_cast<std::int64_t>(prompts.size()), -1});
-    const ClipText::Output output = encoder.model(batch.to(device_));
+    const ClipText::Output output = encoder.model(batch.to(device_), stop);
     if (encoders_.size() == 1) {
       conditions.text = output.last_hidden_state.to(at::kCPU);
       return conditions;
@@ -131,7 +132,7 @@ Conditions TextEncoders::encode(const std::vector<std::string>& prompts) const {
 
 BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
                                 bool guided) {
-  BranchConditions branches{encoders.encode(request.prompts), std::nullopt};
+  BranchConditions branches{encoders.encode(request.prompts, request.stop), std::nullopt};
   if (guided) {
     if (!request.negative_prompts && encoders.zeros_for_absent()) {
       const at::Tensor& pooled = branches.conditional.pooled;
@@ -141,7 +142,7 @@ BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRe
       std::vector<std::string> negatives =
           request.negative_prompts.value_or(std::vector<std::string>{""});
       if (negatives.size() == 1) negatives.resize(request.prompts.size(), negatives.front());
-      branches.unconditional = encoders.encode(negatives);
+      branches.unconditional = encoders.encode(negatives, request.stop);
     }
     branches.unconditional = repeated(*branches.unconditional, request.images_per_prompt);
   }

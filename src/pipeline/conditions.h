@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -27,15 +28,17 @@ class TextEncoders {
  public:
   // Throws CheckpointError where the folder lacks one. `is_xl`: there must be two, and the model
   // may leave out force_zeros_for_empty_prompt, as true. `dtype` is the networks', `device` where
-  // they compute.
+  // they compute. Throws Cancelled between two weights once a stop is requested.
   TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
-               at::Device device = at::kCPU);
+               at::Device device = at::kCPU, const std::stop_token& stop = {});
 
   // The last extents of what encode() returns; 0: nothing is pooled.
   std::int64_t text_width() const;
   std::int64_t pooled_width() const;
-  // On the CPU. Throws ConfigError for a prompt that is not UTF-8.
-  Conditions encode(const std::vector<std::string>& prompts) const;
+  // On the CPU. Throws ConfigError for a prompt that is not UTF-8, and Cancelled between two layers
+  // once a stop is requested.
+  Conditions encode(const std::vector<std::string>& prompts,
+                    const std::stop_token& stop = {}) const;
   // Whether an absent negative prompt means zeros (diffusers' force_zeros_for_empty_prompt).
   bool zeros_for_absent() const { return zeros_for_absent_; }
 
@@ -55,7 +58,7 @@ struct BranchConditions {
   std::optional<Conditions> unconditional;
 };
 
-// From the request's prompts. `images_per_prompt` rows for each prompt.
+// From the request's prompts, until its stop. `images_per_prompt` rows for each prompt.
 BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
                                 bool guided);
 

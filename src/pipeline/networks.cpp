@@ -5,6 +5,8 @@
 #include "base/check.h"
 #include "base/deadline.h"
 #include "base/log.h"
+#include "io/input_file.h"
+#include "io/json_file.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
 #include "pipeline/model_info.h"
@@ -18,45 +20,49 @@ Networks::Networks(const std::filesystem::path& folder, const World& world,
                    const PipelineOptions& options)
     : dtype_(checked(options, world).dtype),
       checkpoint_(Checkpoint::open(folder, options.variant)),
-      ranks_(world, dtype_, [this](at::Device device) { return load_unet(device); }),
+      scheduler_file_(checkpoint_.component("scheduler").file("scheduler_config.json")),
+      scheduler_config_(read_json_file(scheduler_file_)),
+      ranks_(world, dtype_, [&](at::Device device) { return load_unet(device, options.stop); }),
       model_(model_info(checkpoint_, unet().config())),
       extra_weight_bytes_(options.extra_weight_bytes),
-      convolution_times_(options.convolution_times.value_or(default_convolution_times())) {
+      convolution_times_(
+          from_root(options.convolution_times.value_or(default_convolution_times()))) {
   warn_of_class(checkpoint_, is_xl());
-  convolutions_ = choose_convolutions_of(unet().sites());
+  convolutions_ = choose_convolutions_of(unet().sites(), options.stop);
 }
 
-UNet Networks::load_unet(at::Device device) const {
+UNet Networks::load_unet(at::Device device, const std::stop_token& stop) const {
   const Clock::time_point begin = Clock::now();
   const Component component = checkpoint_.component("unet");
   UNet unet(read_unet_config(component.config()),
-            WeightScope(component.weights(), scalar_type_of(dtype_), device));
+            WeightScope(component.weights(), scalar_type_of(dtype_), device, stop));
   log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
              milliseconds_since(begin) / 1000);
   return unet;
 }
 
-ConvolutionWays Networks::choose_convolutions_of(const SiteRegistry& sites) {
+ConvolutionWays Networks::choose_convolutions_of(const SiteRegistry& sites,
+                                                 const std::stop_token& stop) {
   set_threads(world().threads_per_rank());
-  const ConvolutionWays ways =
-      choose_convolutions(sites, usual_images(model_), extra_weight_bytes_, convolution_times_);
+  const ConvolutionWays ways = choose_convolutions(sites, usual_images(model_), extra_weight_bytes_,
+                                                   convolution_times_, stop);
   use_all_threads(world());
   extra_weight_bytes_ -= ways.extra_weight_bytes;
   return ways;
 }
 
 std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request) const {
-  std::unique_ptr<Scheduler> scheduler = make_scheduler(
-      checkpoint_.component("scheduler").folder() / "scheduler_config.json", request.scheduler,
-      request.sigmas, is_xl() ? OutdatedValues::keep : OutdatedValues::mend);
+  std::unique_ptr<Scheduler> scheduler =
+      make_scheduler(scheduler_config_, scheduler_file_.string(), request.scheduler, request.sigmas,
+                     is_xl() ? OutdatedValues::keep : OutdatedValues::mend);
   scheduler->set_steps(request.steps);
   return scheduler;
 }
 
-void Networks::load_text() {
+void Networks::load_text(const std::stop_token& stop) {
   if (text_) return;
   TextEncoders text = on_device(ranks_.first_gpu(), [&](at::Device device) {
-    return TextEncoders(checkpoint_, is_xl(), scalar_type_of(dtype_), device);
+    return TextEncoders(checkpoint_, is_xl(), scalar_type_of(dtype_), device, stop);
   });
   const UNetConfig& config = unet().config();
   check<CheckpointError>(
@@ -68,18 +74,18 @@ void Networks::load_text() {
   text_ = std::move(text);
 }
 
-void Networks::load_vae() {
+void Networks::load_vae(const std::stop_token& stop) {
   if (!vaes_.empty()) return;
   const Component component = checkpoint_.component("vae");
   auto vaes = ranks_.on_each_device([&](at::Device device) {
     return VaeDecoder(component.config(),
-                      WeightScope(component.weights(), scalar_type_of(vae_dtype()), device));
+                      WeightScope(component.weights(), scalar_type_of(vae_dtype()), device, stop));
   });
   const VaeDecoder& vae = vaes.at(ranks_.first_gpu());
   check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
                          "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
                          model_.latent_channels);
-  choose_convolutions_of(vae.sites());
+  choose_convolutions_of(vae.sites(), stop);
   vaes_ = std::move(vaes);
 }
 

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <stop_token>
 
 #include "io/checkpoint.h"
 #include "models/unet.h"
@@ -20,8 +22,8 @@ namespace pcpp {
 // The U-Net is loaded at once, the others for the first request that needs them. Not thread-safe.
 class Networks {
  public:
-  // Throws CheckpointError, and ConfigError for options that the world cannot meet. Called in
-  // inference mode, as all that follows.
+  // Throws CheckpointError, ConfigError for options that the world cannot meet, and Cancelled once
+  // their stop is requested. Called in inference mode, as all that follows.
   Networks(const std::filesystem::path& folder, const World& world, const PipelineOptions& options);
 
   const Ranks& ranks() const { return ranks_; }
@@ -35,24 +37,27 @@ class Networks {
   // Of the U-Net's convolutions.
   const ConvolutionWays& convolutions() const { return convolutions_; }
 
-  // After set_steps. Throws as make_scheduler() does.
+  // After set_steps. Throws as make_scheduler() and set_steps() do.
   std::unique_ptr<Scheduler> scheduler(const GenerationRequest& request) const;
 
-  // Throws CheckpointError for text encoders of another model; nothing is kept of them then.
-  void load_text();
+  // Throws CheckpointError for text encoders of another model, and Cancelled; nothing is kept of
+  // them then.
+  void load_text(const std::stop_token& stop);
   const TextEncoders& text() const { return *text_; }  // behind load_text()
 
-  // Throws CheckpointError for the VAE of another model; nothing is kept of it then.
-  void load_vae();
+  // Throws CheckpointError for the VAE of another model, and Cancelled; nothing is kept of it then.
+  void load_vae(const std::stop_token& stop);
   const VaeDecoder& vae(int rank = 0) const { return vaes_.at(ranks_.gpu_of(rank)); }  // likewise
 
  private:
-  UNet load_unet(at::Device device) const;
+  UNet load_unet(at::Device device, const std::stop_token& stop) const;
   // For a network that the ranks compute.
-  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites);
+  ConvolutionWays choose_convolutions_of(const SiteRegistry& sites, const std::stop_token& stop);
 
   DataType dtype_;
   Checkpoint checkpoint_;
+  std::filesystem::path scheduler_file_;
+  nlohmann::json scheduler_config_;  // that it held
   Ranks ranks_;
   ModelInfo model_;
   std::optional<TextEncoders> text_;

@@ -234,8 +234,8 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                                           const RequestSizes& sizes, Inputs& inputs,
                                           GenerationResult& result) {
   use_all_threads(world());
-  if (!sizes.embedded) networks_.load_text();
-  if (request.decode) networks_.load_vae();
+  if (!sizes.embedded) networks_.load_text(request.stop);
+  if (request.decode) networks_.load_vae(request.stop);
   check_not_stopped(request.stop);
   if (inputs.conditions) return std::move(*inputs.conditions);
   const Clock::time_point text_begin = Clock::now();

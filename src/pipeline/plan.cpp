@@ -73,7 +73,7 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
       });
       set_threads(world.threads_per_rank());
       choose_convolutions(made->unet().sites(), usual_images(model.info),
-                          PipelineOptions().extra_weight_bytes, default_convolution_times());
+                          PipelineOptions().extra_weight_bytes, default_convolution_times(), stop);
       return made;
     });
     return ranks->measure(shape, {kMeasurementTimeout, GpuAttention::automatic, stop});

@@ -8,7 +8,6 @@
 #include "base/excerpt.h"
 #include "base/log.h"
 #include "io/config_reader.h"
-#include "io/json_file.h"
 #include "schedulers/ddim.h"
 #include "schedulers/dpm_solver.h"
 #include "schedulers/euler.h"
@@ -116,12 +115,10 @@ void ignore_keys_of_other_schedulers(ConfigReader& config) {
 
 Scheduler::~Scheduler() = default;
 
-std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,
+std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
                                           std::optional<SchedulerKind> kind,
                                           std::optional<SigmaSpacing> sigmas,
                                           OutdatedValues outdated) {
-  const std::string source = scheduler_config_file.string();
-  nlohmann::json object = read_json_file(scheduler_config_file);
   drop_defaults(object, source);
   const std::optional<std::string> class_name =
       ConfigReader(object, source).optional_text("_class_name");

@@ -4,9 +4,10 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -61,11 +62,11 @@ class Scheduler {
 // false. `mend` does the same.
 enum class OutdatedValues { keep, mend };
 
-// Makes the scheduler that `scheduler_config_file` (diffusers' scheduler_config.json) describes,
-// or, where `kind` is another than the file's, that kind with the file's values as diffusers'
-// from_config carries them over: what is written in the file and known to the kind; all else is the
-// kind's own default, never the default of the file's class. A value that is written is mended
-// before it is carried over, and a default of the kind is not mended then.
+// Makes the scheduler that `config` (diffusers' scheduler_config.json; `source` names the file in
+// errors) describes, or, where `kind` is another than the file's, that kind with the file's values
+// as diffusers' from_config carries them over: what is written in the file and known to the kind;
+// all else is the kind's own default, never the default of the file's class. A value that is
+// written is mended before it is carried over, and a default of the kind is not mended then.
 //
 // Where no kind is given, classes that are not built in are drawn by one that is: PNDM, which
 // Stable Diffusion 1.x comes with, by DDIM; EulerAncestral, which SDXL-Turbo comes with, Heun and
@@ -75,11 +76,10 @@ enum class OutdatedValues { keep, mend };
 //
 // Throws ConfigError where no kind is given and the file's class is none of those nor
 // DDIMScheduler, EulerDiscreteScheduler or DPMSolverMultistepScheduler, and where `sigmas` is given
-// to DDIM, which has none; CheckpointError where the file cannot be read or a value is not
-// supported.
+// to DDIM, which has none; CheckpointError where a value is not supported.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
-std::unique_ptr<Scheduler> make_scheduler(const std::filesystem::path& scheduler_config_file,
+std::unique_ptr<Scheduler> make_scheduler(nlohmann::json config, const std::string& source,
                                           std::optional<SchedulerKind> kind,
                                           std::optional<SigmaSpacing> sigmas,
                                           OutdatedValues outdated);

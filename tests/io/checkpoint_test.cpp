@@ -126,6 +126,16 @@ TEST_F(CheckpointTest, PrefersThePlainWeightsUnlessAVariantIsAskedFor) {
   EXPECT_EQ(value_of(half.component("text_encoder").weights(), "t"), 5);
 }
 
+TEST_F(CheckpointTest, RefusesAVariantThatNoComponentHas) {
+  write_weights("unet/diffusion_pytorch_model.safetensors", {"w"});
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path(), "fp61"); },
+                                {"fp61", "only plain ones"});
+  write_weights("vae/diffusion_pytorch_model.fp16.safetensors", {"w"});
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path(), "fp61"); },
+                                {"fp61", "there are: fp16"});
+  EXPECT_NO_THROW(Checkpoint::open(folder_.path(), "fp16").component("unet").weights());
+}
+
 TEST_F(CheckpointTest, TakesTheOnlyVariantThatIsThere) {
   write_weights("unet/diffusion_pytorch_model.fp16.safetensors", {"w"}, 2);
   EXPECT_EQ(value_of(open_unet(), "w"), 2);

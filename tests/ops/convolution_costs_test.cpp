@@ -7,6 +7,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -54,24 +55,6 @@ class DefaultCosts : public MeasuredCosts {
   std::optional<std::string> before_;
 };
 
-// The working folder for as long as it lives: the paths of other tests begin at the one before.
-class WorkingFolder {
- public:
-  explicit WorkingFolder(const std::filesystem::path& folder)
-      : before_(std::filesystem::current_path()) {
-    std::filesystem::current_path(folder);
-  }
-  ~WorkingFolder() {
-    std::error_code ignored;
-    std::filesystem::current_path(before_, ignored);
-  }
-  WorkingFolder(const WorkingFolder&) = delete;
-  WorkingFolder& operator=(const WorkingFolder&) = delete;
-
- private:
-  std::filesystem::path before_;
-};
-
 // No files of times, and damaged ones.
 const std::vector<std::string> kForeign = {
     "{",
@@ -101,6 +84,17 @@ TEST_F(MeasuredCosts, AreTimedOnceAndKept) {
   EXPECT_EQ(cost(std::nullopt), 7.5);
   EXPECT_EQ(cost(WinogradTile::two), 2.5);
   EXPECT_EQ(cost(WinogradTile::four), 3.5);
+}
+
+// Nothing is left to time in the second call, so that the stop has nothing to end.
+TEST_F(MeasuredCosts, AStopEndsTheTimingAndKeepsWhatIsKnown) {
+  const ConvolutionShape other{.batch = 2, .in = 32, .out = 32, .rows = 4, .columns = 4};
+  measured_costs(file(), {other});
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_THROW(measured_costs(file(), {kShape, other}, source.get_token()), Cancelled);
+  EXPECT_EQ(read_json_file(file()).at("machines").front().size(), 1U);
+  EXPECT_NO_THROW(measured_costs(file(), {other}, source.get_token()));
 }
 
 TEST_F(MeasuredCosts, AddToWhatTheFileTells) {
@@ -162,7 +156,7 @@ TEST_F(MeasuredCosts, MakeNoFolderForANamedFile) {
 }
 
 TEST_F(MeasuredCosts, AreKeptInAFileOfTheFolderThatOneIsIn) {
-  const WorkingFolder there(folder_.path());
+  const testing::WorkingFolder there(folder_.path());
   check_convolution_times("times.json");
   const ConvolutionCosts costs = measured_costs("times.json", {kShape});
   EXPECT_EQ(costs(kShape, std::nullopt), times().at(0));

@@ -49,6 +49,36 @@ TEST(Cancellation, AStopThatCameFirstEndsARequestBeforeAnythingIsLoaded) {
   EXPECT_THROW(pipeline().generate(stopped), Cancelled);
 }
 
+TEST(Cancellation, AStopEndsTheLoadingAtTheNextWeight) {
+  std::stop_source source;
+  int allocated = 0;
+  const CallWatch watch([&](const std::string& name) {
+    if (name != "aten::empty") return;
+    ++allocated;
+    source.request_stop();
+  });
+  EXPECT_THROW(Pipeline(test_data("patch"), World(1, 1), {.stop = source.get_token()}), Cancelled);
+  EXPECT_EQ(allocated, 1);
+}
+
+TEST(Cancellation, AStopEndsTheTextEncoder) {
+  Pipeline whole(test_data("models/sd15"), World(1, 1));
+  GenerationRequest worded;
+  worded.prompts = {"a fox"};
+  std::stop_source source;
+  worded.stop = source.get_token();
+  int layers = 0;
+  {
+    const CallWatch watch([&](const std::string& name) {
+      if (name != "aten::scaled_dot_product_attention") return;
+      ++layers;
+      source.request_stop();
+    });
+    EXPECT_THROW(whole.generate(worded), Cancelled);
+  }
+  EXPECT_EQ(layers, 1);
+}
+
 TEST(Cancellation, AStopEndsTheDecoding) {
   Pipeline whole(test_data("models/sd15"), World(1, 1));
   GenerationRequest drawn;

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "io/checkpoint.h"
+#include "io/json_file.h"
 #include "parallel/rank_group.h"
 #include "pipeline/references.h"
 #include "pipeline/tensors.h"
@@ -29,8 +30,8 @@ Setting load_setting() {
   const Component component = Checkpoint::open(test_data("patch")).component("unet");
   Setting setting{
       UNet(read_unet_config(component.config()), WeightScope(component.weights(), at::kFloat)),
-      make_scheduler(test_data("patch/scheduler/scheduler_config.json"), std::nullopt, std::nullopt,
-                     OutdatedValues::keep),
+      make_scheduler(read_json_file(test_data("patch/scheduler/scheduler_config.json")), "patch",
+                     std::nullopt, std::nullopt, OutdatedValues::keep),
       patch_request("inputs_32x12.safetensors")};
   setting.scheduler->set_steps(setting.request.steps);
   return setting;

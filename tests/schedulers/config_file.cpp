@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+#include "io/json_file.h"
+
 namespace pcpp {
 namespace {
 
@@ -25,7 +27,7 @@ std::unique_ptr<Scheduler> scheduler_from(const std::string& text,
   const TemporaryFile file{std::filesystem::path(::testing::TempDir()) /
                            (std::to_string(getpid()) + "_scheduler_config.json")};
   std::ofstream(file.path) << text;
-  return make_scheduler(file.path, kind, sigmas, outdated);
+  return make_scheduler(read_json_file(file.path), file.path.string(), kind, sigmas, outdated);
 }
 
 }  // namespace pcpp

@@ -249,12 +249,6 @@ TEST(SchedulerRefusals, BrokenFiles) {
   expect_error<CheckpointError>(
       [] { scheduler_from(config_of("DDIMScheduler", R"(, "_use_default_values": 7)")); },
       {"_use_default_values", "7"});
-  expect_error<CheckpointError>(
-      [] {
-        make_scheduler("no_such_folder/scheduler_config.json", std::nullopt, std::nullopt,
-                       OutdatedValues::keep);
-      },
-      {"no_such_folder"});
 }
 
 TEST(SchedulerRefusals, Steps) {
