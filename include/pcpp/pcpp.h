@@ -4,6 +4,9 @@
 // members of different objects; calls of other members of one object must not overlap. Paths are
 // taken as they are, texts are UTF-8.
 //
+// What the library has to tell goes to the standard error: warnings, unless PCPP_LOG in the
+// environment names another level (trace, debug, info, warning, error, critical, off).
+//
 // The process: signal handlers do not run on the library's threads, which block all signals but
 // those of a fault of their own. libtorch's number of threads stays the host's. The threads of a
 // CPU rank are OpenMP's: they spin while they wait for each other, which costs a multiple where
@@ -20,6 +23,7 @@
 #include "pcpp/plan.h"
 #include "pcpp/tensor_file.h"
 #include "pcpp/trace.h"
+#include "pcpp/version.h"
 #include "pcpp/world.h"
 
 #endif  // PCPP_PCPP_H_

@@ -7,6 +7,7 @@
 #include "io/atomic_file.h"
 #include "pcpp/pipeline.h"
 #include "pcpp/trace.h"
+#include "pcpp/version.h"
 
 namespace pcpp {
 namespace {
@@ -163,7 +164,7 @@ Json metadata(const Trace& trace, const std::map<std::string, std::string>& sett
   }
   std::int64_t left_out = 0;
   for (const RankTrace& rank : trace.ranks) left_out += rank.left_out;
-  return {{"version", PCPP_VERSION},
+  return {{"version", version()},
           {"settings", settings},
           {"unet_parameters", trace.parameters},
           {"convolutions", std::move(convolutions)},

@@ -21,6 +21,7 @@
 #include "io/user_cache.h"
 #include "ops/conv2d.h"
 #include "pcpp/output_file.h"
+#include "pcpp/version.h"
 
 namespace pcpp {
 
@@ -43,8 +44,8 @@ std::string processor() {
 
 // What times depend on that no shape tells.
 std::string machine() {
-  return fmt::format("{}, {}, {} threads, libpcpp " PCPP_VERSION ", libtorch " TORCH_VERSION,
-                     processor(), name_of(vector_level()), at::get_num_threads());
+  return fmt::format("{}, {}, {} threads, libpcpp {}, libtorch " TORCH_VERSION, processor(),
+                     name_of(vector_level()), at::get_num_threads(), version());
 }
 
 std::string text_of(const ConvolutionShape& shape) {

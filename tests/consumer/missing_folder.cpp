@@ -12,7 +12,7 @@ int main() {
     pipeline.generate(request());
   } catch (const pcpp::CheckpointError& error) {
     std::printf("pcpp %s refuses: %s\n", PCPP_VERSION, error.what());
-    return 0;
+    return pcpp::version() == PCPP_VERSION ? 0 : 1;
   }
   std::puts("a folder that is not there was opened");
   return 1;
