@@ -108,6 +108,7 @@ struct PCPP_EXPORT GenerationRequest {
   int height = 0;  // likewise
   int steps = 25;
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
+  // Of the noise, which is one draw for the whole batch, as diffusers' with one CPU generator.
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};  // absent: the model's own; DDIM where that is PNDM
@@ -139,7 +140,8 @@ struct PCPP_EXPORT GenerationRequest {
   // for what ranks cannot do one by one: GroupNormMode::synchronous and GpuTransport::nccl.
   bool ranks_in_turn = false;
 
-  // Called on one of the library's threads after each step; must not throw.
+  // Called on one of the library's threads after each step, which it holds up: the other ranks wait
+  // for it, for peer_timeout at most. Must not throw.
   std::function<void(const StepProgress&)> on_step = {};
   // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
   // their next block) and the loading of both, and throws Cancelled.

@@ -127,9 +127,9 @@ struct GenerationResult {
 
 // A diffusion model in diffusers' folder layout (SD 1.x, SD 2.x, SDXL). The U-Net is loaded by the
 // constructor, text encoders and VAE by the first request that needs them. One request at a time:
-// calls of generate() on one object must not overlap. Several objects may draw at once, of the same
-// devices as well; those that use NCCL on a device do it in turn there, and wait for peer_timeout
-// at most.
+// calls of generate() on one object must not overlap, which is ConfigError. Several objects may
+// draw at once, of the same devices as well; those that use NCCL on a device do it in turn there,
+// and wait for peer_timeout at most.
 class PCPP_EXPORT Pipeline {
  public:
   // Throws CheckpointError for a folder that cannot be read or is not supported, ConfigError for

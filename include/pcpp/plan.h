@@ -65,7 +65,7 @@ struct PCPP_EXPORT DeviceProfile {
   static const DeviceProfile& named(const std::string& name);
 
   // JSON. load() throws CheckpointError for a file that cannot be read or is not a profile, save()
-  // where the file cannot be written.
+  // where the file cannot be written, and ConfigError for what load() would refuse.
   static DeviceProfile load(const std::filesystem::path& file);
   void save(const std::filesystem::path& file) const;
 };

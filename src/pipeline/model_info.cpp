@@ -75,13 +75,16 @@ ImageShape usual_images(const ModelInfo& model) {
 }
 
 int ModelInfo::max_patches(int height) const {
-  if (height <= 0 || height % scale != 0) return 0;
+  if (height <= 0 || height > kMostPixels || height % scale != 0) return 0;
   return most_patches(height / scale, row_unit);
 }
 
 void ModelInfo::check(const GenerationRequest& request, int ranks) const {
   const RequestSizes sizes = check_request(request, *this);
-  if (request.automatic) return;
+  if (request.automatic) {
+    check_automatic(request.parallel, ranks);
+    return;
+  }
   const ParallelConfig& parallel = request.parallel;
   const Topology topology(ranks, parallel.guidance, sizes.guided ? 2 : 1, sizes.rows, row_unit,
                           parallel.bands);

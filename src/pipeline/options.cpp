@@ -9,6 +9,7 @@
 namespace pcpp {
 
 void check_dtype(DataType dtype, const World& world) {
+  check_enumerator("dtype", dtype, DataType::bfloat16);
   check<ConfigError>(dtype != DataType::float16 || !world.gpus().empty(),
                      "dtype float16 on the cpu: only GPUs compute in it; take bfloat16 or float32, "
                      "or device cuda");
@@ -17,6 +18,7 @@ void check_dtype(DataType dtype, const World& world) {
 const PipelineOptions& checked(const PipelineOptions& options, const World& world) {
   const bool on_gpus = !world.gpus().empty();
   check_dtype(options.dtype, world);
+  check_enumerator("attention", options.attention, GpuAttention::math);
   check<ConfigError>(options.attention == GpuAttention::automatic || on_gpus,
                      "attention {} on the cpu, which has a kernel of its own: leave it at auto, or "
                      "take device cuda",

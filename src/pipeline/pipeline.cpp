@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -79,6 +80,22 @@ class Pipeline::Parts {
         attention_(options.attention),
         cuda_graphs_(options.cuda_graphs) {}
 
+  // While one lives, another cannot be made: throws ConfigError.
+  class Turn {
+   public:
+    explicit Turn(Parts& parts) : drawing_(parts.drawing_) {
+      check<ConfigError>(!drawing_.exchange(true),
+                         "this pipeline draws another request: wait for it, or make a pipeline for "
+                         "each thread");
+    }
+    ~Turn() { drawing_ = false; }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    std::atomic<bool>& drawing_;
+  };
+
   GenerationResult generate(const GenerationRequest& request);
 
   const World& world() const { return networks_.world(); }
@@ -111,6 +128,7 @@ class Pipeline::Parts {
   void collect(const GenerationRequest& request, const ExchangePlan& plan,
                std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
 
+  std::atomic<bool> drawing_ = false;
   Networks networks_;
   std::optional<DeviceProfile> profile_;
   GpuAttention attention_;  // the U-Net's; the VAE's heads are of another size, and float32
@@ -135,9 +153,7 @@ void Pipeline::Parts::check_devices(const GenerationRequest& request,
 
 // The fastest of one device and the request's method in all arrangements.
 PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const RequestSizes& sizes) {
-  check<ConfigError>(request.parallel.bands.empty(),
-                     "an automatic request chooses its bands: leave them empty");
-  check_settings(request.parallel, world().ranks());
+  check_automatic(request.parallel, world().ranks());
   const WorkShape shape{sizes.rows, sizes.columns, sizes.images, sizes.guided ? 2 : 1};
   const DeviceProfile* profile = profile_ ? &*profile_ : nullptr;
   if (profile == nullptr) {
@@ -309,6 +325,7 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 
 GenerationResult Pipeline::generate(const GenerationRequest& request) {
+  const Parts::Turn turn(*parts_);
   return translated(parts_->world().device(), [&] { return parts_->generate(request); });
 }
 

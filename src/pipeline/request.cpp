@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "cache/exchange_plan.h"
 #include "io/unicode.h"
 
 namespace pcpp {
@@ -111,6 +112,12 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                        fmt::join(request.latents->shape, " x "), fmt::join(expected, " x "));
   }
   return sizes;
+}
+
+void check_automatic(const ParallelConfig& parallel, int ranks) {
+  check<ConfigError>(parallel.bands.empty(),
+                     "an automatic request chooses its bands: leave them empty");
+  check_settings(parallel, ranks);
 }
 
 }  // namespace pcpp

@@ -24,6 +24,9 @@ struct RequestSizes {
 // scheduler or the U-Net's config can judge is left to them.
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model);
 
+// The same of what an automatic request leaves open to a world of so many ranks.
+void check_automatic(const ParallelConfig& parallel, int ranks);
+
 }  // namespace pcpp
 
 #endif  // PCPP_PIPELINE_REQUEST_H_

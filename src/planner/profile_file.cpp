@@ -142,6 +142,7 @@ DeviceProfile DeviceProfile::load(const std::filesystem::path& file) {
 }
 
 void DeviceProfile::save(const std::filesystem::path& file) const {
+  check_profile(*this);
   Json all = Json::array();
   for (const RateCurve& curve : curves) all.push_back(to_json(curve));
   const Json json = {{"name", name},

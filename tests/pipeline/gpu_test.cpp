@@ -41,7 +41,7 @@ class GpuTest : public OnGpus {
   }
 
   static PipelineOptions options(DataType dtype, bool cuda_graphs = true) {
-    return {.dtype = dtype, .variant = {}, .profile = {}, .cuda_graphs = cuda_graphs};
+    return {.dtype = dtype, .cuda_graphs = cuda_graphs};
   }
 
   static bool is_emulated() { return World::gpu_name(0) == "emulated GPU"; }  // and slow

@@ -109,6 +109,16 @@ TEST(Pipeline, WhileRanksDrawOnlyTheirThreadsAreThere) {
   }).join();
 }
 
+TEST(Pipeline, RefusesARequestWhileItDrawsAnother) {
+  GenerationRequest drawn = request();
+  drawn.on_step = [](const StepProgress& /*progress*/) {
+    testing::expect_error<ConfigError>([] { pipeline().generate(request()); },
+                                       {"draws another request"});
+  };
+  EXPECT_NO_THROW(pipeline().generate(drawn));
+  EXPECT_NO_THROW(pipeline().generate(request()));
+}
+
 TEST(Pipeline, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
   GenerationRequest failing = request();
   failing.on_step = [](const StepProgress& progress) {
@@ -285,8 +295,7 @@ TEST(Pipeline, TheImagesOfAPromptFollowEachOther) {
 }
 
 TEST(Pipeline, Bfloat16StaysNearFloat32) {
-  Pipeline rounded(test_data("patch"), World(kRanks, 1),
-                   {.dtype = DataType::bfloat16, .variant = {}, .profile = {}});
+  Pipeline rounded(test_data("patch"), World(kRanks, 1), {.dtype = DataType::bfloat16});
   const double distance = relative_distance(rounded.generate(request()).latents,
                                             pipeline().generate(request()).latents);
   EXPECT_GT(distance, 0);
@@ -294,9 +303,18 @@ TEST(Pipeline, Bfloat16StaysNearFloat32) {
 }
 
 TEST(Pipeline, Float16IsForGpus) {
-  EXPECT_THROW(Pipeline(test_data("patch"), World(1, 1),
-                        {.dtype = DataType::float16, .variant = {}, .profile = {}}),
+  EXPECT_THROW(Pipeline(test_data("patch"), World(1, 1), {.dtype = DataType::float16}),
                ConfigError);
+}
+
+TEST(Pipeline, RefusesOptionsThatAreNoneOfTheirEnumerations) {
+  const auto make = [](const PipelineOptions& options) {
+    Pipeline(test_data("patch"), World(1, 1), options);
+  };
+  testing::expect_error<ConfigError>([&] { make({.dtype = static_cast<DataType>(17)}); },
+                                     {"dtype is 17"});
+  testing::expect_error<ConfigError>([&] { make({.attention = static_cast<GpuAttention>(9)}); },
+                                     {"attention is 9"});
 }
 
 TEST(Pipeline, AttentionIsChosenOnGpusAlone) {
@@ -312,6 +330,8 @@ TEST(ModelInfo, ComesFromTheConfigsAlone) {
   EXPECT_EQ(info.max_patches(256), 8);
   EXPECT_EQ(info.max_patches(264), 9);
   EXPECT_EQ(info.max_patches(7), 0);
+  EXPECT_EQ(info.max_patches(kMostPixels), 512);
+  EXPECT_EQ(info.max_patches(kMostPixels + 32), 0);
   EXPECT_THROW(read_model_info(test_data("nowhere")), CheckpointError);
 }
 
@@ -338,6 +358,11 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   asked.parallel.row_format = RowFormat::int4;
   asked.scheduler = static_cast<SchedulerKind>(7);
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"scheduler", "7"});
+  asked.scheduler.reset();
+  asked.automatic = true;
+  EXPECT_NO_THROW(info.check(asked, 2));
+  asked.parallel.bands = {32, 32};
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"chooses its bands"});
 }
 
 TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "io/files.h"
+#include "io/json_file.h"
 #include "pcpp/error.h"
 #include "pcpp/plan.h"
 #include "planner/configs.h"
@@ -105,9 +106,18 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
 TEST_F(ProfileFileTest, ErrorsQuoteItInPart) {
   DeviceProfile profile = counting_profile();
   profile.name = std::string(100'000, 'x') + "\n\x1b";
-  profile.memory_bytes = -1;
   profile.save(file());
+  json spoiled = read_json_file(file());
+  spoiled["memory_bytes"] = -1;
+  folder_.write("profile.json", spoiled.dump());
   testing::expect_short_error<CheckpointError>([&] { DeviceProfile::load(file()); });
+}
+
+TEST(ProfileFiles, WhatCouldNotBeReadAgainIsNotWritten) {
+  const testing::TemporaryFolder folder;
+  testing::expect_error<ConfigError>([&] { DeviceProfile().save(folder.path() / "p.json"); },
+                                     {"has no curve"});
+  EXPECT_EQ(folder.entry_count(), 0U);
 }
 
 TEST(ProfileFiles, AFolderThatIsNotThereIsAnErrorOfItsFile) {
