@@ -51,33 +51,34 @@ TEST(Host, ItsNewThreadsComputeWithItsOwnNumberOfThreads) {
   EXPECT_EQ(threads_of_new_thread(), before);
 }
 
+// Of its own, with a copy of a model.
+struct ModelFolder : testing::TemporaryFolder {
+  ModelFolder() {
+    copy(test_data("models/sd15"), path() / "model", std::filesystem::copy_options::recursive);
+  }
+};
+
+GenerationRequest small_picture() {
+  GenerationRequest request{.prompts = {"a fox"}, .width = 64, .height = 64, .steps = 2};
+  request.parallel.sync_steps = 1;
+  return request;
+}
+
 TEST(Host, MayGoToAnotherFolderOnceAPipelineIsMade) {
-  const testing::TemporaryFolder folder;
-  copy(test_data("models/sd15"), folder.path() / "model", std::filesystem::copy_options::recursive);
-  GenerationRequest drawn;
-  drawn.prompts = {"a fox"};
-  drawn.width = drawn.height = 64;
-  drawn.steps = 2;
-  drawn.parallel.sync_steps = 1;
+  const ModelFolder folder;
   Pipeline pipeline = [&] {
     const testing::WorkingFolder beside(folder.path());
     return Pipeline("model", World(1, 1), {.convolution_times = "times.json"});
   }();
-  EXPECT_EQ(pipeline.generate(drawn).images.size(), 1U);
+  EXPECT_EQ(pipeline.generate(small_picture()).images.size(), 1U);
 }
 
 TEST(Host, MayRemoveTheFolderOnceEverythingIsLoaded) {
-  const testing::TemporaryFolder folder;
-  copy(test_data("models/sd15"), folder.path() / "model", std::filesystem::copy_options::recursive);
-  GenerationRequest drawn;
-  drawn.prompts = {"a fox"};
-  drawn.width = drawn.height = 64;
-  drawn.steps = 2;
-  drawn.parallel.sync_steps = 1;
+  const ModelFolder folder;
   Pipeline pipeline(folder.path() / "model", World(1, 1));
-  pipeline.generate(drawn);
+  pipeline.generate(small_picture());
   remove_all(folder.path() / "model");
-  EXPECT_EQ(pipeline.generate(drawn).images.size(), 1U);
+  EXPECT_EQ(pipeline.generate(small_picture()).images.size(), 1U);
 }
 
 }  // namespace
