@@ -1,7 +1,9 @@
 # C++ files that call the CUDA runtime: they need its headers, and neither nvcc nor a GPU. They are
 # part of the library with PCPP_CUDA. Without it they are compiled for their tests alone, which link
 # fakes of the runtime and of NCCL, wherever the headers are.
-find_package(CUDAToolkit 13 QUIET)
+if(PCPP_CUDA OR PCPP_BUILD_TESTS)
+  find_package(CUDAToolkit 13 QUIET)
+endif()
 if(CUDAToolkit_FOUND)
   # Beside torch lie the wheels that it needs.
   set(wheels ${PROJECT_SOURCE_DIR}/.deps/libtorch)
@@ -15,7 +17,7 @@ if(NOT CUDAToolkit_FOUND AND PCPP_CUDA)
   message(FATAL_ERROR "PCPP_CUDA needs a CUDA toolkit of version 13 or later: set CUDAToolkit_ROOT")
 elseif(NOT PCPP_NCCL_INCLUDE_DIR AND PCPP_CUDA)
   message(FATAL_ERROR "PCPP_CUDA needs nccl.h: run scripts/setup, or set PCPP_NCCL_INCLUDE_DIR")
-elseif(NOT PCPP_NCCL_INCLUDE_DIR)
+elseif(PCPP_BUILD_TESTS AND NOT PCPP_NCCL_INCLUDE_DIR)
   message(STATUS "No CUDA 13 toolkit with nccl.h: the tests over the fake CUDA runtime are left out")
 endif()
 
