@@ -2,8 +2,7 @@
 #ifndef PCPP_BASE_THREADS_H_
 #define PCPP_BASE_THREADS_H_
 
-#include <signal.h>  // sigset_t is not in <csignal>
-
+#include <csignal>
 #include <system_error>
 #include <thread>
 #include <utility>

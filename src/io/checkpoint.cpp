@@ -201,7 +201,7 @@ Component::Component(fs::path folder, std::optional<std::string> variant)
     : folder_(std::move(folder)), variant_(std::move(variant)) {}
 
 fs::path Component::file(std::string_view name) const {
-  const fs::path path = folder_ / name;
+  fs::path path = folder_ / name;
   check<CheckpointError>(is_there(path), "{} is missing; fetch the whole folder of the model",
                          path.string());
   return path;

@@ -40,7 +40,7 @@ std::optional<bool> projection_of(ConfigReader& config) {
   if (names.size() == 1 && names[0] == "CLIPTextModel") return false;
   if (names.size() == 1 && names[0] == "CLIPTextModelWithProjection") return true;
   config.refuse("architectures",
-                "only [\"CLIPTextModel\"] and [\"CLIPTextModelWithProjection\"] are supported");
+                R"(only ["CLIPTextModel"] and ["CLIPTextModelWithProjection"] are supported)");
 }
 
 ClipOptions read_options(ConfigReader& config) {

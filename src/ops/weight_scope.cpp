@@ -140,7 +140,7 @@ at::Tensor WeightScope::take(const std::string& name,
   const c10::InferenceMode ordinary_tensors(false);
   const std::string full = full_name(name);
   if (source_->made) {
-    const double outputs = static_cast<double>(shape.front());
+    const auto outputs = static_cast<double>(shape.front());
     at::Tensor made = at::empty(shape, at::TensorOptions(source_->dtype).device(source_->device));
     source_->taken_elements += made.numel();
     return made.fill_(outputs / static_cast<double>(made.numel()));

@@ -48,7 +48,8 @@ void RankThreads::run(int count, const std::function<void(int)>& function) {
   while (threads_.size() < static_cast<std::size_t>(count)) threads_.emplace_back();
   std::latch ended(count);
   std::vector<std::function<void()>> tasks;  // made before any begins: what refers to `ended`
-  for (int i = 0; i < count; ++i) {          // must not be left behind by an exception
+  tasks.reserve(threads_.size());            // must not be left behind by an exception
+  for (int i = 0; i < count; ++i) {
     tasks.emplace_back([&, i] {
       function(i);
       ended.count_down();

@@ -2,8 +2,7 @@
 #ifndef PCPP_TESTS_SUPPORT_SIGNAL_MASK_H_
 #define PCPP_TESTS_SUPPORT_SIGNAL_MASK_H_
 
-#include <signal.h>  // sigset_t is not in <csignal>
-
+#include <csignal>
 #include <vector>
 
 namespace pcpp {
