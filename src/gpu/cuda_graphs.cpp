@@ -6,6 +6,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <mutex>
+#include <utility>
 
 #include "base/cuda.h"
 
@@ -69,10 +70,11 @@ class CudaRecorder final : public GraphRecorder {
   }
 
   void begin() override {
-    lock_ = std::unique_lock(capturing);
+    std::unique_lock lock(capturing);
     allocator::beginAllocateToPool(
         stream_.device_index(), pool_,
         [stream = stream_.stream()](cudaStream_t other) { return other == stream; });
+    lock_ = std::move(lock);
     check_cuda(cudaStreamBeginCapture(stream_.stream(), cudaStreamCaptureModeThreadLocal),
                "cudaStreamBeginCapture");
   }
