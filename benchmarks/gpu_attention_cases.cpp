@@ -53,7 +53,7 @@ KernelRun prepare(const Shape& shape, GpuAttention kernel, const at::TensorOptio
   KernelRun run;
   run.libtorch = [=] { return at::scaled_dot_product_attention(query, key, value); };
   const auto ours = [=] {
-    const GpuAttentionScope scope(kernel, std::chrono::milliseconds(0));
+    const GpuAttentionScope scope({kernel}, std::chrono::milliseconds(0));
     return gpu_attention(query, key, value, {});
   };
   try {

@@ -13,6 +13,7 @@
 #include <list>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "base/check.h"
 #include "base/deadline.h"
@@ -40,24 +41,33 @@ constexpr std::array kKernels = {
 
 std::mutex mutex;
 std::condition_variable_any changed;
-std::list<GpuAttention> waiting;                // under the mutex, in the order of their coming
-int scopes = 0;                                 // under the mutex
-std::array<bool, kKernels.size()> before = {};  // likewise: what the first scope found
-std::atomic<GpuAttention> chosen = GpuAttention::automatic;
+// All under the mutex.
+std::list<AttentionChoice> waiting;  // in the order of their coming
+int scopes = 0;
+AttentionChoice present;                        // of the scopes
+std::array<bool, kKernels.size()> before = {};  // what the first scope found
 
-void begin(GpuAttention kernel) {
-  chosen = kernel;
-  if (kernel == GpuAttention::automatic) return;
+std::atomic<GpuAttention> chosen = GpuAttention::automatic;  // present.kernel
+
+bool is_allowed(const Kernel& kernel, bool was_allowed) {
+  if (present.kernel != GpuAttention::automatic) return kernel.kernel == present.kernel;
+  return was_allowed && !(present.masked && kernel.kernel == GpuAttention::cudnn);
+}
+
+void begin(const AttentionChoice& choice) {
+  present = choice;
+  chosen = choice.kernel;
   at::Context& context = at::globalContext();
   for (std::size_t i = 0; i < kKernels.size(); ++i) {
     before[i] = (context.*kKernels[i].is_allowed)();
-    (context.*kKernels[i].allow)(kKernels[i].kernel == kernel);
+    (context.*kKernels[i].allow)(is_allowed(kKernels[i], before[i]));
   }
 }
 
 void end() {
-  if (chosen.exchange(GpuAttention::automatic) == GpuAttention::automatic) return;
+  chosen = GpuAttention::automatic;
   for (std::size_t i = 0; i < kKernels.size(); ++i) {
+    if (is_allowed(kKernels[i], before[i]) == before[i]) continue;
     (at::globalContext().*kKernels[i].allow)(before[i]);
   }
 }
@@ -82,15 +92,24 @@ std::string_view name_of(GpuAttention kernel) {
   return "auto";
 }
 
-GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout,
+namespace {
+
+std::string text_of(const AttentionChoice& choice) {
+  return fmt::format("{}{}", name_of(choice.kernel), choice.masked ? " over pooled tokens" : "");
+}
+
+}  // namespace
+
+GpuAttentionScope::GpuAttentionScope(AttentionChoice choice, std::chrono::milliseconds timeout,
                                      const std::stop_token& stop) {
+  if (choice.kernel != GpuAttention::automatic) choice.masked = false;  // makes no difference
   std::unique_lock lock(mutex);
-  const auto place = waiting.insert(waiting.end(), kernel);
+  const auto place = waiting.insert(waiting.end(), choice);
   // Those that came before go first, so that none waits for ever behind others that agree.
   const bool agreed = changed.wait_until(lock, stop, deadline_in(timeout), [&] {
-    return (scopes == 0 || chosen == kernel) &&
+    return (scopes == 0 || present == choice) &&
            std::all_of(waiting.begin(), place,
-                       [&](GpuAttention earlier) { return earlier == kernel; });
+                       [&](const AttentionChoice& earlier) { return earlier == choice; });
   });
   waiting.erase(place);
   changed.notify_all();
@@ -99,8 +118,8 @@ GpuAttentionScope::GpuAttentionScope(GpuAttention kernel, std::chrono::milliseco
       agreed,
       "attention {}: for {} ms other pipelines of this process have been drawing with attention "
       "{}, and libtorch takes one for all: draw with the same, one after the other, or wait longer",
-      name_of(kernel), timeout.count(), name_of(chosen));
-  if (scopes == 0) begin(kernel);
+      text_of(choice), timeout.count(), text_of(present));
+  if (scopes == 0) begin(choice);
   ++scopes;
 }
 

@@ -15,13 +15,23 @@ namespace pcpp {
 // "flash", as on the command line.
 std::string_view name_of(GpuAttention kernel);
 
-// From its construction to its destruction all ranks take `kernel`. libtorch's choice is one for
-// the process: scopes for the same kernel may overlap, another one waits until they have ended.
+// What a request asks of libtorch's attention.
+struct AttentionChoice {
+  GpuAttention kernel = GpuAttention::automatic;
+  // Scores come with a mask. Of its own choice libtorch then gives cuDNN, which it prefers on
+  // Hopper, masks that are not whole in memory, as the one of gpu_attention() is not.
+  bool masked = false;
+
+  friend bool operator==(const AttentionChoice&, const AttentionChoice&) = default;
+};
+
+// From its construction to its destruction all ranks take the kernel of `choice`. libtorch's choice
+// is one for the process: scopes that agree may overlap, another one waits until they have ended.
 class GpuAttentionScope {
  public:
-  // Throws ConfigError where others take another kernel for longer than `timeout`, Cancelled once a
+  // Throws ConfigError where others choose otherwise for longer than `timeout`, Cancelled once a
   // stop is requested meanwhile.
-  GpuAttentionScope(GpuAttention kernel, std::chrono::milliseconds timeout,
+  GpuAttentionScope(AttentionChoice choice, std::chrono::milliseconds timeout,
                     const std::stop_token& stop = {});
   ~GpuAttentionScope();
   GpuAttentionScope(const GpuAttentionScope&) = delete;

@@ -44,6 +44,8 @@ class RankThreads::Thread {
 RankThreads::RankThreads() = default;
 RankThreads::~RankThreads() = default;
 
+void RankThreads::end() { threads_.clear(); }
+
 void RankThreads::run(int count, const std::function<void(int)>& function) {
   while (threads_.size() < static_cast<std::size_t>(count)) threads_.emplace_back();
   std::latch ended(count);

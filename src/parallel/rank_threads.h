@@ -20,6 +20,9 @@ class RankThreads {
   // have. `function` throws nothing.
   void run(int count, const std::function<void(int)>& function);
 
+  // Ends the threads: the next call begins others.
+  void end();
+
  private:
   class Thread;
   std::deque<Thread> threads_;

@@ -105,6 +105,11 @@ class Pipeline::Parts {
   const Ranks& ranks() const { return networks_.ranks(); }
   const UNet& unet() const { return networks_.unet(); }
 
+  // For its U-Net.
+  RunSettings settings_of(const GenerationRequest& request) const {
+    return {request.peer_timeout, {attention_, request.parallel.pool > 0}, request.stop};
+  }
+
   // A request as tensors.
   struct Inputs {
     std::unique_ptr<Scheduler> scheduler;        // after set_steps
@@ -159,7 +164,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
     if (measured.curves.empty()) {
-      measured = ranks().measure(shape, {request.peer_timeout, attention_, request.stop});
+      measured = ranks().measure(shape, settings_of(request));
     }
     profile = &measured;
   }
@@ -193,7 +198,7 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const at::Tensor& latents) const {
   const int count = task.plan.topology().world_size();
   std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
-  ranks().run(count, {request.peer_timeout, attention_, request.stop}, [&](Transport& transport) {
+  ranks().run(count, settings_of(request), [&](Transport& transport) {
     const int rank = transport.rank();
     results[static_cast<std::size_t>(rank)] =
         denoise(task, ranks().unet(rank), transport, latents, request.keep_steps && rank == 0);
@@ -215,8 +220,7 @@ void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor&
                         .step = static_cast<int>(result.ranks.front().steps.size()),
                         .trace_zero = request.trace ? std::optional(trace_zero) : std::nullopt};
   std::vector<DecodedBand> bands(static_cast<std::size_t>(plan.topology().patches()));
-  ranks().run(plan.topology().world_size(),
-              {request.peer_timeout, GpuAttention::automatic, request.stop},
+  ranks().run(plan.topology().world_size(), {request.peer_timeout, AttentionChoice(), request.stop},
               [&](Transport& transport) {
                 const int rank = transport.rank();
                 bands[static_cast<std::size_t>(rank)] =

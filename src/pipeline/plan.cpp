@@ -76,7 +76,7 @@ DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanReq
                           PipelineOptions().extra_weight_bytes, default_convolution_times(), stop);
       return made;
     });
-    return ranks->measure(shape, {kMeasurementTimeout, GpuAttention::automatic, stop});
+    return ranks->measure(shape, {kMeasurementTimeout, AttentionChoice(), stop});
   });
 }
 

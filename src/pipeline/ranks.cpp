@@ -92,13 +92,15 @@ void Ranks::run_on(int count, Courier* courier, const RunSettings& settings,
     scope_of_attention.emplace(settings.attention, settings.timeout, settings.stop);
   }
   std::unique_ptr<Hub> hub = this->hub(count, settings.timeout, courier);
+  bool has_drawn = false;
   const auto end = c10::make_scope_exit([&] {
     if (!first_gpu()) return;
     end_on_gpu([&] {
+      const auto last = c10::make_scope_exit([&] { hub.reset(); });
       has_ended_ = hub->finish();
       if (has_ended_) gpus().release_memory();  // while the ranks' streams are there
-      hub.reset();
     });
+    if (!has_drawn) threads_->end();
   });
   const auto on_rank = [&](Transport& transport) {
     const std::optional<int> gpu = gpu_of(transport.rank());
@@ -111,6 +113,7 @@ void Ranks::run_on(int count, Courier* courier, const RunSettings& settings,
   };
   // A CPU's end, and with them the threads of OpenMP that they called.
   threads_ ? run_ranks(*hub, on_rank, *threads_) : run_ranks(*hub, on_rank);
+  has_drawn = true;
 }
 
 void Ranks::run(int count, const RunSettings& settings,

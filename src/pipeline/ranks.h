@@ -15,6 +15,7 @@
 
 #include "gpu/gpu.h"
 #include "models/unet.h"
+#include "ops/gpu_attention.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_threads.h"
 #include "parallel/transport.h"
@@ -32,8 +33,8 @@ using OnDevices = std::map<std::optional<int>, Network>;  // by GPU
 // What a request says of all that its ranks run.
 struct RunSettings {
   std::chrono::milliseconds timeout{};  // for what ranks wait for each other
-  // On GPUs: other pipelines that take another kernel are waited for, as long.
-  GpuAttention attention = GpuAttention::automatic;
+  // On GPUs: other pipelines that choose otherwise are waited for, as long.
+  AttentionChoice attention;
   std::stop_token stop;
 };
 
@@ -65,15 +66,15 @@ class Ranks {
   }
 
   // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
-  // is the same in every call, in inference mode, with its device and its threads. Throws what the
-  // first to fail threw, DeviceError where that was libtorch's, Cancelled where a stop was
-  // requested before they ran.
+  // is the same in every call, as what cuDNN prepared is kept there, until one has failed: a plan
+  // that cuDNN could not make is kept as well, and would end the process. In inference mode, with
+  // its device and its threads. Throws what the first to fail threw, DeviceError where that was
+  // libtorch's, Cancelled where a stop was requested before they ran.
   void run(int count, const RunSettings& settings,
            const std::function<void(Transport& transport)>& body) const;
 
   // Calls function() for what computes outside of ranks and returns what it returns:
-  // on_own_thread() for a CPU; on GPUs on the first rank's thread, which keeps what cuDNN prepared
-  // there, with the first GPU present.
+  // on_own_thread() for a CPU; on GPUs on the first rank's thread, with the first GPU present.
   template <typename Function>
   auto outside(const Function& function) const {
     if (!threads_) return on_own_thread(function);
@@ -84,7 +85,12 @@ class Ranks {
       return function();
     });
     threads_->run(1, [&](int /*thread*/) { task(); });
-    return task.get_future().get();
+    try {
+      return task.get_future().get();
+    } catch (...) {
+      threads_->end();
+      throw;
+    }
   }
 
   // What they cost at this size, on the world's link. Throws Cancelled once a stop is requested.

@@ -44,7 +44,10 @@ auto translated(std::string_view device, Function&& function) {
     if (text.find("DefaultCPUAllocator") != std::string::npos) {
       fail<DeviceError>("out of memory on {}: {} ({})", device, kSmaller, text);
     }
-    fail<DeviceError>("a computation on {} failed: {}", device, text);
+    const bool of_cudnn = text.find("cuDNN Frontend") != std::string::npos;
+    fail<DeviceError>(
+        "a computation on {} failed: {}{}", device, text,
+        of_cudnn ? ": where attention is auto or cudnn, take flash or efficient" : "");
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {

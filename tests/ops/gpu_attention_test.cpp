@@ -35,24 +35,38 @@ TEST(GpuAttentionScope, AllowsOneKernelAndBringsBackWhatItFound) {
   for (std::size_t i = 0; i < kernels.size(); ++i) {
     std::array<bool, 4> expected = {};
     expected[i] = true;
-    const GpuAttentionScope scope(kernels[i], 0ms);
+    const GpuAttentionScope scope({kernels[i]}, 0ms);
     EXPECT_EQ(allowed(), expected) << name_of(kernels[i]);
   }
   EXPECT_EQ(allowed(), before);
   {
-    const GpuAttentionScope scope(GpuAttention::automatic, 0ms);
+    const GpuAttentionScope scope({GpuAttention::automatic}, 0ms);
     EXPECT_EQ(allowed(), before);
   }
   at::globalContext().setSDPUseCuDNN(true);
 }
 
+TEST(GpuAttentionScope, GivesCudnnNoMasksButThoseOfWhoAsksForIt) {
+  const std::array<bool, 4> before = allowed();
+  {
+    const GpuAttentionScope scope({.masked = true}, 0ms);
+    EXPECT_EQ(allowed(), (std::array<bool, 4>{before[0], before[1], false, before[3]}));
+    testing::expect_error<ConfigError>([] { GpuAttentionScope other({}, 0ms); },
+                                       {"attention auto over pooled tokens"});
+  }
+  EXPECT_EQ(allowed(), before);
+  const GpuAttentionScope scope({GpuAttention::cudnn, true}, 0ms);
+  EXPECT_EQ(allowed(), (std::array<bool, 4>{false, false, true, false}));
+  EXPECT_NO_THROW(GpuAttentionScope({GpuAttention::cudnn}, 0ms));
+}
+
 TEST(GpuAttentionScope, IsSharedByThoseWhoAgree) {
   const std::array<bool, 4> before = allowed();
-  std::optional<GpuAttentionScope> first(std::in_place, GpuAttention::math, 0ms);
+  std::optional<GpuAttentionScope> first(std::in_place, AttentionChoice{GpuAttention::math}, 0ms);
   const std::array<bool, 4> during = allowed();
-  std::optional<GpuAttentionScope> second(std::in_place, GpuAttention::math, 0ms);
-  EXPECT_THROW(GpuAttentionScope other(GpuAttention::flash, 0ms), ConfigError);
-  EXPECT_THROW(GpuAttentionScope other(GpuAttention::automatic, 0ms), ConfigError);
+  std::optional<GpuAttentionScope> second(std::in_place, AttentionChoice{GpuAttention::math}, 0ms);
+  EXPECT_THROW(GpuAttentionScope other({GpuAttention::flash}, 0ms), ConfigError);
+  EXPECT_THROW(GpuAttentionScope other({GpuAttention::automatic}, 0ms), ConfigError);
   first.reset();
   EXPECT_EQ(allowed(), during);
   second.reset();
@@ -60,10 +74,10 @@ TEST(GpuAttentionScope, IsSharedByThoseWhoAgree) {
 }
 
 TEST(GpuAttentionScope, WaitsForTheEndOfThoseWhoDoNot) {
-  std::optional<GpuAttentionScope> first(std::in_place, GpuAttention::math, 0ms);
+  std::optional<GpuAttentionScope> first(std::in_place, AttentionChoice{GpuAttention::math}, 0ms);
   std::atomic<bool> first_ends = false;
   std::jthread other([&] {
-    const GpuAttentionScope scope(GpuAttention::flash, 1h);
+    const GpuAttentionScope scope({GpuAttention::flash}, 1h);
     EXPECT_TRUE(first_ends);
     EXPECT_EQ(allowed(), (std::array{true, false, false, false}));
   });
@@ -73,13 +87,13 @@ TEST(GpuAttentionScope, WaitsForTheEndOfThoseWhoDoNot) {
 
 // Else requests that agree and overlap would keep it waiting for ever.
 TEST(GpuAttentionScope, NobodyGoesAheadOfOneWhoWaits) {
-  std::optional<GpuAttentionScope> first(std::in_place, GpuAttention::math, 0ms);
-  std::jthread other([] { const GpuAttentionScope scope(GpuAttention::flash, 1h); });
+  std::optional<GpuAttentionScope> first(std::in_place, AttentionChoice{GpuAttention::math}, 0ms);
+  std::jthread other([] { const GpuAttentionScope scope({GpuAttention::flash}, 1h); });
   const auto deadline = std::chrono::steady_clock::now() + 30s;
   bool refused = false;
   while (!refused && std::chrono::steady_clock::now() < deadline) {
     try {
-      const GpuAttentionScope newcomer(GpuAttention::math, 0ms);
+      const GpuAttentionScope newcomer({GpuAttention::math}, 0ms);
     } catch (const ConfigError&) {
       refused = true;  // the other has come to wait meanwhile
     }
@@ -89,10 +103,10 @@ TEST(GpuAttentionScope, NobodyGoesAheadOfOneWhoWaits) {
 }
 
 TEST(GpuAttentionScope, WaitsNoLongerOnceAStopIsRequested) {
-  const GpuAttentionScope first(GpuAttention::math, 0ms);
+  const GpuAttentionScope first({GpuAttention::math}, 0ms);
   std::stop_source stop;
   std::jthread other([&] {
-    EXPECT_THROW(GpuAttentionScope scope(GpuAttention::flash, 1h, stop.get_token()), Cancelled);
+    EXPECT_THROW(GpuAttentionScope scope({GpuAttention::flash}, 1h, stop.get_token()), Cancelled);
   });
   stop.request_stop();
   other.join();
@@ -107,11 +121,11 @@ TEST(GpuAttention, IsTheSameByEveryKernelAndRefusedByNameWhereThereIsNone) {
   for (const at::Tensor& added : {at::Tensor(), mask}) {
     const at::Tensor expected = gpu_attention(query, key, value, added);
     for (const GpuAttention kernel : {GpuAttention::flash, GpuAttention::math}) {
-      const GpuAttentionScope scope(kernel, 0ms);
+      const GpuAttentionScope scope({kernel}, 0ms);
       EXPECT_LT(relative_error(gpu_attention(query, key, value, added), expected), 1e-6);
     }
   }
-  const GpuAttentionScope scope(GpuAttention::efficient, 0ms);
+  const GpuAttentionScope scope({GpuAttention::efficient}, 0ms);
   testing::expect_error<ConfigError>(
       [&] { gpu_attention(query, key, value, mask); },
       {"attention efficient does not serve heads of 8 elements in Float with pooled tokens on this "

@@ -39,6 +39,22 @@ TEST(RankThreads, CallsEachNumberOnTheSameThreadEveryTime) {
   EXPECT_FALSE(std::ranges::count(first, std::this_thread::get_id()));
 }
 
+TEST(RankThreads, OnceEndedAreFollowedByOthers) {
+  RankThreads threads;
+  const auto calls_of_thread = [&] {
+    int calls = 0;
+    threads.run(1, [&](int /*i*/) {
+      thread_local int own = 0;
+      calls = ++own;
+    });
+    return calls;
+  };
+  EXPECT_EQ(calls_of_thread(), 1);
+  EXPECT_EQ(calls_of_thread(), 2);
+  threads.end();
+  EXPECT_EQ(calls_of_thread(), 1);
+}
+
 TEST(RankThreads, CallsAllNumbersAtOnce) {
   RankThreads threads;
   std::barrier together(5);

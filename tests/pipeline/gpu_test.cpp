@@ -272,6 +272,20 @@ TEST_F(GpuTest, SixteenBitsStayNearFloat32) {
   }
 }
 
+TEST_F(GpuTest, PooledTokensInSixteenBitsStayNearFloat32WithoutCudnn) {
+  GenerationRequest pooled = request();
+  pooled.parallel.pool = 5;
+  bool has_cudnn = true;
+  pooled.on_step = [&](const StepProgress& /*progress*/) {
+    has_cudnn = at::globalContext().userEnabledCuDNNSDP();
+  };
+  const double distance =
+      relative_distance(draw(pooled, 3, DataType::float16).latents, draw(pooled, 3).latents);
+  EXPECT_FALSE(has_cudnn);
+  EXPECT_GT(distance, 0);
+  EXPECT_LE(distance, 0.02);
+}
+
 TEST_F(GpuTest, AttentionTakesTheKernelThatIsAskedFor) {
   GenerationRequest one_step = request();
   one_step.steps = 1;
@@ -368,6 +382,22 @@ TEST_F(GpuTest, TheNextRequestsRanksHaveTheSameThreads) {
   }
   EXPECT_EQ(std::set(threads.begin(), threads.end()).size(), 1U);
   EXPECT_NE(threads.front(), gettid());
+}
+
+TEST_F(GpuTest, BehindAFailureRanksHaveOtherThreads) {
+  Pipeline drawing = pipeline(2, options(DataType::float32));
+  int steps_of_thread = 0;
+  bool fails = true;
+  GenerationRequest observed = request();
+  observed.on_step = [&](const StepProgress& /*progress*/) {
+    thread_local int own = 0;
+    steps_of_thread = ++own;
+    if (fails) throw DeviceError("no plan");
+  };
+  EXPECT_EQ(failure_of(drawing, observed), "rank 0: no plan");
+  fails = false;
+  drawing.generate(observed);
+  EXPECT_EQ(steps_of_thread, observed.steps);
 }
 
 TEST_F(GpuTest, RanksGoRoundTheGpus) {

@@ -46,6 +46,11 @@ TEST(Translated, ErrorsOfLibtorchNameTheDeviceInOneLine) {
   });
   EXPECT_TRUE(of_cpu.starts_with("out of memory on cuda:1: use a smaller picture")) << of_cpu;
   EXPECT_NE(of_cpu.find("tried to allocate 4096 bytes"), std::string::npos) << of_cpu;
+  const std::string of_cudnn =
+      text_of([] { TORCH_CHECK(false, "cuDNN Frontend error: no engine\nat line 7"); });
+  EXPECT_TRUE(
+      of_cudnn.ends_with("no engine: where attention is auto or cudnn, take flash or efficient"))
+      << of_cudnn;
   const std::string other = text_of([] { TORCH_CHECK(false, "no such kernel\nat line 7"); });
   EXPECT_EQ(other, "a computation on cuda:1 failed: no such kernel");
   EXPECT_EQ(text_of([] { throw std::bad_alloc(); }).find("out of memory on cuda:1"), 0U);
