@@ -130,10 +130,10 @@ def section(folder: Path, commands: Path, stage: str) -> str:
     try:
         text = text_of(folder)
     except FileNotFoundError:
-        text = "Not made."
+        text = ""
     place = commands / stage
     made_by = f"\n\n```sh\n{place.read_text().strip()}\n```" if place.exists() else ""
-    return f"## {title}\n\n{text}{made_by}\n"
+    return f"## {title}\n\n{text or 'Not made.'}{made_by}\n"
 
 
 def main() -> None:
