@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "pcpp/output_file.h"
+#include "pcpp/version.h"
 
 namespace pcpp::examples {
 
@@ -196,11 +197,15 @@ Size parse_size(const std::string& text) {
 }
 
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
+  app.set_version_flag("--version", fmt::format("libpcpp {}", version()));
   try {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
     print_to(stdout, "{}", app.help());
+    return finish_output();
+  } catch (const CLI::CallForVersion& version) {
+    print_to(stdout, "{}\n", version.what());
     return finish_output();
   } catch (const CLI::ParseError& error) {
     return usage_error(app, error.what());

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "json.h"
+#include "pcpp/version.h"
 
 namespace pcpp::examples {
 
@@ -113,7 +114,8 @@ std::string report_json(const RunFacts& facts) {
     chosen = {{"options", facts.options.arrangement()},
               {"prediction", {{"step_ms", run->step_ms}, {"speedup", run->speedup}}}};
   }
-  const Json report = {{"settings", settings(facts)},
+  const Json report = {{"version", version()},
+                       {"settings", settings(facts)},
                        {"chosen", std::move(chosen)},
                        {"pictures", std::move(pictures)},
                        {"truncated_tokens", facts.result.truncated_tokens},
@@ -152,7 +154,7 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
 
 std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index) {
   std::map<std::string, std::string> chunks = setting_words(facts);
-  chunks["Software"] = "libpcpp";
+  chunks["Software"] = fmt::format("libpcpp {}", version());
   const GenerateOptions& options = facts.options;
   const std::size_t prompt = index / static_cast<std::size_t>(options.images);
   if (!options.prompts.empty()) chunks["prompt"] = options.prompts.at(prompt);

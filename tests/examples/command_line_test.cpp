@@ -24,7 +24,8 @@ long lines(const std::string& text) { return std::count(text.begin(), text.end()
 
 // The folder lacks all that a model is loaded from but the configs that a request is judged by.
 TEST_F(CommandLineTest, RefusesABadRequestBeforeTheModelIsLoaded) {
-  for (const char* config : {"unet/config.json", "vae/config.json"}) {
+  for (const char* config :
+       {"unet/config.json", "vae/config.json", "scheduler/scheduler_config.json"}) {
     folder_.write(std::string("configs/") + config,
                   testing::read_text(data(std::string("models/sd15/") + config)));
   }
@@ -55,12 +56,14 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   EXPECT_EQ(text.at("prompt"), "a fox \xC3\xA9");
   EXPECT_EQ(text.at("negative_prompt"), "rain");
   EXPECT_EQ(text.at("seed"), "18446744073709551615");
+  EXPECT_EQ(text.at("Software"), "libpcpp " + std::string(version()));
   EXPECT_EQ(text.at("method"), "pcpp");
   EXPECT_EQ(text.at("model"), "sd15");
   EXPECT_EQ(text.at("convolution_times"), "times.json");
   EXPECT_FALSE(text.contains("cuda_graphs"));
 
   const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("fox.json")));
+  EXPECT_EQ(report.at("version"), version());
   EXPECT_EQ(report.at("settings").at("partial"), 0.3);
   EXPECT_EQ(report.at("settings").at("pool"), 0);
   EXPECT_EQ(report.at("settings").at("ranks"), 2);
@@ -280,6 +283,13 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
     EXPECT_EQ(outcome.output, "");
   }
   EXPECT_EQ(run_process({PCPP_GENERATE, "--help"}).status, 0);
+}
+
+TEST_F(CommandLineTest, TellsItsVersion) {
+  const std::string name = "libpcpp " + std::string(version());
+  const Outcome told = run_process({PCPP_GENERATE, "--version"});
+  EXPECT_EQ(told.status, 0);
+  EXPECT_EQ(told.output, name + "\n");
 }
 
 TEST_F(CommandLineTest, ErrorsAreOneLineWithoutControlCharacters) {

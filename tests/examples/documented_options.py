@@ -1,4 +1,5 @@
-"""Whether a section of a document names just the options that a program's --help has.
+"""Whether a section of a document names just the options that a program's --help has, but those
+of every program.
 
     python3 documented_options.py PROGRAM FILE SECTION
 """
@@ -9,9 +10,12 @@ import sys
 from pathlib import Path
 
 
+OF_EVERY_PROGRAM = {"--help", "--version"}
+
+
 def options_of(program: str) -> set[str]:
     shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"^  (?:-\w,)?(--[\w-]+)", shown, flags=re.MULTILINE)) - {"--help"}
+    return set(re.findall(r"^  (?:-\w,)?(--[\w-]+)", shown, flags=re.MULTILINE))
 
 
 def options_in(section: str, file: Path) -> set[str]:
@@ -23,7 +27,8 @@ def options_in(section: str, file: Path) -> set[str]:
 
 def main() -> int:
     program, file, section = sys.argv[1:]
-    known, named = options_of(program), options_in(section, Path(file))
+    known, named = (options - OF_EVERY_PROGRAM
+                    for options in (options_of(program), options_in(section, Path(file))))
     for option in sorted(known - named):
         print(f"{file}, {section}: {option} is not there")
     for option in sorted(named - known):
