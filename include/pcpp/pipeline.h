@@ -21,8 +21,8 @@ namespace pcpp {
 
 // Which of libtorch's kernels attention takes on GPUs.
 enum class GpuAttention {
-  automatic,  // the first that serves, in libtorch's order: on Hopper cuDNN's, but with
-              // ParallelConfig::pool
+  automatic,  // the first that serves, in libtorch's order: on Hopper cuDNN's, except
+              // with ParallelConfig::pool
   flash,      // FlashAttention: 16 bits, not with ParallelConfig::pool
   efficient,  // the memory-efficient one of xFormers
   cudnn,      // cuDNN's: 16 bits
