@@ -59,6 +59,9 @@ TEST(ExchangePlan, PooledRowsGoToAllWhoLeaveATokenUnread) {
   }
   EXPECT_EQ(plan.sent_bytes(1, StepKind::steady).attention, 2 * (6 + 7 + 2 * 3) * (12 * 4));
   EXPECT_EQ(plan.pool(), 8);
+  config.pool = 10;
+  EXPECT_EQ(plan_for({kPooled}, config).site(0).owned,
+            (std::vector<RowRange>{{0, 2}, {2, 4}, {4, 6}}));
 }
 
 TEST(ExchangePlan, NothingIsPooledThatNobodyReads) {
@@ -93,6 +96,8 @@ TEST(ExchangePlan, GroupNormFollowsItsMode) {
   };
   EXPECT_TRUE(site_for(GroupNormMode::corrected).keeps_own);
   EXPECT_EQ(site_for(GroupNormMode::corrected).steady_reads[1], (RowRange{0, 3}));
+  EXPECT_TRUE(plan_for({kGroupNorm}, config, 2).site(0).keeps_own);
+  EXPECT_FALSE(plan_for({kGroupNorm}, config, 1).site(0).keeps_own);
   EXPECT_FALSE(site_for(GroupNormMode::stale).keeps_own);
   EXPECT_EQ(site_for(GroupNormMode::local).steady_reads[1], (RowRange{1, 2}));
   EXPECT_EQ(site_for(GroupNormMode::local).synchronous_reads[1], (RowRange{0, 3}));
@@ -141,6 +146,8 @@ TEST(ExchangePlan, CountsBytesByKind) {
   const SiteBytes received = plan.received_bytes(1, StepKind::steady);
   EXPECT_EQ(received.attention, 2 * (7 + 6) * (12 * 4));
   EXPECT_EQ(plan.stale_bytes(1), 2 * (received.total() - received.gather));
+  EXPECT_EQ(plan.sent_bytes(0, StepKind::steady).attention, 2 * 7 * (12 * 4));
+  EXPECT_EQ(plan.received_bytes(0, StepKind::steady).attention, 2 * 6 * (12 * 4));
 }
 
 TEST(ExchangePlan, EightBitsAValueTravelInSteadySteps) {
@@ -207,6 +214,22 @@ TEST(ExchangePlan, RefusesSettingsOutOfRange) {
   EXPECT_NO_THROW(plan_for({kAttention}, config, 1));
   config.reach = Reach::none;
   EXPECT_NO_THROW(plan_for({kAttention}, config));
+}
+
+TEST(ExchangePlan, RefusesSettingsOutsideTheirEnumerations) {
+  ParallelConfig config;
+  config.reach = static_cast<Reach>(7);
+  EXPECT_THROW(check_settings(config, 2), ConfigError);
+  config = {};
+  config.guidance = static_cast<Guidance>(7);
+  EXPECT_THROW(check_settings(config, 2), ConfigError);
+  config = {};
+  config.group_norm = static_cast<GroupNormMode>(7);
+  EXPECT_THROW(check_settings(config, 2), ConfigError);
+  config = {};
+  config.row_format = static_cast<RowFormat>(7);
+  EXPECT_THROW(check_settings(config, 2), ConfigError);
+  EXPECT_NO_THROW(check_settings({}, 2));
 }
 
 }  // namespace
