@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "cache/exchange_plan.h"
@@ -10,6 +11,7 @@
 #include "ops/weight_scope.h"
 #include "pcpp/error.h"
 #include "planner/configs.h"
+#include "planner/network_work.h"
 
 namespace pcpp {
 namespace {
@@ -135,21 +137,70 @@ DeviceProfile scaled_profile() {
   return profile;
 }
 
-TEST(PlanArrangements, ALinkHidesWhatFitsIntoAStep) {
+class PlanMethodArrangements : public ::testing::TestWithParam<ParallelConfig> {};
+
+INSTANTIATE_TEST_SUITE_P(Methods, PlanMethodArrangements,
+                         ::testing::Values(ParallelConfig::distrifusion(), ParallelConfig::pcpp()),
+                         [](const auto& suite) {
+                           return suite.param.reach == Reach::all ? "distrifusion" : "pcpp";
+                         });
+
+TEST_P(PlanMethodArrangements, ALinkHidesWhatFitsIntoAStep) {
   DeviceProfile profile = scaled_profile();
   const auto plan = [&](double bytes_per_second) {
     profile.link = Link{"test", bytes_per_second, 0, false};
-    return find_run(plan_arrangements(published_config("sd15"), square(64), 2,
-                                      {ParallelConfig::distrifusion()}, profile),
-                    2);
+    return find_run(
+        plan_arrangements(published_config("sd15"), square(64), 2, {GetParam()}, profile), 2);
   };
   const PlannedRun fast = plan(1e3 * kScale);
   const double gather_ms = 1e3 * static_cast<double>(fast.sent.gather) / (1e3 * kScale);
   EXPECT_NEAR(fast.exposed_ms, gather_ms, 1e-6 * gather_ms);
   const double slow_rate = 1e-6 * kScale;
   const PlannedRun slow = plan(slow_rate);
-  // The rank that sends most sends a little more than the mean: a downsampler has one halo row.
-  EXPECT_NEAR(slow.step_ms / (1e3 * static_cast<double>(slow.sent.total()) / slow_rate), 1, 5e-3);
+  // The rank that sends most sends a little more than the mean: a downsampler has one halo row, and
+  // tokens are cut outwards above.
+  EXPECT_NEAR(slow.step_ms / (1e3 * static_cast<double>(slow.sent.total()) / slow_rate), 1, 1e-2);
+}
+
+TEST(PlanArrangements, ALinkDelaysNoneWhoSendNothing) {
+  DeviceProfile profile = scaled_profile();
+  profile.link = Link{"test", 1e12, 10, false};
+  const auto runs = plan_arrangements(published_config("sd15"), square(64), 2,
+                                      {ParallelConfig::naive()}, profile);
+  EXPECT_LT(runs.front().step_ms, 5e3);
+  EXPECT_EQ(runs.front().exposed_ms, 0);
+  EXPECT_NEAR(find_run(runs, 2).exposed_ms, 10e3, 1);  // the gather alone
+}
+
+TEST(PlanArrangements, PackingCostsTheBytesThatTheNextStepReads) {
+  DeviceProfile profile = counting_profile();
+  constexpr double kSecondsOfByte = 1e6;
+  profile.curves.push_back({WorkKind::exchange, "", 1, {{0, 0}, {1, kSecondsOfByte}}});
+  const auto run = [&](GroupNormMode mode) {
+    ParallelConfig method = ParallelConfig::pcpp();
+    method.group_norm = mode;
+    return find_run(plan_arrangements(published_config("sd15"), square(64), 2, {method}, profile),
+                    2);
+  };
+  const PlannedRun stale = run(GroupNormMode::stale);
+  const double fresh_ms = run(GroupNormMode::synchronous).step_ms;
+  EXPECT_NEAR((stale.step_ms - fresh_ms) / 1e3 / kSecondsOfByte,
+              static_cast<double>(stale.sent.group_norm), 1);
+}
+
+TEST(PlanArrangements, ElementwiseWorkCostsItsBytes) {
+  DeviceProfile profile = counting_profile();
+  const auto step_ms = [&] {
+    return plan_arrangements(published_config("sd15"), square(64), 1, {}, profile).front().step_ms;
+  };
+  const double free_ms = step_ms();
+  const auto elementwise =
+      std::ranges::find(profile.curves, WorkKind::elementwise, &RateCurve::kind);
+  elementwise->points = {{0, 0}, {1, 1e3}};
+  NetworkWork network(published_config("sd15"), DataType::float32, 64);
+  const double bytes = network.of(64, 2).elementwise_bytes;
+  EXPECT_GT(bytes, 0);
+  EXPECT_NEAR((step_ms() - free_ms) / 1e6 / bytes, 1, 1e-6);
 }
 
 TEST(PlanArrangements, SynchronousStatisticsWaitForTheLinkAtEverySite) {
@@ -219,6 +270,23 @@ TEST(PlanArrangements, RefusesAProfileThatNothingCanBeReadFrom) {
   EXPECT_NO_THROW(plan_with([](DeviceProfile&) {}));
   EXPECT_THROW(plan_with([](DeviceProfile& p) { p.curves[0].points.clear(); }), ConfigError);
   EXPECT_THROW(plan_with([](DeviceProfile& p) { p.curves[3].points[1].work = 0; }), ConfigError);
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const double work : {-0.5, kInfinity}) {
+    EXPECT_THROW(plan_with([&](DeviceProfile& p) { p.curves[0].points[0].work = work; }),
+                 ConfigError);
+  }
+  for (const double seconds : {-0.5, kInfinity}) {
+    EXPECT_THROW(plan_with([&](DeviceProfile& p) { p.curves[0].points[0].seconds = seconds; }),
+                 ConfigError);
+  }
+  EXPECT_NO_THROW(plan_with([](DeviceProfile& p) { p.curves.push_back(p.curves[0]); }));
+  for (const int devices : {0, World::kMostRanks + 1}) {
+    EXPECT_THROW(plan_with([&](DeviceProfile& p) {
+                   p.curves.push_back(p.curves[0]);
+                   p.curves.back().devices = devices;
+                 }),
+                 ConfigError);
+  }
   EXPECT_THROW(plan_with([](DeviceProfile& p) {
                  p.link = Link{"none", 0, 0, false};
                }),
@@ -227,8 +295,11 @@ TEST(PlanArrangements, RefusesAProfileThatNothingCanBeReadFrom) {
 }
 
 TEST(PlanArrangements, RefusesSettingsOutOfRange) {
-  EXPECT_THROW(plan_arrangements(published_config("sd15"), square(64), 0, {}, counting_profile()),
-               ConfigError);
+  for (const int devices : {0, World::kMostRanks + 1}) {
+    EXPECT_THROW(
+        plan_arrangements(published_config("sd15"), square(64), devices, {}, counting_profile()),
+        ConfigError);
+  }
   EXPECT_THROW(plan_arrangements(published_config("sd15"), square(64), 2,
                                  {ParallelConfig::pcpp(1.5)}, counting_profile()),
                ConfigError);

@@ -20,6 +20,8 @@ TEST(SecondsOf, IsLinearBetweenPointsAndBeyondThem) {
   EXPECT_DOUBLE_EQ(seconds_of(rising, 30), 5.5);
   EXPECT_DOUBLE_EQ(seconds_of(rising, 5), 2);  // a fixed cost of 1
   EXPECT_DOUBLE_EQ(seconds_of(rising, 80), 8);
+  EXPECT_DOUBLE_EQ(seconds_of(curve({{0, 1}, {10, 3}}), 5), 2);
+  EXPECT_DOUBLE_EQ(seconds_of(curve({{0, 3}}), 7), 3);
 }
 
 TEST(SecondsOf, FollowsTheRateWhereTheLineIsNoCost) {
@@ -42,7 +44,7 @@ TEST(LeaveLatencyTo, TakesTheLinksLatencyFromTheGatherAlone) {
 
 TEST(Costs, PreferTheShapeThenTheKindThenTheNearestWork) {
   DeviceProfile profile = counting_profile();
-  profile.curves.push_back({WorkKind::linear, "1>2", 1, {{1, 7}}});
+  profile.curves.push_back({WorkKind::linear, "1>2", 1, {{2, 14}}});
   EXPECT_DOUBLE_EQ(Costs(profile, 1).seconds(WorkKind::linear, "1>2", 2), 14);
   EXPECT_DOUBLE_EQ(Costs(profile, 1).seconds(WorkKind::linear, "3>4", 2), 2);
   std::erase_if(profile.curves,

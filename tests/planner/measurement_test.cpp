@@ -7,6 +7,7 @@
 #include <chrono>
 #include <set>
 #include <stop_token>
+#include <vector>
 
 #include "ops/conv2d.h"
 #include "parallel/local_transport.h"
@@ -51,17 +52,41 @@ TEST(MeasuredProfile, HasACurveForEveryCallOfTheNetwork) {
   for (const int devices : {1, 2}) {
     std::set<std::pair<WorkKind, std::string>> known;
     for (const RateCurve& curve : profile.curves) {
-      if (curve.devices == devices) known.insert({curve.kind, curve.shape});
+      if (curve.devices != devices) continue;
+      known.insert({curve.kind, curve.shape});
+      if (curve.kind != WorkKind::convolution) continue;
+      for (const RateCurve::Point& point : curve.points) EXPECT_GT(point.seconds, 0);
     }
     for (const WorkItem& item : network.of(8, 2).items) {
       EXPECT_TRUE(known.contains({item.work.kind, item.work.shape})) << item.work.shape;
     }
     EXPECT_TRUE(known.contains({WorkKind::elementwise, " x2"}));
     EXPECT_EQ(known.contains({WorkKind::exchange, " x2"}), devices == 2);
+    EXPECT_EQ(known.contains({WorkKind::gather, ""}), devices == 2);
   }
   const auto runs = plan_arrangements(unet.config(), shape, 2, {ParallelConfig::pcpp()}, profile);
   ASSERT_GE(runs.size(), 3U);
   for (const PlannedRun& run : runs) EXPECT_GT(run.step_ms, 0);
+}
+
+TEST(MeasuredProfile, RunsEveryWorldWithTheMostAndTheLeastReadingAndWithSplitGuidance) {
+  const UNet unet(tiny_config(), WeightScope::constants(at::kFloat));
+  ASSERT_EQ(unet.row_unit(), 2);
+  const auto worlds = [&](int count, const WorkShape& shape) {
+    std::vector<int> runs;
+    MeasuredRanks measured = ranks_of(unet, count);
+    measured.run = [&, run = measured.run](int ranks, const auto& body) {
+      runs.push_back(ranks);
+      run(ranks, body);
+    };
+    measured_profile(measured, shape, DataType::float32);
+    return runs;
+  };
+  EXPECT_EQ(worlds(3, {8, 8, 1, 2}), (std::vector<int>{1, 2, 2, 2, 3, 3, 1, 2, 2, 2, 3, 3}));
+  EXPECT_EQ(worlds(2, {8, 8, 1, 1}), (std::vector<int>{1, 2, 2, 1, 2, 2}));
+  // Two rows of latents are one band.
+  EXPECT_EQ(worlds(2, {2, 8, 1, 2}), (std::vector<int>{1, 2, 1, 2}));
+  EXPECT_EQ(worlds(4, {2, 8, 1, 2}), (std::vector<int>{1, 2, 1, 2}));
 }
 
 TEST(MeasuredProfile, TellsWhatTransformedWeightsTakeMore) {

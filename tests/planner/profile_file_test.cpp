@@ -59,6 +59,22 @@ TEST_F(ProfileFileTest, ComesBackAsItWas) {
   EXPECT_EQ(last.points[1].seconds, 0.30000001);
 }
 
+TEST_F(ProfileFileTest, EveryTypeComesBack) {
+  DeviceProfile profile = counting_profile();
+  for (const DataType dtype : {DataType::float32, DataType::float16, DataType::bfloat16}) {
+    profile.dtype = dtype;
+    profile.save(file());
+    EXPECT_EQ(DeviceProfile::load(file()).dtype, dtype);
+  }
+}
+
+TEST_F(ProfileFileTest, TakesCurvesOfAsManyDevicesAsThereCanBe) {
+  DeviceProfile profile = counting_profile();
+  profile.curves.back().devices = World::kMostRanks;
+  profile.save(file());
+  EXPECT_EQ(DeviceProfile::load(file()).curves.back().devices, World::kMostRanks);
+}
+
 TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
   counting_profile().save(file());
   const json good = json::parse(std::ifstream(file()));
