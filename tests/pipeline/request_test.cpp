@@ -31,6 +31,12 @@ TEST(CheckRequest, FillsInTheModelsSize) {
   EXPECT_FALSE(sizes.embedded);
 }
 
+TEST(CheckRequest, TakesTheWidestPictureThatThereCanBe) {
+  GenerationRequest request = valid();
+  request.width = kMostPixels;
+  EXPECT_EQ(check_request(request, kModel).columns, kMostPixels / 8);
+}
+
 TEST(CheckRequest, GuidanceOfOneOrBelowRunsOneBranch) {
   GenerationRequest request = valid();
   request.guidance_scale = 1;
@@ -59,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"tiny_height", "height 4 is not a multiple of 8: use 8",
                 [](auto& r) { r.height = 4; }},
         Refusal{"negative_height", "height -8", [](auto& r) { r.height = -8; }},
-        Refusal{"huge_width", "width 80000", [](auto& r) { r.width = 80000; }},
+        Refusal{"huge_width", "width 16392 is outside", [](auto& r) { r.width = kMostPixels + 8; }},
         Refusal{"no_steps", "0 steps", [](auto& r) { r.steps = 0; }},
         Refusal{"nan_guidance", "not finite",
                 [](auto& r) { r.guidance_scale = std::numeric_limits<double>::quiet_NaN(); }},
