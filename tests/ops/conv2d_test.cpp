@@ -6,16 +6,19 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "ops/padded_rows.h"
 #include "support/random_weights.h"
 #include "support/run_patches.h"
 #include "support/tensors.h"
@@ -305,6 +308,17 @@ TEST_P(SharedConv, GivesTheSameBitsWhateverItServedBefore) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, SharedConv, testing::Values(at::kFloat, at::kBFloat16));
+
+TEST(PlaceRows, RefusesAPlaceOfAnotherShapeTypeOrLayout) {
+  const at::Tensor source = at::zeros({2, 3, 4}).fill_(1);
+  const at::Tensor room = at::zeros({2, 5, 4});
+  place_rows({{room.narrow(1, 1, 3), source}});
+  EXPECT_TRUE(at::equal(room.narrow(1, 1, 3), source));
+  EXPECT_EQ(room.sum().item<float>(), source.sum().item<float>());
+  EXPECT_THROW(place_rows({{room, source}}), std::logic_error);
+  EXPECT_THROW(place_rows({{at::zeros({2, 3, 4}, at::kInt), source}}), std::logic_error);
+  EXPECT_THROW(place_rows({{at::zeros({2, 4, 3}).transpose(1, 2), source}}), std::logic_error);
+}
 
 TEST(Conv3x3, RegistersTheRowsThatItReads) {
   SiteRegistry sites;

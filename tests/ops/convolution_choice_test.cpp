@@ -59,6 +59,24 @@ TEST(ConvolutionChoice, TakesLargeTilesForLargeImages) {
   EXPECT_EQ(network.tiles(), (Tiles{kFour, kTwo, kDirect}));
 }
 
+TEST(ConvolutionChoice, CountsWhatItTakes) {
+  Convolutions network;
+  for (const int level : {0, 0, 0, 3, 3, 6}) network.add(level);
+  const ConvolutionWays ways = choose_convolutions(network.sites, {2, 64, 64}, kAnyBytes, {});
+  EXPECT_EQ(ways.tiles_of_four, 3);
+  EXPECT_EQ(ways.tiles_of_two, 2);
+  EXPECT_EQ(ways.direct, 1);
+}
+
+TEST(ConvolutionChoice, TakesTilesOfAsFewAs32Channels) {
+  Convolutions network;
+  network.add(0, 32, 32);
+  network.add(0, 31, 32);
+  network.add(0, 32, 31);
+  choose(network, kAnyBytes);
+  EXPECT_EQ(network.tiles(), (Tiles{kFour, kDirect, kDirect}));
+}
+
 TEST(ConvolutionChoice, LeavesWhatDoesNotFit) {
   Convolutions network;
   network.add(0, kChannels, kChannels, 2);
@@ -111,6 +129,19 @@ TEST(ConvolutionChoice, FollowsTheTimesOfAFile) {
   EXPECT_EQ(with_times({1, 2, 3}), kDirect);
   EXPECT_EQ(with_times({3, 1, 2}), kTwo);
   EXPECT_EQ(with_times({9, 8, 1}), kFour);
+  EXPECT_EQ(with_times({2, 2, 2}), kDirect);
+}
+
+TEST(ConvolutionChoice, TimesNothingThatItMayNotTake) {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "times.json";
+  Convolutions network;
+  network.add(4);
+  choose_convolutions(network.sites, {2, 64, 64}, 0, file);
+  Convolutions strided;
+  strided.add(4, kChannels, kChannels, 2);
+  choose_convolutions(strided.sites, {2, 64, 64}, kAnyBytes, file);
+  EXPECT_EQ(folder.entry_count(), 0U);
 }
 
 }  // namespace

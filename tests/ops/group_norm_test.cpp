@@ -141,8 +141,10 @@ TEST(GroupNorm, DoesNotDependOnTheNumberOfThreads) {
 TEST(GroupNorm, RefusesChannelsThatDoNotDivide) {
   SiteRegistry sites;
   const WeightScope shapes = WeightScope::shapes_only();
-  EXPECT_THROW(GroupNorm(shapes, 10, 4, kEpsilon, GroupNorm::Activation::none, 0, sites),
-               CheckpointError);
+  for (const std::int64_t groups : {4, 0, -5}) {
+    EXPECT_THROW(GroupNorm(shapes, 10, groups, kEpsilon, GroupNorm::Activation::none, 0, sites),
+                 CheckpointError);
+  }
 }
 
 // [batch, groups, 2] in float64 of a band.

@@ -111,6 +111,14 @@ TEST(PatchContext, TheWholeImageExchangesNothing) {
   EXPECT_TRUE(context.exchange_moments(0, 0, moments).is_same(moments));
 }
 
+TEST(PatchContext, RefusesMomentsThatAreNotContiguousFloat64) {
+  PatchContext context;
+  const at::Tensor moments = at::zeros({2, 3, 2}, at::kDouble);
+  EXPECT_NO_THROW(context.exchange_moments(0, 0, moments));
+  EXPECT_THROW(context.exchange_moments(0, 0, moments.to(at::kFloat)), std::logic_error);
+  EXPECT_THROW(context.exchange_moments(0, 0, moments.transpose(0, 1)), std::logic_error);
+}
+
 TEST(PatchContext, RefusesRowsThatWereNotPlanned) {
   SiteRegistry sites;
   const SiteId pooled = sites.add({"attn", SiteKind::pooled, 0, 6});
