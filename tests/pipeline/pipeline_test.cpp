@@ -329,7 +329,7 @@ TEST(ModelInfo, ComesFromTheConfigsAlone) {
   EXPECT_EQ(info.row_unit, 4);
   EXPECT_EQ(info.max_patches(256), 8);
   EXPECT_EQ(info.max_patches(264), 9);
-  EXPECT_EQ(info.max_patches(7), 0);
+  for (const int height : {7, 100, 0, -256}) EXPECT_EQ(info.max_patches(height), 0) << height;
   EXPECT_EQ(info.max_patches(kMostPixels), 512);
   EXPECT_EQ(info.max_patches(kMostPixels + 32), 0);
   EXPECT_THROW(read_model_info(test_data("nowhere")), CheckpointError);
@@ -350,6 +350,12 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"1001 steps", "1 to 1000"});
   asked.steps = 20;
   testing::expect_error<ConfigError>([&] { info.check(asked, 9); }, {"9"});
+  asked.parallel.guidance = Guidance::split;
+  EXPECT_NO_THROW(info.check(asked, 2));
+  asked.guidance_scale = 1;
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"cannot be split"});
+  asked.parallel.guidance = Guidance::batched;
+  EXPECT_NO_THROW(info.check(asked, 2));
   asked.parallel.sync_steps = 0;
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"0 synchronous steps"});
   asked.parallel.sync_steps = 1;

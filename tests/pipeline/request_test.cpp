@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(
                  }}),
     [](const auto& suite) { return suite.param.name; });
 
-TEST(GivenEmbeddings, OfTextsAndOfPooledTextsAreForAsManyPrompts) {
+TEST(GivenEmbeddings, OfPooledTextsAreOneVectorForEachPrompt) {
   GenerationRequest request;
   request.width = request.height = 64;
   request.guidance_scale = 1;
@@ -168,6 +168,10 @@ TEST(GivenEmbeddings, OfTextsAndOfPooledTextsAreForAsManyPrompts) {
   testing::expect_error<ConfigError>(
       [&] { cached_pipeline("models/sdxl", 1).generate(request); },
       {"prompt_embeds is for 2 prompts and pooled_prompt_embeds for 1"});
+  request.prompt_embeds["pooled_prompt_embeds"] = {{2, 1, 20}, std::vector<float>(2 * 20)};
+  testing::expect_error<ConfigError>(
+      [&] { cached_pipeline("models/sdxl", 1).generate(request); },
+      {"pooled_prompt_embeds has shape 2 x 1 x 20: 2 dimensions are needed, the last of 20"});
 }
 
 }  // namespace
