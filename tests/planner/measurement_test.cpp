@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <map>
 #include <set>
 #include <stop_token>
+#include <utility>
 #include <vector>
 
 #include "ops/conv2d.h"
+#include "parallel/forwarding_transport.h"
 #include "parallel/local_transport.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
@@ -87,6 +91,52 @@ TEST(MeasuredProfile, RunsEveryWorldWithTheMostAndTheLeastReadingAndWithSplitGui
   // Two rows of latents are one band.
   EXPECT_EQ(worlds(2, {2, 8, 1, 2}), (std::vector<int>{1, 2, 1, 2}));
   EXPECT_EQ(worlds(4, {2, 8, 1, 2}), (std::vector<int>{1, 2, 1, 2}));
+}
+
+// Counts what is started in each lane.
+class StartCounter final : public ForwardingTransport {
+ public:
+  using ForwardingTransport::ForwardingTransport;
+  ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
+    const ExchangeId id = ForwardingTransport::prepare(tag, lane, std::move(exchange));
+    lanes_[id] = lane;
+    return id;
+  }
+  void start(ExchangeId exchange) override {
+    ++starts[lanes_.at(exchange)];
+    ForwardingTransport::start(exchange);
+  }
+  std::map<Lane, std::size_t> starts;
+
+ private:
+  std::map<ExchangeId, Lane> lanes_;
+};
+
+TEST(MeasuredProfile, TimesSteadyStepsBehindASynchronousOne) {
+  const UNet unet(tiny_config(), WeightScope::constants(at::kFloat));
+  std::vector<std::map<Lane, std::size_t>> runs;  // of rank 0 of two
+  MeasuredRanks measured = ranks_of(unet, 2);
+  measured.run = [&](int ranks, const auto& body) {
+    LocalHub hub(ranks);
+    run_ranks(hub, [&](Transport& transport) {
+      at::set_num_threads(1);
+      StartCounter counter(transport);
+      body(counter);
+      if (ranks == 2 && transport.rank() == 0) runs.push_back(counter.starts);
+    });
+  };
+  measured_profile(measured, {4, 8, 1, 1}, DataType::float32);
+  const std::vector<ParallelConfig> methods = {ParallelConfig::distrifusion(),
+                                               ParallelConfig::pcpp(0)};
+  ASSERT_EQ(runs.size(), 2 * methods.size());
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const std::vector<Site>& sites = unet.sites().sites();
+    const ExchangePlan plan(sites, Topology(2, Guidance::batched, 1, 4, unet.row_unit()),
+                            methods[i % 2], {4, 8, 4, 1});
+    const std::size_t steady_steps = runs[i][Lane::gather] - 1;
+    EXPECT_GE(steady_steps, 2U);
+    EXPECT_EQ(runs[i][Lane::stale], sites.size() + steady_steps * plan.bundles().size());
+  }
 }
 
 TEST(MeasuredProfile, TellsWhatTransformedWeightsTakeMore) {
