@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <latch>
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/link.h"
@@ -136,6 +138,20 @@ TEST(LinkCourier, NeverDeliversWhatWasDropped) {
   courier.carry(piece(1, 0, 8), [&] { next_came.count_down(); });
   next_came.wait();
   EXPECT_EQ(dropped_came, came_before);
+}
+
+TEST(LinkCourier, DropWaitsForWhatIsBeingDelivered) {
+  std::latch begun(1);
+  std::atomic<bool> delivered = false;
+  LinkCourier courier({"short", 1e9, 0, false}, 2);
+  courier.carry(piece(0, 1, 8), [&] {
+    begun.count_down();
+    for (int i = 0; i < 10'000; ++i) std::this_thread::yield();
+    delivered = true;
+  });
+  begun.wait();
+  courier.drop();
+  EXPECT_TRUE(delivered);
 }
 
 }  // namespace

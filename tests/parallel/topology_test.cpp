@@ -26,6 +26,7 @@ TEST(SplitRows, RefusesMorePatchesThanUnits) {
   EXPECT_THROW(split_rows(16, 8, 3), ConfigError);
   EXPECT_THROW(split_rows(16, 8, 0), ConfigError);
   EXPECT_THROW(split_rows(0, 8, 1), ConfigError);
+  EXPECT_THROW(split_rows(16, 0, 1), ConfigError);
 }
 
 TEST(BandsOfHeights, FollowEachOtherFromTheTop) {

@@ -52,7 +52,8 @@ const std::vector<Refusal> kRefusedByAll = {
     {R"("num_train_timesteps": "many")", {"num_train_timesteps", "many"}},
     {R"("beta_schedule": "sigmoid")", {"beta_schedule", "sigmoid", "scaled_linear"}},
     {R"("beta_start": 0)", {"beta_start", "0"}},
-    {R"("beta_end": 1.5)", {"beta_end", "1.5"}},
+    {R"("beta_start": 1)", {"beta_start", "1", "between 0 and 1"}},
+    {R"("beta_end": 1.5)", {"beta_end", "1.5", "between 0 and 1"}},
     {R"("beta_schedule": "linear", "beta_start": 0.98, "beta_end": 0.99)", {"beta_end", "0.99"}},
     {R"("trained_betas": [0.1, 0.2])", {"trained_betas", "1000"}},
     {R"("num_train_timesteps": 2, "trained_betas": [0.1, -0.2])", {"trained_betas"}},
@@ -76,9 +77,21 @@ TEST(SchedulerRefusals, OptionsOfDdim) {
       {{R"("prediction_type": "original_sample")", {"prediction_type", "original_sample"}},
        {R"("clip_sample": "yes")", {"clip_sample", "yes"}},
        {R"("clip_sample_range": -1)", {"clip_sample_range", "-1"}},
+       {R"("clip_sample_range": 0)", {"clip_sample_range", "above 0"}},
        {R"("thresholding": true, "dynamic_thresholding_ratio": 2)",
         {"dynamic_thresholding_ratio", "2"}},
+       {R"("thresholding": true, "dynamic_thresholding_ratio": -0.1)",
+        {"dynamic_thresholding_ratio", "-0.1"}},
        {R"("thresholding": true, "sample_max_value": 0.5)", {"sample_max_value", "0.5"}}});
+}
+
+TEST(SchedulerRefusals, NotTheEndsOfThresholdings) {
+  for (const char* ratio : {"0", "1"}) {
+    EXPECT_NO_THROW(
+        scheduler_from(config_of("DDIMScheduler", R"(, "thresholding": true, "sample_max_value": 1)"
+                                                  R"(, "dynamic_thresholding_ratio": )" +
+                                                      std::string(ratio))));
+  }
 }
 
 TEST(SchedulerRefusals, OptionsOfEuler) {
@@ -177,6 +190,17 @@ TEST(SchedulerRefusals, PndmIsTakenForDdimWhereNoneIsChosen) {
   chosen->set_steps(20);
   EXPECT_EQ(taken->timesteps(), chosen->timesteps());
   EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->kind(), SchedulerKind::euler);
+}
+
+TEST(SchedulerRefusals, PndmsFileIsMendedAsItsOwnClassIs) {
+  const auto timesteps = [](const std::string& rest, OutdatedValues outdated) {
+    const auto scheduler = scheduler_from(config_of("PNDMScheduler", rest), std::nullopt, outdated);
+    scheduler->set_steps(20);
+    return scheduler->timesteps();
+  };
+  const std::string offset = R"(, "steps_offset": 1)";
+  EXPECT_EQ(timesteps("", OutdatedValues::mend), timesteps(offset, OutdatedValues::keep));
+  EXPECT_NE(timesteps("", OutdatedValues::keep), timesteps(offset, OutdatedValues::keep));
 }
 
 TEST(SchedulerRefusals, WhatIsNotBuiltInIsDrawnByTheNearest) {

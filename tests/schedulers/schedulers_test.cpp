@@ -126,7 +126,8 @@ TEST(Schedulers, GivenSigmasTakeThePlaceOfTheFiles) {
     for (const auto& [spacing, text] : said) {
       const auto expected = scheduler_from(text);
       expected->set_steps(9);
-      for (const std::string& file : {plain + "}", karras, exponential}) {
+      const std::string beta = plain + R"(, "use_beta_sigmas": true})";
+      for (const std::string& file : {plain + "}", karras, exponential, beta}) {
         const auto given = scheduler_from(file, std::nullopt, OutdatedValues::keep, spacing);
         given->set_steps(9);
         EXPECT_EQ(given->timesteps(), expected->timesteps()) << file;
@@ -210,9 +211,13 @@ TEST(Schedulers, LinearUpdatesAreTheSteps) {
 }
 
 TEST(Schedulers, AClippedImageIsNoLinearUpdate) {
-  const auto scheduler = scheduler_from(R"({"_class_name": "DDIMScheduler", "clip_sample": true})");
-  scheduler->set_steps(3);
-  EXPECT_FALSE(scheduler->linear_update(0));
+  for (const char* cut :
+       {R"("clip_sample": true)", R"("clip_sample": false, "thresholding": true)"}) {
+    const auto scheduler =
+        scheduler_from(R"({"_class_name": "DDIMScheduler", )" + std::string(cut) + "}");
+    scheduler->set_steps(3);
+    EXPECT_FALSE(scheduler->linear_update(0)) << cut;
+  }
 }
 
 TEST(Schedulers, StepOutsideThePlanThrows) {
