@@ -36,7 +36,7 @@ GenerationResult example() {
   const TraceExchange bundle{12, "conv1", "attn1"};
   result.trace->ranks[0].transfers = {{bundle, {1}, 64, 7, 1200, 600},
                                       {{14, "conv2", "conv2"}, {1}, 32, 7, 1300, 100},
-                                      {{-1, "noise", "noise"}, {1}, 16, 7, 1500, 10}};
+                                      {{-1, "noise", "noise"}, {1}, 16, 7, 1400, 10}};
   result.trace->ranks[1].left_out = 5;
   return result;
 }

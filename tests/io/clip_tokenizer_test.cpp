@@ -361,6 +361,18 @@ TEST_F(ClipTokenizerTest, FindsTokensThatWereAddedLater) {
   EXPECT_EQ(tokens.ids[2], 4514);
 }
 
+TEST_F(ClipTokenizerTest, FindsTheLongestOfTokensThatBeginAlike) {
+  make_folder("sdxl");
+  change("tokenizer_config.json", [](json& config) {
+    config["added_tokens_decoder"]["4514"] = {{"content", "<cat"}, {"normalized", true}};
+    config["added_tokens_decoder"]["4515"] = {{"content", "<CAT-toy"}, {"normalized", true}};
+    config["added_tokens_decoder"]["4516"] = {{"content", "<cat-"}, {"normalized", true}};
+  });
+  const TokenIds tokens = load().encode("<cat-toy<cat");
+  EXPECT_EQ(tokens.ids[1], 4515);
+  EXPECT_EQ(tokens.ids[2], 4514);
+}
+
 TEST_F(ClipTokenizerTest, BoundsTheTokensThatWereAddedLater) {
   const auto add = [&](int count) {
     make_folder("sdxl");

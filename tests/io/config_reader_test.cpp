@@ -172,6 +172,10 @@ TEST(ConfigReaderTest, PythonsWordsForWhatIsNotFiniteAreTexts) {
   EXPECT_EQ(config.integer("x"), 1);
   expect_error<CheckpointError>([&] { config.number("low"); },
                                 {"low is \"-Infinity\"", "a number"});
+  for (const std::string word : {"NaN", "Infinity", "-Infinity"}) {
+    ConfigReader alone(folder.write("config.json", "{\"a\": " + word + "}"));
+    EXPECT_EQ(alone.text("a"), word);
+  }
   for (const char* text : {"{\"a\": Infinite}", "{NaN: 1}", "{Infinity : 1}"}) {
     const auto path = folder.write("config.json", text);
     expect_error<CheckpointError>([&] { ConfigReader{path}; }, {"not valid JSON"});
