@@ -130,6 +130,8 @@ TEST_P(UNetOfFamily, RefusesInputsOfAnotherModel) {
   PatchContext context(unet.sites().condition_slots());
   EXPECT_THROW(unet(at::zeros({1, 3, 8, 8}), timestep(1), text, added, context), ConfigError);
   EXPECT_THROW(unet(latents, timestep(1), at::zeros({1, 5, 7}), added, context), ConfigError);
+  EXPECT_THROW(unet(latents, timestep(1), text.unsqueeze(3), added, context), ConfigError);
+  EXPECT_THROW(unet(latents.unsqueeze(4), timestep(1), text, added, context), ConfigError);
   std::optional<AddedConditions> other;
   if (!added) other = {at::zeros({1, 20}), at::zeros({1, 6})};
   EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);
