@@ -111,8 +111,7 @@ std::int64_t& bytes_of(SiteBytes& bytes, SiteKind kind) {
 }
 
 const std::vector<RowRange>& SitePlan::reads(StepKind kind_of_step) const {
-  const bool fresh = kind_of_step == StepKind::synchronous || always_fresh;
-  return fresh ? synchronous_reads : steady_reads;
+  return kind_of_step == StepKind::synchronous ? synchronous_reads : steady_reads;
 }
 
 RowRange SitePlan::sent(int from, int to, StepKind kind_of_step) const {

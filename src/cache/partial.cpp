@@ -8,8 +8,8 @@ namespace pcpp {
 
 namespace {
 __extension__ using Wide = __int128;
-// More digits than this change no cut of an image that fits in memory.
-constexpr int kDigits = 15;
+// More digits than its zeros change no cut of an image that fits in memory.
+constexpr std::int64_t kDenominator = 1'000'000'000'000'000;
 }  // namespace
 
 Partial::Partial(double value) {
@@ -17,20 +17,17 @@ Partial::Partial(double value) {
                      "partial {} is outside [0, 1]: it is the fraction of an adjacent band that "
                      "attention reads",
                      value);
-  std::string digits = fmt::format("{:.{}f}", value, kDigits);
-  digits.erase(digits.find_last_not_of('0') + 1);
-  const std::size_t point = digits.find('.');
-  for (std::size_t i = point + 1; i < digits.size(); ++i) denominator_ *= 10;
-  digits.erase(point, 1);
+  std::string digits = fmt::format("{:.15f}", value);
+  digits.erase(digits.find('.'), 1);
   numerator_ = std::stoll(digits);
 }
 
 std::int64_t Partial::floor_of(std::int64_t tokens) const {
-  return static_cast<std::int64_t>(Wide{numerator_} * tokens / denominator_);
+  return static_cast<std::int64_t>(Wide{numerator_} * tokens / kDenominator);
 }
 
 std::int64_t Partial::ceil_of(std::int64_t tokens) const {
-  return static_cast<std::int64_t>((Wide{numerator_} * tokens + denominator_ - 1) / denominator_);
+  return static_cast<std::int64_t>((Wide{numerator_} * tokens + kDenominator - 1) / kDenominator);
 }
 
 }  // namespace pcpp

@@ -17,8 +17,7 @@ class Partial {
   std::int64_t floor_of(std::int64_t tokens) const;
 
  private:
-  std::int64_t numerator_ = 0;
-  std::int64_t denominator_ = 1;
+  std::int64_t numerator_ = 0;  // of 10^15
 };
 
 }  // namespace pcpp

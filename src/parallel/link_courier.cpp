@@ -46,7 +46,6 @@ LinkCourier::~LinkCourier() {
     closing_ = true;
   }
   changed_.notify_all();
-  thread_.join();
 }
 
 void LinkCourier::carry(const Transfer& transfer, Delivery delivery) {

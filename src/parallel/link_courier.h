@@ -66,7 +66,7 @@ class LinkCourier final : public Courier {
   std::int64_t carried_ = 0;
   bool delivering_ = false;
   bool closing_ = false;
-  std::jthread thread_;
+  std::jthread thread_;  // the last to be made, the first to end
 };
 
 }  // namespace pcpp
