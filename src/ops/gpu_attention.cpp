@@ -72,6 +72,10 @@ void end() {
   }
 }
 
+std::string text_of(const AttentionChoice& choice) {
+  return fmt::format("{}{}", name_of(choice.kernel), choice.masked ? " over pooled tokens" : "");
+}
+
 // libtorch says no by an answer or, having warned of the reasons, by an exception.
 bool serves(const Kernel& kernel, const at::Tensor& query, const at::Tensor& key,
             const at::Tensor& value, const std::optional<at::Tensor>& mask) {
@@ -91,14 +95,6 @@ std::string_view name_of(GpuAttention kernel) {
   }
   return "auto";
 }
-
-namespace {
-
-std::string text_of(const AttentionChoice& choice) {
-  return fmt::format("{}{}", name_of(choice.kernel), choice.masked ? " over pooled tokens" : "");
-}
-
-}  // namespace
 
 GpuAttentionScope::GpuAttentionScope(AttentionChoice choice, std::chrono::milliseconds timeout,
                                      const std::stop_token& stop) {

@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -80,22 +80,6 @@ class Pipeline::Parts {
         attention_(options.attention),
         cuda_graphs_(options.cuda_graphs) {}
 
-  // While one lives, another cannot be made: throws ConfigError.
-  class Turn {
-   public:
-    explicit Turn(Parts& parts) : drawing_(parts.drawing_) {
-      check<ConfigError>(!drawing_.exchange(true),
-                         "this pipeline draws another request: wait for it, or make a pipeline for "
-                         "each thread");
-    }
-    ~Turn() { drawing_ = false; }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-
-   private:
-    std::atomic<bool>& drawing_;
-  };
-
   GenerationResult generate(const GenerationRequest& request);
 
   const World& world() const { return networks_.world(); }
@@ -104,11 +88,6 @@ class Pipeline::Parts {
  private:
   const Ranks& ranks() const { return networks_.ranks(); }
   const UNet& unet() const { return networks_.unet(); }
-
-  // For its U-Net.
-  RunSettings settings_of(const GenerationRequest& request) const {
-    return {request.peer_timeout, {attention_, request.parallel.pool > 0}, request.stop};
-  }
 
   // A request as tensors.
   struct Inputs {
@@ -133,7 +112,7 @@ class Pipeline::Parts {
   void collect(const GenerationRequest& request, const ExchangePlan& plan,
                std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
 
-  std::atomic<bool> drawing_ = false;
+  std::mutex drawing_;  // held while a request is drawn
   Networks networks_;
   std::optional<DeviceProfile> profile_;
   GpuAttention attention_;  // the U-Net's; the VAE's heads are of another size, and float32
@@ -164,7 +143,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
   if (profile == nullptr) {
     DeviceProfile& measured = measured_[{shape.rows, shape.columns, shape.images, shape.branches}];
     if (measured.curves.empty()) {
-      measured = ranks().measure(shape, settings_of(request));
+      measured = ranks().measure(shape, {request.peer_timeout, {attention_}, request.stop});
     }
     profile = &measured;
   }
@@ -198,7 +177,8 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const at::Tensor& latents) const {
   const int count = task.plan.topology().world_size();
   std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
-  ranks().run(count, settings_of(request), [&](Transport& transport) {
+  const AttentionChoice attention{attention_, task.plan.pool() > 0};
+  ranks().run(count, {request.peer_timeout, attention, request.stop}, [&](Transport& transport) {
     const int rank = transport.rank();
     results[static_cast<std::size_t>(rank)] =
         denoise(task, ranks().unet(rank), transport, latents, request.keep_steps && rank == 0);
@@ -270,6 +250,10 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
 }
 
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
+  const std::unique_lock alone(drawing_, std::try_to_lock);
+  check<ConfigError>(alone.owns_lock(),
+                     "this pipeline draws another request: wait for it, or make a pipeline for "
+                     "each thread");
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model());
@@ -329,7 +313,6 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 
 GenerationResult Pipeline::generate(const GenerationRequest& request) {
-  const Parts::Turn turn(*parts_);
   return translated(parts_->world().device(), [&] { return parts_->generate(request); });
 }
 
