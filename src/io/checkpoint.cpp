@@ -104,6 +104,10 @@ std::set<std::string> variants_of(const std::vector<Candidate>& weights) {
   return variants;
 }
 
+std::string list_of(const std::set<std::string>& variants) {
+  return excerpt(fmt::format("{}", fmt::join(variants, ", ")));
+}
+
 Candidate find_weights(const fs::path& folder, const std::optional<std::string>& variant) {
   const std::vector<fs::path> files = files_of(folder);
   std::vector<Candidate> all = weights_among(files);
@@ -115,7 +119,7 @@ Candidate find_weights(const fs::path& folder, const std::optional<std::string>&
   } else if (!variants.contains("")) {
     check<CheckpointError>(variants.size() == 1 && !variant,
                            "{}: there are only these variants of the weights: {}; name one of them",
-                           folder.string(), excerpt(fmt::format("{}", fmt::join(variants, ", "))));
+                           folder.string(), list_of(variants));
     chosen = *variants.begin();
   }
   std::erase_if(all, [&](const Candidate& candidate) { return candidate.variant != chosen; });
@@ -240,11 +244,11 @@ void Checkpoint::check_variant(const std::string& variant) const {
     if (has(name)) variants.merge(variants_of(weights_among(files_of(folder_ / name))));
   }
   variants.erase("");
-  check<CheckpointError>(
-      variants.contains(variant), "{}: no component has weights of the variant {}; {}",
-      folder_.string(), excerpt(variant),
-      variants.empty() ? "there are only plain ones: name none"
-                       : "there are: " + excerpt(fmt::format("{}", fmt::join(variants, ", "))));
+  check<CheckpointError>(variants.contains(variant),
+                         "{}: no component has weights of the variant {}; {}", folder_.string(),
+                         excerpt(variant),
+                         variants.empty() ? "there are only plain ones: name none"
+                                          : "there are: " + list_of(variants));
 }
 
 bool Checkpoint::has(std::string_view name) const {

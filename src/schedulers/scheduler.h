@@ -62,7 +62,7 @@ class Scheduler {
 // false. `mend` does the same.
 enum class OutdatedValues { keep, mend };
 
-// Makes the scheduler that `config` (diffusers' scheduler_config.json; `source` names the file in
+// Makes the scheduler that `object` (diffusers' scheduler_config.json; `source` names the file in
 // errors) describes, or, where `kind` is another than the file's, that kind with the file's values
 // as diffusers' from_config carries them over: what is written in the file and known to the kind;
 // all else is the kind's own default, never the default of the file's class. A value that is
@@ -79,7 +79,7 @@ enum class OutdatedValues { keep, mend };
 // to DDIM, which has none; CheckpointError where a value is not supported.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
-std::unique_ptr<Scheduler> make_scheduler(nlohmann::json config, const std::string& source,
+std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
                                           std::optional<SchedulerKind> kind,
                                           std::optional<SigmaSpacing> sigmas,
                                           OutdatedValues outdated);
