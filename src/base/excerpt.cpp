@@ -1,9 +1,11 @@
 #include "base/excerpt.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 
 namespace pcpp {
 namespace {
@@ -55,6 +57,13 @@ std::string excerpt(std::string_view text) {
     text.remove_prefix(is_plain ? length : 1);
   }
   return result;
+}
+
+std::string first_of(const std::vector<std::string>& texts) {
+  constexpr std::size_t kNamed = 5;
+  if (texts.size() <= kNamed) return fmt::format("{}", fmt::join(texts, ", "));
+  return fmt::format("{} and {} more", fmt::join(std::span(texts).first(kNamed), ", "),
+                     texts.size() - kNamed);
 }
 
 }  // namespace pcpp

@@ -4,12 +4,16 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pcpp {
 
 // As a part of one line: cut after about 80 bytes, between two characters; control characters and
 // bytes that are not UTF-8 as \x1b.
 std::string excerpt(std::string_view text);
+
+// The first five, separated by commas, and how many more there are.
+std::string first_of(const std::vector<std::string>& texts);
 
 }  // namespace pcpp
 

@@ -215,18 +215,13 @@ void ConfigReader::ignore(std::initializer_list<std::string_view> keys) {
 }
 
 void ConfigReader::finish() const {
-  constexpr std::size_t kNamed = 5;
-  std::vector<std::string> named;
-  std::size_t unread = 0;
+  std::vector<std::string> unread;
   for (const auto& [key, value] : object_.items()) {
     if (key.starts_with('_') || read_.contains(key)) continue;
-    if (++unread <= kNamed) {
-      named.push_back(fmt::format("{} = {}", excerpt(key), to_error_text(value)));
-    }
+    unread.push_back(fmt::format("{} = {}", excerpt(key), to_error_text(value)));
   }
-  check<CheckpointError>(unread == 0, "{}: options that are not supported: {}{}", source_,
-                         fmt::join(named, ", "),
-                         unread > kNamed ? fmt::format(" and {} more", unread - kNamed) : "");
+  check<CheckpointError>(unread.empty(), "{}: options that are not supported: {}", source_,
+                         first_of(unread));
 }
 
 void ConfigReader::refuse(std::string_view key, std::string_view rule) const {

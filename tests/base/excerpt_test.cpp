@@ -34,5 +34,11 @@ TEST(ExcerptTest, EscapesWhatIsNotUtf8) {
   EXPECT_EQ(excerpt("\xc0\x8a"), "\\xc0\\x8a");
 }
 
+TEST(ExcerptTest, NamesTheFirstFive) {
+  EXPECT_EQ(first_of({}), "");
+  EXPECT_EQ(first_of({"a", "b", "c", "d", "e"}), "a, b, c, d, e");
+  EXPECT_EQ(first_of({"a", "b", "c", "d", "e", "f", "g"}), "a, b, c, d, e and 2 more");
+}
+
 }  // namespace
 }  // namespace pcpp
