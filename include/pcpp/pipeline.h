@@ -29,11 +29,22 @@ enum class GpuAttention {
   math,       // products and softmax one after the other, with all scores in memory
 };
 
+// A low-rank change of a model's weights (arXiv 2106.09685), in a safetensors file with the names
+// of kohya's scripts, PEFT or diffusers: for the U-Net's linear layers and convolutions and for the
+// text encoders.
+struct Lora {
+  std::filesystem::path file = {};
+  double scale = 1;  // a negative one takes away
+};
+
 struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
   DataType dtype = DataType::float32;
   // The files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant = {};
+  // Added to the weights as they are loaded: steps cost the same with them. CheckpointError for one
+  // that the model has not all weights of.
+  std::vector<Lora> loras = {};
   // What automatic requests plan with; absent: the world's ranks are measured, once for each size.
   std::optional<DeviceProfile> profile = {};
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions

@@ -1,7 +1,9 @@
 #include "ops/weight_scope.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -17,8 +19,15 @@
 
 #include "base/check.h"
 #include "base/excerpt.h"
+#include "io/lora_names.h"
 
 namespace pcpp {
+
+// What one LoRA adds.
+struct WeightScope::Added {
+  LoraFile file;  // keeps the mapping that its updates look into
+  LoraUpdates left;
+};
 
 struct WeightScope::Source {
   std::optional<Weights> weights;  // keeps the mappings that the views look into
@@ -31,6 +40,7 @@ struct WeightScope::Source {
   std::int64_t taken_elements = 0;
   std::set<std::string> taken;
   std::set<std::string> ignored;
+  std::vector<Added> added;
 };
 
 namespace {
@@ -78,6 +88,29 @@ std::optional<at::Tensor> read_finite(const TensorView& view, const std::string&
   to_float(view, name, floats);
   const bool finite = std::ranges::all_of(floats, [](float value) { return std::isfinite(value); });
   return finite ? std::optional(std::move(values)) : std::nullopt;
+}
+
+// As a float32 matrix of so many rows.
+at::Tensor as_matrix(const TensorView& view, const std::string& name) {
+  const std::optional<at::Tensor> values = read_finite(view, name);
+  check<CheckpointError>(values.has_value(),
+                         "{} holds a value that is not a finite float32 number: the file is "
+                         "damaged; get it again",
+                         name);
+  return values->to(at::kFloat).flatten(1);
+}
+
+at::Tensor sum_of(const at::Tensor& values, const LoraUpdate& update, const std::string& name) {
+  const std::int64_t rank = update.down.shape.front();
+  check<CheckpointError>(values.dim() > 1 && update.up.shape.front() == values.size(0) &&
+                             update.down.element_count() * values.size(0) == rank * values.numel(),
+                         "{} has shape {}, which the LoRA changes by {} times {}: it is for "
+                         "another model",
+                         name, to_string(values.sizes()), to_string(update.up.shape),
+                         to_string(update.down.shape));
+  const at::Tensor up = as_matrix(update.up, name);
+  const at::Tensor down = as_matrix(update.down, name);
+  return values.to(at::kFloat).flatten(1).addmm(up, down, 1, update.scale).view(values.sizes());
 }
 
 }  // namespace
@@ -134,6 +167,11 @@ void WeightScope::ignore(const std::string& name) const {
   source_->ignored.insert(full_name(name));
 }
 
+void WeightScope::add(const LoraFile& lora, const std::string& component) const {
+  const auto updates = lora.components().find(component);
+  if (updates != lora.components().end()) source_->added.push_back({lora, updates->second});
+}
+
 at::Tensor WeightScope::take(const std::string& name,
                              const std::vector<std::int64_t>& shape) const {
   check_not_stopped(source_->stop);
@@ -164,21 +202,45 @@ at::Tensor WeightScope::take(const std::string& name,
                          "{}: the tensor {} holds a value that is not a finite float32 number: the "
                          "file is damaged, or its training went astray; get it again",
                          source_->name, full);
-  return values->to(source_->dtype).to(source_->device);
+  return with_added(*values, full).to(source_->dtype).to(source_->device);
+}
+
+at::Tensor WeightScope::with_added(at::Tensor values, const std::string& full_name) const {
+  constexpr std::string_view kWeight = ".weight";
+  if (!full_name.ends_with(kWeight)) return values;
+  const std::string flat = flat_name(full_name.substr(0, full_name.size() - kWeight.size()));
+  for (Added& added : source_->added) {
+    const LoraUpdates::node_type found = added.left.extract(flat);
+    if (found.empty()) continue;
+    const std::string name = added.file.path().string() + ": " + full_name;
+    values = sum_of(values, found.mapped(), name);
+    check<CheckpointError>(at::isfinite(values).all().item<bool>(),
+                           "{} becomes a value that is not a finite float32 number; add it at a "
+                           "smaller scale",
+                           name);
+    added.file.release(found.mapped());
+  }
+  return values;
 }
 
 void WeightScope::finish() const {
-  constexpr std::size_t kNamed = 5;
-  std::string extra;
-  std::size_t count = 0;
+  std::vector<std::string> extra;
   for (const auto& [name, view] : source_->tensors) {
     if (source_->taken.contains(name) || source_->ignored.contains(name)) continue;
-    if (++count <= kNamed) extra += (extra.empty() ? "" : ", ") + excerpt(name);
+    extra.push_back(excerpt(name));
   }
-  check<CheckpointError>(count == 0,
+  check<CheckpointError>(extra.empty(),
                          "{}: {} tensors are not part of the network that config.json describes: "
-                         "{}{}; config and weights do not belong together",
-                         source_->name, count, extra, count > kNamed ? ", ..." : "");
+                         "{}; config and weights do not belong together",
+                         source_->name, extra.size(), first_of(extra));
+  for (const Added& added : source_->added) {
+    std::vector<std::string> left;
+    for (const auto& [name, update] : added.left) left.push_back(excerpt(name));
+    check<CheckpointError>(left.empty(),
+                           "{} changes {} weights that {} does not have: {}; it is for another "
+                           "model",
+                           added.file.path().string(), left.size(), source_->name, first_of(left));
+  }
 }
 
 }  // namespace pcpp

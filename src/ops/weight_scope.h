@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "io/checkpoint.h"
+#include "io/lora_file.h"
 
 namespace pcpp {
 
@@ -35,6 +36,11 @@ class WeightScope {
   static WeightScope shapes_only(at::ScalarType dtype = at::kFloat);
   // The same with memory, each filled with one small number: for timing.
   static WeightScope constants(at::ScalarType dtype, at::Device device = at::kCPU);
+
+  // What the file says of `component`, this source's, is added to the tensors that are taken from
+  // here on, in float32 before they are converted. take() then throws CheckpointError as well where
+  // shapes do not fit or a sum is not finite, finish() where a weight was not taken.
+  void add(const LoraFile& lora, const std::string& component) const;
 
   WeightScope scope(const std::string& name) const;
   WeightScope scope(std::int64_t index) const { return scope(std::to_string(index)); }
@@ -61,9 +67,11 @@ class WeightScope {
 
  private:
   struct Source;
+  struct Added;
   static WeightScope made(at::ScalarType dtype, at::Device device);
   WeightScope(std::shared_ptr<Source> source, std::string path);
   std::string full_name(const std::string& name) const;
+  at::Tensor with_added(at::Tensor values, const std::string& full_name) const;
 
   std::shared_ptr<Source> source_;
   std::string path_;

@@ -67,13 +67,15 @@ void check_end(ConfigReader config, const ClipTokenizer& tokenizer) {
 
 }  // namespace
 
-TextEncoders::TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
-                           at::Device device, const std::stop_token& stop)
+TextEncoders::TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraFile>& loras,
+                           bool is_xl, at::ScalarType dtype, at::Device device,
+                           const std::stop_token& stop)
     : device_(device),
       zeros_for_absent_(is_xl && checkpoint.flag("force_zeros_for_empty_prompt", true)) {
   const auto add = [&](const char* tokenizer, const char* model) {
     const Component component = checkpoint.component(model);
     const WeightScope weights(component.weights(), dtype, device, stop);
+    for (const LoraFile& lora : loras) weights.add(lora, model);
     encoders_.push_back({ClipTokenizer::load(checkpoint.component(tokenizer).folder()),
                          ClipText(component.config(), weights)});
     const Encoder& added = encoders_.back();

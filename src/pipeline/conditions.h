@@ -11,6 +11,7 @@
 
 #include "io/checkpoint.h"
 #include "io/clip_tokenizer.h"
+#include "io/lora_file.h"
 #include "models/clip_text.h"
 #include "pcpp/config.h"
 
@@ -29,8 +30,9 @@ class TextEncoders {
   // Throws CheckpointError where the folder lacks one. `is_xl`: there must be two, and the model
   // may leave out force_zeros_for_empty_prompt, as true. `dtype` is the networks', `device` where
   // they compute. Throws Cancelled between two weights once a stop is requested.
-  TextEncoders(const Checkpoint& checkpoint, bool is_xl, at::ScalarType dtype,
-               at::Device device = at::kCPU, const std::stop_token& stop = {});
+  TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraFile>& loras, bool is_xl,
+               at::ScalarType dtype, at::Device device = at::kCPU,
+               const std::stop_token& stop = {});
 
   // The last extents of what encode() returns; 0: nothing is pooled.
   std::int64_t text_width() const;

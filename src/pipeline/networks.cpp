@@ -16,10 +16,28 @@
 
 namespace pcpp {
 
+namespace {
+
+std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint& checkpoint) {
+  std::vector<LoraFile> files;
+  for (const Lora& lora : loras) {
+    const LoraFile& file = files.emplace_back(LoraFile::open(from_root(lora.file), lora.scale));
+    for (const auto& [component, updates] : file.components()) {
+      check<CheckpointError>(checkpoint.has(component),
+                             "{} changes the model's {}, and {} has none: it is for another model",
+                             file.path().string(), component, checkpoint.folder().string());
+    }
+  }
+  return files;
+}
+
+}  // namespace
+
 Networks::Networks(const std::filesystem::path& folder, const World& world,
                    const PipelineOptions& options)
     : dtype_(checked(options, world).dtype),
       checkpoint_(Checkpoint::open(folder, options.variant)),
+      loras_(open_all(options.loras, checkpoint_)),
       scheduler_file_(checkpoint_.component("scheduler").file("scheduler_config.json")),
       scheduler_config_(read_json_file(scheduler_file_)),
       ranks_(world, dtype_, [&](at::Device device) { return load_unet(device, options.stop); }),
@@ -34,8 +52,9 @@ Networks::Networks(const std::filesystem::path& folder, const World& world,
 UNet Networks::load_unet(at::Device device, const std::stop_token& stop) const {
   const Clock::time_point begin = Clock::now();
   const Component component = checkpoint_.component("unet");
-  UNet unet(read_unet_config(component.config()),
-            WeightScope(component.weights(), scalar_type_of(dtype_), device, stop));
+  const WeightScope weights(component.weights(), scalar_type_of(dtype_), device, stop);
+  for (const LoraFile& lora : loras_) weights.add(lora, "unet");
+  UNet unet(read_unet_config(component.config()), weights);
   log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
              milliseconds_since(begin) / 1000);
   return unet;
@@ -62,7 +81,7 @@ std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request)
 void Networks::load_text(const std::stop_token& stop) {
   if (text_) return;
   TextEncoders text = on_device(ranks_.first_gpu(), [&](at::Device device) {
-    return TextEncoders(checkpoint_, is_xl(), scalar_type_of(dtype_), device, stop);
+    return TextEncoders(checkpoint_, loras_, is_xl(), scalar_type_of(dtype_), device, stop);
   });
   const UNetConfig& config = unet().config();
   check<CheckpointError>(

@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stop_token>
+#include <vector>
 
 #include "io/checkpoint.h"
+#include "io/lora_file.h"
 #include "models/unet.h"
 #include "models/vae.h"
 #include "pcpp/pipeline.h"
@@ -56,6 +58,7 @@ class Networks {
 
   DataType dtype_;
   Checkpoint checkpoint_;
+  std::vector<LoraFile> loras_;
   std::filesystem::path scheduler_file_;
   nlohmann::json scheduler_config_;  // that it held
   Ranks ranks_;

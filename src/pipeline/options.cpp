@@ -1,5 +1,7 @@
 #include "pipeline/options.h"
 
+#include <cmath>
+
 #include "base/check.h"
 #include "ops/convolution_costs.h"
 #include "ops/gpu_attention.h"
@@ -26,6 +28,12 @@ const PipelineOptions& checked(const PipelineOptions& options, const World& worl
   check<ConfigError>(options.extra_weight_bytes >= 0,
                      "{} bytes of extra weights were allowed: allow 0 or more",
                      options.extra_weight_bytes);
+  for (const Lora& lora : options.loras) {
+    check<ConfigError>(std::isfinite(lora.scale),
+                       "the LoRA {} is to be added {} times: name a "
+                       "finite scale",
+                       lora.file.string(), lora.scale);
+  }
   check_convolution_times(options.convolution_times.value_or(""));
   if (!options.profile) return options;
   check_profile(*options.profile);

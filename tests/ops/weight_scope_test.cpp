@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -165,6 +166,88 @@ TEST(WeightScope, ShapesNeedNoMemoryAndNoNames) {
   shapes.take("weight", {1});
   shapes.take("weight", {1});
   shapes.finish();
+}
+
+// A LoRA of a.weight [2, 3] of floats(), of rank 1.
+class LoraScopeTest : public ::testing::Test {
+ protected:
+  LoraFile lora(double scale, const std::string& module = "unet.a") const {
+    const auto path = folder_.path() / "style.safetensors";
+    const std::vector<float> down = {1, 10, 100};
+    const std::vector<float> up = {1, -2};
+    write_safetensors(
+        path, {{module + ".lora_A.weight", {DType::f32, {1, 3}, std::as_bytes(std::span(down))}},
+               {module + ".lora_B.weight", {DType::f32, {2, 1}, std::as_bytes(std::span(up))}}});
+    return LoraFile::open(path, scale);
+  }
+
+ private:
+  testing::TemporaryFolder folder_;
+};
+
+void take_all(const WeightScope& root) {
+  root.take("a.weight", {2, 3});
+  root.take("a.bias", {6});
+  root.take("b.0.bias", {6});
+  root.finish();
+}
+
+TEST_F(LoraScopeTest, IsAddedAndMoreThanOne) {
+  const WeightScope root = floats();
+  root.add(lora(0.5), "unet");
+  root.add(lora(0.25), "unet");
+  const at::Tensor sum = root.scope("a").take("weight", {2, 3});
+  EXPECT_EQ(sum.scalar_type(), at::kFloat);
+  EXPECT_EQ(sum[0][1].item<float>(), -2.0F + 0.75F * 10);
+  EXPECT_EQ(sum[1][2].item<float>(), -0.5F - 0.75F * 200);
+  EXPECT_EQ(root.take("a.bias", {6})[0].item<float>(), 1.5F);
+}
+
+TEST_F(LoraScopeTest, OfAnotherComponentChangesNothing) {
+  const WeightScope root = floats();
+  root.add(lora(0.5, "text_encoder.a"), "unet");
+  take_all(root);
+  const WeightScope again = floats();
+  again.add(lora(0.5, "text_encoder.a"), "unet");
+  EXPECT_EQ(again.take("a.weight", {2, 3})[0][1].item<float>(), -2.0F);
+}
+
+TEST_F(LoraScopeTest, IsAddedBeforeTheWeightIsRounded) {
+  const auto bytes = unaligned(std::vector<std::uint16_t>(6, 0x3F80));  // ones
+  const WeightScope root({{"a.weight", view_of(bytes, DType::bf16, {2, 3})}}, "model.safetensors",
+                         at::kBFloat16);
+  for (int times = 0; times < 4; ++times) root.add(lora(0.001), "unet");
+  const at::Tensor sum = root.take("a.weight", {2, 3});
+  EXPECT_EQ(sum.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(sum[0][0].item<float>(), 1.0078125F);
+}
+
+TEST_F(LoraScopeTest, NamesWeightsThatAreNotThere) {
+  const WeightScope root = floats();
+  root.add(lora(1, "unet.c"), "unet");
+  testing::expect_error<CheckpointError>(
+      [&] { take_all(root); }, {"style.safetensors", "1 weights", "model.safetensors", "c"});
+}
+
+TEST_F(LoraScopeTest, NamesAShapeThatDoesNotFit) {
+  const WeightScope root({{"a.weight", view_of(kFloats, DType::f32, {3, 2})}}, "model.safetensors",
+                         at::kFloat);
+  root.add(lora(1), "unet");
+  testing::expect_error<CheckpointError>(
+      [&] {
+        root.take("a.weight", {3, 2});
+      },
+      {"style.safetensors", "a.weight", "[3, 2]", "[2, 1]", "[1, 3]", "another model"});
+}
+
+TEST_F(LoraScopeTest, RefusesASumThatIsNotFinite) {
+  const WeightScope root = floats();
+  root.add(lora(1e38), "unet");
+  testing::expect_error<CheckpointError>(
+      [&] {
+        root.take("a.weight", {2, 3});
+      },
+      {"style.safetensors", "a.weight", "finite", "smaller scale"});
 }
 
 }  // namespace

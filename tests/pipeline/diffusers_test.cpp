@@ -56,6 +56,18 @@ void expect_images(const std::vector<Image>& images, const FloatTensor& pixels) 
   }
 }
 
+// Of step_000, step_001, ...: not all are kept.
+void expect_steps(const std::vector<FloatTensor>& steps, const TensorMap& references) {
+  int compared = 0;
+  for (const auto& [name, reference] : references) {
+    if (!name.starts_with("step_")) continue;
+    const auto step = static_cast<std::size_t>(std::atoi(name.c_str() + 5));
+    EXPECT_LE(relative_distance(steps.at(step), reference), kTolerance) << name;
+    ++compared;
+  }
+  EXPECT_GE(compared, 2);
+}
+
 class DiffusersTest : public ::testing::TestWithParam<nlohmann::json> {};
 
 TEST_P(DiffusersTest, EveryKeptStepAndThePictureAgree) {
@@ -64,14 +76,7 @@ TEST_P(DiffusersTest, EveryKeptStepAndThePictureAgree) {
   Pipeline& pipeline = cached_pipeline("models/" + run.at("family").get<std::string>(), 1);
   const GenerationResult result = pipeline.generate(request_of(run, references));
   ASSERT_EQ(result.step_latents.size(), run.at("steps").get<std::size_t>());
-  int compared = 0;
-  for (const auto& [name, reference] : references) {
-    if (!name.starts_with("step_")) continue;
-    const auto step = static_cast<std::size_t>(std::atoi(name.c_str() + 5));
-    EXPECT_LE(relative_distance(result.step_latents.at(step), reference), kTolerance) << name;
-    ++compared;
-  }
-  EXPECT_GE(compared, 2);
+  expect_steps(result.step_latents, references);
   EXPECT_EQ(result.latents.values, result.step_latents.back().values);
   expect_images(result.images, references.at("pixels"));
 }
@@ -94,13 +99,34 @@ TEST_P(DiffusersTest, TheSeedDrawsTheNoiseThatIsGiven) {
   EXPECT_GE(relative_distance(pipeline.generate(request).latents, given.latents), 0.1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Runs, DiffusersTest,
-                         ::testing::ValuesIn(read_json_file(test_data("models/index.json"))
-                                                 .at("runs")
-                                                 .get<std::vector<nlohmann::json>>()),
+std::vector<nlohmann::json> runs_of(const std::string& index) {
+  return read_json_file(test_data(index)).at("runs").get<std::vector<nlohmann::json>>();
+}
+
+INSTANTIATE_TEST_SUITE_P(Runs, DiffusersTest, ::testing::ValuesIn(runs_of("models/index.json")),
                          [](const auto& suite) {
                            return suite.param.at("family").template get<std::string>() + "_" +
                                   suite.param.at("name").template get<std::string>();
+                         });
+
+// tests/reference/lora_make.py
+class LoraTest : public ::testing::TestWithParam<nlohmann::json> {};
+
+TEST_P(LoraTest, DrawsDiffusersPicture) {
+  const nlohmann::json& run = GetParam();
+  TensorMap references = load_tensors(test_data("lora/" + run.at("file").get<std::string>()));
+  PipelineOptions options;
+  options.loras = {{test_data("lora/" + run.at("lora").get<std::string>()), run.at("scale")}};
+  Pipeline pipeline(test_data("models/" + run.at("family").get<std::string>()), World(1, 1),
+                    options);
+  GenerationRequest request = request_of(run, references);
+  request.decode = false;
+  expect_steps(pipeline.generate(request).step_latents, references);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, LoraTest, ::testing::ValuesIn(runs_of("lora/index.json")),
+                         [](const auto& suite) {
+                           return suite.param.at("family").template get<std::string>();
                          });
 
 }  // namespace

@@ -1,0 +1,49 @@
+// LoRA files: low-rank changes of a model's weights (arXiv 2106.09685).
+#ifndef PCPP_IO_LORA_FILE_H_
+#define PCPP_IO_LORA_FILE_H_
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "io/safetensors.h"
+
+namespace pcpp {
+
+// Adds scale * up x down to a weight [outputs, inputs, ...], both as matrices of `outputs` rows.
+struct LoraUpdate {
+  TensorView down;  // [rank, inputs, ...]
+  TensorView up;    // [outputs, rank], and ones behind
+  double scale = 1;
+};
+
+// The updates of one component by flat_name() of their weights.
+using LoraUpdates = std::map<std::string, LoraUpdate>;
+
+// A safetensors file with the names that parse_lora_name() knows. Immutable, thread-safe. Copies
+// share the mapping; the views live as long as any copy does.
+class LoraFile {
+ public:
+  // Each update's scale is `scale` * alpha / rank; without an alpha, `scale`. Throws
+  // CheckpointError for a file that cannot be read, for tensors that are no part of a pair of
+  // matrices of one rank (LoHa, LoKr, DoRA and Tucker's form are none), and for settings of PEFT
+  // in its metadata that mean another scale.
+  static LoraFile open(const std::filesystem::path& path, double scale);
+
+  const std::filesystem::path& path() const { return file_.path(); }
+  // By component, those that it changes.
+  const std::map<std::string, LoraUpdates, std::less<>>& components() const { return components_; }
+
+  // Gives back the memory of an update that will hardly be read again.
+  void release(const LoraUpdate& update) const;
+
+ private:
+  explicit LoraFile(SafetensorsFile file);
+
+  SafetensorsFile file_;
+  std::map<std::string, LoraUpdates, std::less<>> components_;
+};
+
+}  // namespace pcpp
+
+#endif  // PCPP_IO_LORA_FILE_H_

@@ -1,0 +1,130 @@
+#include "io/lora_file.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/files.h"
+#include "pcpp/error.h"
+#include "support/errors.h"
+
+namespace pcpp {
+namespace {
+
+const std::vector<float> kValues(64, 0.5F);
+
+TensorView floats(const std::vector<std::int64_t>& shape, const std::vector<float>& of = kValues) {
+  std::size_t count = 1;
+  for (const std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
+  return {DType::f32, shape, std::as_bytes(std::span(of).first(count))};
+}
+
+const std::string kDown = "lora_unet_conv_in.lora_down.weight";
+const std::string kUp = "lora_unet_conv_in.lora_up.weight";
+const std::string kAlpha = "lora_unet_conv_in.alpha";
+
+std::map<std::string, TensorView> pair() {
+  return {{kDown, floats({2, 3})}, {kUp, floats({4, 2})}};
+}
+
+class LoraFileTest : public ::testing::Test {
+ protected:
+  LoraFile open(const std::map<std::string, TensorView>& tensors, double scale = 1,
+                const std::string& settings = "") const {
+    const std::filesystem::path path = folder_.path() / "style.safetensors";
+    std::map<std::string, std::string> metadata;
+    if (!settings.empty()) metadata["lora_adapter_metadata"] = settings;
+    write_safetensors(path, tensors, metadata);
+    return LoraFile::open(path, scale);
+  }
+  double scale_of(const std::map<std::string, TensorView>& tensors, double scale,
+                  const std::string& settings = "") const {
+    return open(tensors, scale, settings).components().at("unet").at("conv_in").scale;
+  }
+  void expect_refused(const std::map<std::string, TensorView>& tensors,
+                      std::initializer_list<std::string_view> words,
+                      const std::string& settings = "") {
+    testing::expect_error<CheckpointError>([&] { open(tensors, 1, settings); }, words);
+  }
+
+ private:
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(LoraFileTest, GivesUpdatesByComponent) {
+  const LoraFile file = open({{kDown, floats({2, 3, 3, 3})},
+                              {kUp, floats({4, 2, 1, 1})},
+                              {"text_encoder.encoder.fc1.lora_A.weight", floats({1, 5})},
+                              {"text_encoder.encoder.fc1.lora_B.weight", floats({6, 1})}});
+  ASSERT_EQ(file.components().size(), 2U);
+  const LoraUpdate& convolution = file.components().at("unet").at("conv_in");
+  EXPECT_EQ(convolution.down.shape, (std::vector<std::int64_t>{2, 3, 3, 3}));
+  EXPECT_EQ(convolution.up.shape, (std::vector<std::int64_t>{4, 2, 1, 1}));
+  EXPECT_EQ(file.components().at("text_encoder").count("encoder_fc1"), 1U);
+}
+
+TEST_F(LoraFileTest, ScalesByAlphaOverRank) {
+  const std::vector<float> eight = {8.0F};
+  std::map<std::string, TensorView> tensors = pair();
+  EXPECT_EQ(scale_of(tensors, -0.5), -0.5);
+  EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": 6, "text_encoder.lora_alpha": 9})"),
+            0.5 * 6 / 2);
+  EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": null, "unet.alpha_pattern": {}})"), 0.5);
+  for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{}, {1}}) {
+    tensors[kAlpha] = floats(shape, eight);
+    EXPECT_EQ(scale_of(tensors, 0.5), 0.5 * 8 / 2);
+    EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": 6})"), 0.5 * 8 / 2);
+  }
+}
+
+TEST_F(LoraFileTest, RefusesWhatIsNoPair) {
+  expect_refused({}, {"style.safetensors", "no tensors"});
+  expect_refused({{kDown, floats({2, 3})}}, {"style.safetensors", "conv_in", "up", "missing"});
+  expect_refused({{kUp, floats({4, 2})}}, {"conv_in", "down", "missing"});
+  expect_refused({{kAlpha, floats({})}}, {"conv_in", "down", "missing"});
+  std::map<std::string, TensorView> tensors = pair();
+  tensors["unet.conv_in.lora_A.weight"] = floats({2, 3});
+  expect_refused(tensors, {"conv_in", "same weight"});
+  tensors = pair();
+  tensors["lora_unet_conv_in.dora_scale"] = floats({4});
+  expect_refused(tensors, {"dora_scale", "not supported", "fuse"});
+}
+
+TEST_F(LoraFileTest, RefusesShapesOfOtherRanks) {
+  struct Shapes {
+    std::vector<std::int64_t> down, up;
+  };
+  for (const Shapes& shapes :
+       {Shapes{{2, 3}, {4, 1}}, Shapes{{2}, {4, 2}}, Shapes{{2, 3}, {4}},
+        Shapes{{2, 3}, {4, 2, 3, 1}}, Shapes{{0, 3}, {4, 0}}, Shapes{{}, {}}}) {
+    expect_refused({{kDown, floats(shapes.down)}, {kUp, floats(shapes.up)}}, {"conv_in", "rank"});
+  }
+}
+
+TEST_F(LoraFileTest, RefusesOtherAlphas) {
+  std::map<std::string, TensorView> tensors = pair();
+  tensors[kAlpha] = floats({2});
+  expect_refused(tensors, {"alpha", "[2]"});
+  const std::vector<float> infinite = {std::numeric_limits<float>::infinity()};
+  tensors[kAlpha] = floats({}, infinite);
+  expect_refused(tensors, {"alpha", "inf"});
+}
+
+TEST_F(LoraFileTest, RefusesSettingsThatItDoesNotKnow) {
+  expect_refused(pair(), {"lora_adapter_metadata", "JSON"}, "{");
+  expect_refused(pair(), {"lora_adapter_metadata", "JSON"}, "[]");
+  expect_refused(pair(), {"unet.alpha_pattern", "conv_in", "fuse"},
+                 R"({"unet.alpha_pattern": {"conv_in": 3}})");
+  expect_refused(pair(), {"unet.use_rslora", "true"}, R"({"unet.use_rslora": true})");
+  expect_refused(pair(), {"unet.lora_alpha", "it must be a number"}, R"({"unet.lora_alpha": "6"})");
+}
+
+}  // namespace
+}  // namespace pcpp
