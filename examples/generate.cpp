@@ -128,12 +128,16 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   std::vector<std::filesystem::path> outputs = pictures;
   outputs.insert(outputs.end(), {options.save_latents, options.report, options.trace});
   const bool has_times = options.convolution_times != kNone;
-  check_outputs(outputs, {options.latents, options.prompt_embeds, options.profile,
-                          has_times ? options.convolution_times : ""});
+  std::vector<std::filesystem::path> inputs = {options.latents, options.prompt_embeds,
+                                               options.profile,
+                                               has_times ? options.convolution_times : ""};
+  for (const Lora& lora : options.loras) inputs.push_back(lora.file);
+  check_outputs(outputs, inputs);
   const World world = options.device.world(ranks, options.threads);
   PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
   if (!options.variant.empty()) loading.variant = options.variant;
+  loading.loras = options.loras;
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == kNone) {
     loading.convolution_times.emplace();

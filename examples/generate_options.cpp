@@ -14,10 +14,36 @@ namespace pcpp::examples {
 
 namespace {
 
+constexpr double kMostScale = 100;
+
+// FILE or FILE:SCALE. Throws CLI::ValidationError.
+Lora parse_lora(const std::string& text) {
+  Lora lora{text};
+  const std::size_t colon = text.rfind(':');
+  if (colon != text.npos && parse_number<double>(text.substr(colon + 1))) {
+    lora.file = text.substr(0, colon);
+    lora.scale = number_in("--lora", text.substr(colon + 1), -kMostScale, kMostScale);
+  }
+  if (lora.file.empty()) {
+    throw CLI::ValidationError(fmt::format("--lora: '{}' names no file", text));
+  }
+  return lora;
+}
+
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--model", options.model, "folder of the model, in diffusers' layout");
   app.add_option("--variant", options.variant,
                  "of the weights, as fp16 (default: the plain files where they are there)");
+  const auto add_lora = [&](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) options.loras.push_back(parse_lora(text));
+  };
+  app.add_option_function<std::vector<std::string>>(
+         "--lora", add_lora,
+         "safetensors file with a change of the weights, how much of it (default: 1); once for "
+         "each")
+      ->type_name("FILE[:SCALE]")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--prompt", options.prompts, "what to draw; once for each picture of the batch")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

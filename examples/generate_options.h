@@ -38,6 +38,7 @@ struct GenerateOptions {
   int threads = 0;
   std::string convolution_times;
   std::string variant;
+  std::vector<Lora> loras;
   std::int64_t extra_weight_mb = PipelineOptions{}.extra_weight_bytes / kBytesPerMegabyte;
   Method method = Method::pcpp;
   double partial = 0.3;

@@ -18,9 +18,14 @@ Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text
 
 Json settings(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
+  Json loras = Json::array();
+  for (const Lora& lora : options.loras) {
+    loras.push_back({{"file", lora.file.string()}, {"scale", lora.scale}});
+  }
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
+              {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
               {"width", facts.result.width},
@@ -149,6 +154,11 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
   for (const char* key : {"model", "latents", "prompt_embeds", "profile", "convolution_times"}) {
     if (words.contains(key)) words[key] = name_in(words[key]);
   }
+  std::vector<std::string> loras;
+  for (const Lora& lora : facts.options.loras) {
+    loras.push_back(fmt::format("{}:{}", as_utf8(name_in(lora.file)), lora.scale));
+  }
+  if (!loras.empty()) words["loras"] = fmt::format("{}", fmt::join(loras, ", "));
   return words;
 }
 

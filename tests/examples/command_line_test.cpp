@@ -107,6 +107,25 @@ TEST_F(CommandLineTest, TakesTheVariantOfTheWeightsThatIsNamed) {
   EXPECT_EQ(outcome.status, 0) << outcome.errors;
 }
 
+TEST_F(CommandLineTest, AddsLorasAndSaysWhich) {
+  fs::copy(data("lora/sd15.safetensors"), place("a:b.safetensors"));
+  const Words plain = {"--prompt", "a fox",    "--method",     "single",   "--steps",
+                       "2",        "--output", place("x.png"), "--report", place("x.json")};
+  ASSERT_EQ(generate(plain).status, 0);
+  const Image without = read_png(place("x.png"));
+  Words all = plain;
+  all.insert(all.end(), {"--lora", data("lora/sd15.safetensors") + ":0.5", "--lora",
+                         place("a:b.safetensors")});
+  const Outcome outcome = generate(all);
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  std::map<std::string, std::string> text;
+  EXPECT_NE(read_png(place("x.png"), &text).rgb, without.rgb);
+  EXPECT_EQ(text.at("loras"), "sd15.safetensors:0.5, a:b.safetensors:1");
+  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
+  EXPECT_EQ(report.at("settings").at("loras")[0].at("scale"), 0.5);
+  EXPECT_EQ(report.at("settings").at("loras")[1].at("file"), place("a:b.safetensors"));
+}
+
 TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
   const Outcome outcome =
       generate({"--prompt", "a fox", "--prompt", "a moon", "--images", "2", "--steps", "2",
@@ -149,6 +168,7 @@ TEST_F(CommandLineTest, EveryFileIsCheckedBeforeAnyWork) {
       {{"--method", "auto", "--profile", place("a/../l"), "--report", place("l")},
        "an input and for an output"},
       {{"--convolution-times", place("t"), "--trace", place("t")}, "an input and for an output"},
+      {{"--lora", place("t") + ":0.5", "--report", place("t")}, "an input and for an output"},
       {{"--output", place("q.png")}, "q-2.png: it exists and is not a regular file"},
   };
   for (const auto& [more, text] : failing) {
@@ -274,6 +294,9 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--profile", "profile.json"},
       {"--prompt", "a", "--output", ""},
       {"--prompt", "a", "--report", ""},
+      {"--prompt", "a", "--lora", ""},
+      {"--prompt", "a", "--lora", ":0.5"},
+      {"--prompt", "a", "--lora", "a.safetensors:nan"},
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {
@@ -346,6 +369,8 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--latents", place("broken.safetensors")}, "broken.safetensors"},
       {{"--latents", place("none")}, "none: No such file or directory; name a file that can be"},
       {{"--convolution-times", place("circle")}, "circle: Too many levels of symbolic links; name"},
+      {{"--lora", place("none")}, "none: No such file or directory; name a file that can be"},
+      {{"--lora", place("broken.safetensors") + ":0.5"}, "broken.safetensors"},
       {{"--report", place("no/such/report.json")}, "no/such"},
       {{"--trace", place("no/such/trace.json")}, "no/such"},
       {{"--report", place("x.png")}, "two outputs"},
