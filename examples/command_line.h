@@ -50,6 +50,8 @@ inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
 inline const Words<SchedulerKind> kSchedulers =
     named({SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m});
+inline const Words<TimestepSpacing> kTimestepSpacings =
+    named({TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing});
 inline const Words<SigmaSpacing> kSigmaSpacings = {{"timesteps", SigmaSpacing::timesteps},
                                                    {"karras", SigmaSpacing::karras},
                                                    {"exponential", SigmaSpacing::exponential}};

@@ -38,6 +38,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.seed = options.seed;
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
+  request.timestep_spacing = options.timestep_spacing;
   request.sigmas = options.sigmas;
   request.parallel = options.parallel();
   request.automatic = options.method == Method::automatic;

@@ -62,6 +62,10 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--images", options.images, 1, kMostImages, "pictures for each prompt");
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
                             [&](SchedulerKind kind) { options.scheduler = kind; });
+  add_choice<TimestepSpacing>(app, "--timestep-spacing", kTimestepSpacings,
+                              "which of the training's timesteps are visited; trailing for models "
+                              "distilled to a few steps (default: the model's)",
+                              [&](TimestepSpacing spacing) { options.timestep_spacing = spacing; });
   add_choice<SigmaSpacing>(app, "--sigmas", kSigmaSpacings,
                            "of euler and dpmpp_2m: how noise levels are spaced (default: the "
                            "model's)",

@@ -31,6 +31,7 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   int images = 1;
   std::optional<SchedulerKind> scheduler;
+  std::optional<TimestepSpacing> timestep_spacing;
   std::optional<SigmaSpacing> sigmas;
   DeviceOptions device;
   DataType dtype = DataType::float32;

@@ -35,6 +35,8 @@ Json settings(const RunFacts& facts) {
               {"seed", options.seed},
               {"images", options.images},
               {"scheduler", name_of(facts.result.scheduler)},
+              {"timestep_spacing",
+               options.timestep_spacing ? Json(name_of(*options.timestep_spacing)) : Json()},
               {"sigmas", options.sigmas ? Json(word_for(kSigmaSpacings, *options.sigmas)) : Json()},
               {"device", facts.world.device()}};
   all.update(gpu_json(options.device));

@@ -87,6 +87,17 @@ enum class SchedulerKind { ddim, euler, dpmpp_2m };
 // "ddim", "euler" or "dpmpp_2m".
 PCPP_EXPORT std::string_view name_of(SchedulerKind kind);
 
+// Which of the training's timesteps a run visits (arXiv 2305.08891, table 2).
+enum class TimestepSpacing {
+  leading,   // multiples of their distance, from the least noise on
+  linspace,  // evenly from the least to the most noise
+  trailing,  // multiples of their distance, from the most noise down: what models distilled to a
+             // few steps are drawn with
+};
+
+// "leading", "linspace" or "trailing", as in diffusers' files.
+PCPP_EXPORT std::string_view name_of(TimestepSpacing spacing);
+
 // Where a run's noise levels (sigma = noise / signal) lie between the most and the least noise, for
 // schedulers that step along them: Euler and DPM++ 2M.
 enum class SigmaSpacing {
@@ -112,7 +123,8 @@ struct PCPP_EXPORT GenerationRequest {
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};  // absent: the model's own; DDIM where that is PNDM
-  std::optional<SigmaSpacing> sigmas = {};      // absent: the model's own; DDIM takes none
+  std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own
+  std::optional<SigmaSpacing> sigmas = {};               // likewise; DDIM takes none
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; replaces the
   // draw from `seed`.

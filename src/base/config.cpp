@@ -45,6 +45,18 @@ std::string_view name_of(SchedulerKind kind) {
   return "dpmpp_2m";
 }
 
+std::string_view name_of(TimestepSpacing spacing) {
+  switch (spacing) {
+    case TimestepSpacing::leading:
+      return "leading";
+    case TimestepSpacing::linspace:
+      return "linspace";
+    case TimestepSpacing::trailing:
+      break;
+  }
+  return "trailing";
+}
+
 std::string_view name_of(StepKind kind) {
   return kind == StepKind::synchronous ? "synchronous" : "steady";
 }

@@ -72,7 +72,8 @@ ConvolutionWays Networks::choose_convolutions_of(const SiteRegistry& sites,
 
 std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request) const {
   std::unique_ptr<Scheduler> scheduler =
-      make_scheduler(scheduler_config_, scheduler_file_.string(), request.scheduler, request.sigmas,
+      make_scheduler(scheduler_config_, scheduler_file_.string(),
+                     {request.scheduler, request.timestep_spacing, request.sigmas},
                      is_xl() ? OutdatedValues::keep : OutdatedValues::mend);
   scheduler->set_steps(request.steps);
   return scheduler;

@@ -88,6 +88,9 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   if (request.scheduler) {
     check_enumerator("scheduler", *request.scheduler, SchedulerKind::dpmpp_2m);
   }
+  if (request.timestep_spacing) {
+    check_enumerator("timestep_spacing", *request.timestep_spacing, TimestepSpacing::trailing);
+  }
   if (request.sigmas) check_enumerator("sigmas", *request.sigmas, SigmaSpacing::exponential);
   check<ConfigError>(std::isfinite(request.guidance_scale),
                      "guidance scale {} is not finite: give a number, as 7.5",

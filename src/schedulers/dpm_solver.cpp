@@ -104,7 +104,7 @@ std::int64_t DpmSolver::visited_timesteps() const {
 // diffusers' rule, in which the last step's end counts as one more timestep.
 std::vector<double> DpmSolver::whole_timesteps(int steps, std::int64_t visited) const {
   const std::int64_t count = config_.schedule.train_timesteps();
-  if (config_.schedule.spacing == Spacing::trailing) {
+  if (config_.schedule.spacing == TimestepSpacing::trailing) {
     return trailing_timesteps(static_cast<double>(visited),
                               static_cast<double>(count) / static_cast<double>(steps), steps);
   }
@@ -112,7 +112,7 @@ std::vector<double> DpmSolver::whole_timesteps(int steps, std::int64_t visited) 
   const std::int64_t distance = visited / (steps + 1);
   std::vector<double> timesteps;
   for (int i = steps; i > 0; --i) {
-    timesteps.push_back(config_.schedule.spacing == Spacing::linspace
+    timesteps.push_back(config_.schedule.spacing == TimestepSpacing::linspace
                             ? std::nearbyint(even[static_cast<std::size_t>(i)])
                             : static_cast<double>(i * distance + config_.schedule.steps_offset));
   }

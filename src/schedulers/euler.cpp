@@ -102,7 +102,7 @@ void Euler::set_steps(int steps) {
   timesteps_ = std::move(timesteps);
   const float most = *std::max_element(rounded.begin(), rounded.end());
   init_noise_sigma_ =
-      config_.schedule.spacing == Spacing::leading ? std::sqrt(most * most + 1) : most;
+      config_.schedule.spacing == TimestepSpacing::leading ? std::sqrt(most * most + 1) : most;
 }
 
 at::Tensor Euler::scale_input(const at::Tensor& sample, int step) const {

@@ -72,9 +72,9 @@ at::Tensor rescaled_to_zero_snr(const at::Tensor& betas) {
   return 1 - at::cat({products.slice(0, 0, 1), ratios});
 }
 
-Spacing spacing_named(std::string_view name) {
-  if (name == "leading") return Spacing::leading;
-  return name == "linspace" ? Spacing::linspace : Spacing::trailing;
+TimestepSpacing spacing_named(std::string_view name) {
+  if (name == "leading") return TimestepSpacing::leading;
+  return name == "linspace" ? TimestepSpacing::linspace : TimestepSpacing::trailing;
 }
 
 }  // namespace
@@ -129,12 +129,12 @@ std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps) {
                      "steps is {}; it must lie in [1, {}], the timesteps that the model was "
                      "trained on",
                      steps, count);
-  if (schedule.spacing == Spacing::trailing) {
+  if (schedule.spacing == TimestepSpacing::trailing) {
     return trailing_timesteps(static_cast<double>(count), static_cast<double>(count) / steps,
                               steps);
   }
   std::vector<double> result;
-  if (schedule.spacing == Spacing::linspace) {
+  if (schedule.spacing == TimestepSpacing::linspace) {
     result = even_values(0, static_cast<double>(count - 1), steps);
   } else {
     const std::int64_t distance = count / steps;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/config_reader.h"
+#include "pcpp/config.h"
 
 namespace pcpp {
 
@@ -17,16 +18,13 @@ enum class Prediction { epsilon, sample, v_prediction };
 // "v_prediction", "epsilon", and "sample" or "original_sample".
 Prediction prediction_named(std::string_view name);
 
-// Table 2 of arXiv 2305.08891.
-enum class Spacing { leading, linspace, trailing };
-
 struct NoiseSchedule {
   // For each timestep of the training the product of (1 - beta) up to it, falling, in (0, 1); the
   // last is 0 with rescale_betas_zero_snr.
   std::vector<float> alphas_cumprod;
   bool zero_terminal_snr = false;
-  Spacing spacing = Spacing::leading;
-  std::int64_t steps_offset = 0;  // added to the timesteps of Spacing::leading
+  TimestepSpacing spacing = TimestepSpacing::leading;
+  std::int64_t steps_offset = 0;  // added to the timesteps of TimestepSpacing::leading
 
   std::int64_t train_timesteps() const { return static_cast<std::int64_t>(alphas_cumprod.size()); }
 
@@ -38,12 +36,12 @@ struct NoiseSchedule {
 // rescale_betas_zero_snr, timestep_spacing and steps_offset. Throws CheckpointError.
 NoiseSchedule read_noise_schedule(ConfigReader& config, std::string_view default_spacing);
 
-// `steps` timesteps, falling; whole but for Spacing::linspace. Throws ConfigError unless `steps`
-// lies in [1, train_timesteps]. Where diffusers rounds to one timestep too many (trailing, 61 steps
-// of 1000: a last one at -1), that one is left out.
+// `steps` timesteps, falling; whole but for TimestepSpacing::linspace. Throws ConfigError unless
+// `steps` lies in [1, train_timesteps]. Where diffusers rounds to one timestep too many (trailing,
+// 61 steps of 1000: a last one at -1), that one is left out.
 std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps);
 
-// Spacing::trailing: timesteps from `from` - 1 down, `distance` apart, to nothing or to the
+// TimestepSpacing::trailing: timesteps from `from` - 1 down, `distance` apart, to nothing or to the
 // `most`-th.
 std::vector<double> trailing_timesteps(double from, double distance, int most);
 

@@ -116,14 +116,13 @@ void ignore_keys_of_other_schedulers(ConfigReader& config) {
 Scheduler::~Scheduler() = default;
 
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
-                                          std::optional<SchedulerKind> kind,
-                                          std::optional<SigmaSpacing> sigmas,
-                                          OutdatedValues outdated) {
+                                          const SchedulerChoice& choice, OutdatedValues outdated) {
   drop_defaults(object, source);
   const std::optional<std::string> class_name =
       ConfigReader(object, source).optional_text("_class_name");
-  const std::optional<SchedulerKind> own_kind = class_name ? kind_of_class(*class_name) : kind;
-  if (!kind) kind = own_kind;
+  const std::optional<SchedulerKind> own_kind =
+      class_name ? kind_of_class(*class_name) : choice.kind;
+  std::optional<SchedulerKind> kind = choice.kind ? choice.kind : own_kind;
   const std::optional<SchedulerKind> stand_in =
       !kind && class_name ? stand_in_for(*class_name) : std::nullopt;
   if (stand_in) {
@@ -147,12 +146,13 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
 
-  if (sigmas) {
+  if (choice.timestep_spacing) object["timestep_spacing"] = name_of(*choice.timestep_spacing);
+  if (choice.sigmas) {
     check<ConfigError>(kind != SchedulerKind::ddim,
                        "the ddim scheduler visits the training's own noise levels: leave sigmas "
                        "out, or choose scheduler euler or dpmpp_2m");
-    object["use_karras_sigmas"] = sigmas == SigmaSpacing::karras;
-    object["use_exponential_sigmas"] = sigmas == SigmaSpacing::exponential;
+    object["use_karras_sigmas"] = choice.sigmas == SigmaSpacing::karras;
+    object["use_exponential_sigmas"] = choice.sigmas == SigmaSpacing::exponential;
     object["use_beta_sigmas"] = false;
   }
 

@@ -62,17 +62,26 @@ class Scheduler {
 // false. `mend` does the same.
 enum class OutdatedValues { keep, mend };
 
+// What a request asks for in place of what the model's file says; absent: as the file says.
+struct SchedulerChoice {
+  std::optional<SchedulerKind> kind = {};
+  std::optional<TimestepSpacing> timestep_spacing = {};
+  std::optional<SigmaSpacing> sigmas = {};
+};
+
 // Makes the scheduler that `object` (diffusers' scheduler_config.json; `source` names the file in
-// errors) describes, or, where `kind` is another than the file's, that kind with the file's values
-// as diffusers' from_config carries them over: what is written in the file and known to the kind;
-// all else is the kind's own default, never the default of the file's class. A value that is
-// written is mended before it is carried over, and a default of the kind is not mended then.
+// errors) describes, or, where the choice's kind is another than the file's, that kind with the
+// file's values as diffusers' from_config carries them over: what is written in the file and known
+// to the kind; all else is the kind's own default, never the default of the file's class. A value
+// that is written is mended before it is carried over, and a default of the kind is not mended
+// then.
 //
 // Where no kind is given, classes that are not built in are drawn by one that is: PNDM, which
 // Stable Diffusion 1.x comes with, by DDIM; EulerAncestral, which SDXL-Turbo comes with, Heun and
 // LMS by Euler; DEIS, UniPC and DPMSolverSinglestep by DPM++ 2M.
 //
-// `sigmas` takes the place of what the file says of it (use_karras_sigmas, use_exponential_sigmas).
+// The choice's other values take the places of timestep_spacing and of use_karras_sigmas,
+// use_exponential_sigmas and use_beta_sigmas.
 //
 // Throws ConfigError where no kind is given and the file's class is none of those nor
 // DDIMScheduler, EulerDiscreteScheduler or DPMSolverMultistepScheduler, and where `sigmas` is given
@@ -80,9 +89,7 @@ enum class OutdatedValues { keep, mend };
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
-                                          std::optional<SchedulerKind> kind,
-                                          std::optional<SigmaSpacing> sigmas,
-                                          OutdatedValues outdated);
+                                          const SchedulerChoice& choice, OutdatedValues outdated);
 
 }  // namespace pcpp
 

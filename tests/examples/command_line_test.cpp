@@ -234,6 +234,10 @@ TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
   };
   const std::vector<Option> options = {
       {"--scheduler", "scheduler", {"ddim", "euler", "dpmpp_2m"}, {"--method", "single"}},
+      {"--timestep-spacing",
+       "timestep_spacing",
+       {"leading", "linspace", "trailing"},
+       {"--method", "single"}},
       {"--sigmas",
        "sigmas",
        {"timesteps", "karras", "exponential"},

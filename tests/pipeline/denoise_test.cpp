@@ -31,7 +31,7 @@ Setting load_setting() {
   Setting setting{
       UNet(read_unet_config(component.config()), WeightScope(component.weights(), at::kFloat)),
       make_scheduler(read_json_file(test_data("patch/scheduler/scheduler_config.json")), "patch",
-                     std::nullopt, std::nullopt, OutdatedValues::keep),
+                     {}, OutdatedValues::keep),
       patch_request("inputs_32x12.safetensors")};
   setting.scheduler->set_steps(setting.request.steps);
   return setting;

@@ -20,14 +20,12 @@ struct TemporaryFile {
 
 }  // namespace
 
-std::unique_ptr<Scheduler> scheduler_from(const std::string& text,
-                                          std::optional<SchedulerKind> kind,
-                                          OutdatedValues outdated,
-                                          std::optional<SigmaSpacing> sigmas) {
+std::unique_ptr<Scheduler> scheduler_from(const std::string& text, const SchedulerChoice& choice,
+                                          OutdatedValues outdated) {
   const TemporaryFile file{std::filesystem::path(::testing::TempDir()) /
                            (std::to_string(getpid()) + "_scheduler_config.json")};
   std::ofstream(file.path) << text;
-  return make_scheduler(read_json_file(file.path), file.path.string(), kind, sigmas, outdated);
+  return make_scheduler(read_json_file(file.path), file.path.string(), choice, outdated);
 }
 
 }  // namespace pcpp

@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "schedulers/scheduler.h"
@@ -14,9 +13,8 @@ namespace pcpp {
 // The scheduler made from a file that holds `text`, under a temporary name that ends in
 // scheduler_config.json and is gone on return.
 std::unique_ptr<Scheduler> scheduler_from(const std::string& text,
-                                          std::optional<SchedulerKind> kind = std::nullopt,
-                                          OutdatedValues outdated = OutdatedValues::keep,
-                                          std::optional<SigmaSpacing> sigmas = std::nullopt);
+                                          const SchedulerChoice& choice = {},
+                                          OutdatedValues outdated = OutdatedValues::keep);
 
 }  // namespace pcpp
 

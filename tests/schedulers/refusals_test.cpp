@@ -136,15 +136,12 @@ TEST(SchedulerRefusals, LambdaMinClippedMayBeMinusInfinity) {
   const std::string text =
       config_of("EulerDiscreteScheduler", R"(, "lambda_min_clipped": -Infinity)");
   EXPECT_NO_THROW(scheduler_from(text));
-  EXPECT_NO_THROW(scheduler_from(text, SchedulerKind::ddim));
+  EXPECT_NO_THROW(scheduler_from(text, {SchedulerKind::ddim}));
 }
 
 TEST(SchedulerRefusals, DdimTakesNoSigmas) {
   expect_error<ConfigError>(
-      [] {
-        scheduler_from(config_of("DDIMScheduler"), std::nullopt, OutdatedValues::keep,
-                       SigmaSpacing::karras);
-      },
+      [] { scheduler_from(config_of("DDIMScheduler"), {.sigmas = SigmaSpacing::karras}); },
       {"ddim", "sigmas", "dpmpp_2m"});
 }
 
@@ -167,15 +164,16 @@ TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
   for (const char* name : {"FlaxPNDMScheduler", "LCMScheduler", "EDMEulerScheduler"}) {
     expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
                               {name, "ddim", "euler", "dpmpp_2m", "scheduler_config.json"});
-    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::ddim)->kind(), SchedulerKind::ddim);
-    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::euler)->kind(), SchedulerKind::euler);
-    EXPECT_EQ(scheduler_from(config_of(name), SchedulerKind::dpmpp_2m)->kind(),
+    EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::ddim})->kind(), SchedulerKind::ddim);
+    EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::euler})->kind(),
+              SchedulerKind::euler);
+    EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::dpmpp_2m})->kind(),
               SchedulerKind::dpmpp_2m);
   }
   expect_error<ConfigError>([] { scheduler_from("{}"); }, {"_class_name", "missing"});
   const std::string long_name = config_of("\\u001b\\n" + std::string(100'000, 'x'));
   testing::expect_short_error<ConfigError>([&] { scheduler_from(long_name); });
-  EXPECT_EQ(scheduler_from("{}", SchedulerKind::euler)->kind(), SchedulerKind::euler);
+  EXPECT_EQ(scheduler_from("{}", {SchedulerKind::euler})->kind(), SchedulerKind::euler);
 }
 
 // What diffusers' DDIMScheduler.from_config makes of Stable Diffusion 1.5's file.
@@ -184,17 +182,17 @@ TEST(SchedulerRefusals, PndmIsTakenForDdimWhereNoneIsChosen) {
       "PNDMScheduler", R"(, "beta_schedule": "scaled_linear", "skip_prk_steps": true)"
                        R"(, "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1)");
   const auto taken = scheduler_from(text);
-  const auto chosen = scheduler_from(text, SchedulerKind::ddim);
+  const auto chosen = scheduler_from(text, {SchedulerKind::ddim});
   EXPECT_EQ(taken->kind(), SchedulerKind::ddim);
   taken->set_steps(20);
   chosen->set_steps(20);
   EXPECT_EQ(taken->timesteps(), chosen->timesteps());
-  EXPECT_EQ(scheduler_from(text, SchedulerKind::euler)->kind(), SchedulerKind::euler);
+  EXPECT_EQ(scheduler_from(text, {SchedulerKind::euler})->kind(), SchedulerKind::euler);
 }
 
 TEST(SchedulerRefusals, PndmsFileIsMendedAsItsOwnClassIs) {
   const auto timesteps = [](const std::string& rest, OutdatedValues outdated) {
-    const auto scheduler = scheduler_from(config_of("PNDMScheduler", rest), std::nullopt, outdated);
+    const auto scheduler = scheduler_from(config_of("PNDMScheduler", rest), {}, outdated);
     scheduler->set_steps(20);
     return scheduler->timesteps();
   };
@@ -214,7 +212,7 @@ TEST(SchedulerRefusals, WhatIsNotBuiltInIsDrawnByTheNearest) {
         {"UniPCMultistepScheduler", SchedulerKind::dpmpp_2m},
         {"DPMSolverSinglestepScheduler", SchedulerKind::dpmpp_2m}}) {
     const auto taken = scheduler_from(config_of(name, written));
-    const auto chosen = scheduler_from(config_of(name, written), kind);
+    const auto chosen = scheduler_from(config_of(name, written), {kind});
     EXPECT_EQ(taken->kind(), kind) << name;
     taken->set_steps(4);
     chosen->set_steps(4);
@@ -246,21 +244,22 @@ TEST(SchedulerRefusals, PndmsFileMeansItsOwnDefaults) {
 TEST(SchedulerRefusals, DeisMayBeDrawnByDpmpp2m) {
   const auto scheduler = scheduler_from(
       config_of("DEISMultistepScheduler", R"(, "algorithm_type": "deis", "solver_type": "logrho")"),
-      SchedulerKind::dpmpp_2m);
+      {SchedulerKind::dpmpp_2m});
   EXPECT_NO_THROW(scheduler->set_steps(20));
 }
 
 TEST(SchedulerRefusals, NamingTheFoldersOwnClassIsAsStrict) {
   const std::string text = config_of("DDIMScheduler", R"(, "beta_strat": 0.1)");
-  expect_error<CheckpointError>([&] { scheduler_from(text, SchedulerKind::ddim); }, {"beta_strat"});
-  EXPECT_NO_THROW(scheduler_from(text, SchedulerKind::euler));
+  expect_error<CheckpointError>([&] { scheduler_from(text, {SchedulerKind::ddim}); },
+                                {"beta_strat"});
+  EXPECT_NO_THROW(scheduler_from(text, {SchedulerKind::euler}));
 }
 
 TEST(SchedulerRefusals, CarriedValuesAreCheckedToo) {
   expect_error<CheckpointError>(
       [] {
         scheduler_from(config_of("UniPCMultistepScheduler", R"(, "use_beta_sigmas": true)"),
-                       SchedulerKind::euler);
+                       {SchedulerKind::euler});
       },
       {"use_beta_sigmas"});
 }

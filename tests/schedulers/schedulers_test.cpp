@@ -54,7 +54,7 @@ std::unique_ptr<Scheduler> scheduler_of(const nlohmann::json& run) {
            : run["kind"] == "euler" ? SchedulerKind::euler
                                     : SchedulerKind::dpmpp_2m;
   }
-  return scheduler_from(run["config"].dump(), kind,
+  return scheduler_from(run["config"].dump(), {kind},
                         run["mend"] == true ? OutdatedValues::mend : OutdatedValues::keep);
 }
 
@@ -128,9 +128,32 @@ TEST(Schedulers, GivenSigmasTakeThePlaceOfTheFiles) {
       expected->set_steps(9);
       const std::string beta = plain + R"(, "use_beta_sigmas": true})";
       for (const std::string& file : {plain + "}", karras, exponential, beta}) {
-        const auto given = scheduler_from(file, std::nullopt, OutdatedValues::keep, spacing);
+        const auto given = scheduler_from(file, {.sigmas = spacing});
         given->set_steps(9);
         EXPECT_EQ(given->timesteps(), expected->timesteps()) << file;
+      }
+    }
+  }
+}
+
+// As in diffusers, from_config(..., timestep_spacing="trailing").
+TEST(Schedulers, AGivenTimestepSpacingTakesThePlaceOfTheFiles) {
+  for (const char* name :
+       {"DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"}) {
+    const auto with = [&](TimestepSpacing spacing) {
+      return std::string(R"({"_class_name": ")") + name + R"(", "timestep_spacing": ")" +
+             std::string(name_of(spacing)) + "\"}";
+    };
+    for (const auto spacing :
+         {TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing}) {
+      const auto expected = scheduler_from(with(spacing));
+      expected->set_steps(9);
+      for (const auto other :
+           {TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing}) {
+        const auto given = scheduler_from(with(other), {.timestep_spacing = spacing});
+        given->set_steps(9);
+        EXPECT_EQ(given->timesteps(), expected->timesteps()) << with(other);
+        EXPECT_EQ(given->init_noise_sigma(), expected->init_noise_sigma()) << with(other);
       }
     }
   }
