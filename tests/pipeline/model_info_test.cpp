@@ -54,6 +54,12 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   asked.scheduler = static_cast<SchedulerKind>(7);
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"scheduler", "7"});
   asked.scheduler.reset();
+  asked.timestep_spacing = static_cast<TimestepSpacing>(7);
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"timestep_spacing", "7"});
+  asked.timestep_spacing.reset();
+  asked.sigmas = static_cast<SigmaSpacing>(7);
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"sigmas", "7"});
+  asked.sigmas.reset();
   asked.automatic = true;
   EXPECT_NO_THROW(info.check(asked, 2));
   asked.parallel.bands = {32, 32};
