@@ -63,8 +63,8 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
                             [&](SchedulerKind kind) { options.scheduler = kind; });
   add_choice<TimestepSpacing>(app, "--timestep-spacing", kTimestepSpacings,
-                              "which of the training's timesteps are visited; trailing for models "
-                              "distilled to a few steps (default: the model's)",
+                              "which of the training's timesteps are visited; trailing for Turbo, "
+                              "Lightning and Hyper-SD (default: the model's)",
                               [&](TimestepSpacing spacing) { options.timestep_spacing = spacing; });
   add_choice<SigmaSpacing>(app, "--sigmas", kSigmaSpacings,
                            "of euler and dpmpp_2m: how noise levels are spaced (default: the "

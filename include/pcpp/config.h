@@ -91,8 +91,8 @@ PCPP_EXPORT std::string_view name_of(SchedulerKind kind);
 enum class TimestepSpacing {
   leading,   // multiples of their distance, from the least noise on
   linspace,  // evenly from the least to the most noise
-  trailing,  // multiples of their distance, from the most noise down: what models distilled to a
-             // few steps are drawn with
+  trailing,  // multiples of their distance, from the most noise down: what Turbo, Lightning and
+             // Hyper-SD are drawn with
 };
 
 // "leading", "linspace" or "trailing", as in diffusers' files.

@@ -30,7 +30,7 @@ enum class GpuAttention {
 };
 
 // A low-rank change of a model's weights (arXiv 2106.09685), in a safetensors file with the names
-// of kohya's scripts, PEFT or diffusers: for the U-Net's linear layers and convolutions and for the
+// of kohya's scripts or of diffusers: for the U-Net's linear layers and convolutions and for the
 // text encoders.
 struct Lora {
   std::filesystem::path file = {};
@@ -42,8 +42,8 @@ struct PipelineOptions {
   DataType dtype = DataType::float32;
   // The files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant = {};
-  // Added to the weights as they are loaded: steps cost the same with them. CheckpointError for one
-  // that the model has not all weights of.
+  // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
+  // constructor throws CheckpointError for one that changes weights which the model does not have.
   std::vector<Lora> loras = {};
   // What automatic requests plan with; absent: the world's ranks are measured, once for each size.
   std::optional<DeviceProfile> profile = {};

@@ -1,7 +1,9 @@
 #include "io/lora_file.h"
 
 #include <cmath>
-#include <functional>
+#include <cstdint>
+#include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -11,6 +13,7 @@
 #include "base/check.h"
 #include "base/excerpt.h"
 #include "io/config_reader.h"
+#include "io/json_file.h"
 #include "io/lora_names.h"
 
 namespace pcpp {
@@ -31,16 +34,26 @@ const TensorView*& place_of(Parts& parts, LoraPart part) {
   return part == LoraPart::up ? parts.up : parts.alpha;
 }
 
+[[noreturn]] void fail_on_name(const SafetensorsFile& file, const std::string& name) {
+  const std::string source = file.path().string();
+  if (name.starts_with("base_model.model.")) {
+    fail<CheckpointError>(
+        "{}: the tensor {} is named as PEFT saves an adapter, whose alpha lies in another file: "
+        "load it with diffusers and call save_lora_weights",
+        source, excerpt(name));
+  }
+  fail<CheckpointError>(
+      "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts and "
+      "diffusers write it (LoHa, LoKr and DoRA are not supported); fuse it into the model with the "
+      "program that made it",
+      source, excerpt(name));
+}
+
 std::map<std::string, std::map<std::string, Parts>> parts_of(const SafetensorsFile& file) {
   std::map<std::string, std::map<std::string, Parts>> all;
   for (const auto& [name, tensor] : file.tensors()) {
     const std::optional<LoraName> parsed = parse_lora_name(name);
-    check<CheckpointError>(
-        parsed.has_value(),
-        "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts, "
-        "PEFT and diffusers write it (LoHa, LoKr and DoRA are not supported); fuse it into the "
-        "model with the program that made it",
-        file.path().string(), excerpt(name));
+    if (!parsed) fail_on_name(file, name);
     Parts& parts = all[parsed->component][parsed->weight];
     const TensorView*& place = place_of(parts, parsed->part);
     check<CheckpointError>(place == nullptr,
@@ -53,13 +66,45 @@ std::map<std::string, std::map<std::string, Parts>> parts_of(const SafetensorsFi
   return all;
 }
 
+template <typename Integer>
+double read_integer(const TensorView& tensor) {
+  Integer value = 0;
+  std::memcpy(&value, tensor.bytes.data(), sizeof(value));
+  return static_cast<double>(value);
+}
+
+// Trainers write alphas as integers, too.
 double read_scalar(const TensorView& tensor, const std::string& name) {
-  float value = 0;
   check<CheckpointError>(tensor.element_count() == 1, "{}: alpha has shape {}; it is one number",
                          name, to_string(tensor.shape));
+  if (tensor.dtype == DType::i64) return read_integer<std::int64_t>(tensor);
+  if (tensor.dtype == DType::i32) return read_integer<std::int32_t>(tensor);
+  if (tensor.dtype == DType::i16) return read_integer<std::int16_t>(tensor);
+  float value = 0;
   to_float(tensor, name, std::span(&value, 1));
-  check<CheckpointError>(std::isfinite(value), "{}: alpha is {}; it must be finite", name, value);
   return value;
+}
+
+// Refuses, under keys that begin with `prefix`, what would make the file's matrices something else
+// than their weights' change.
+void check_settings(ConfigReader& settings, const std::string& prefix) {
+  const std::string pattern = prefix + "alpha_pattern";
+  const json alphas = settings.value(pattern);
+  if (!alphas.is_null() && !alphas.empty()) {
+    settings.refuse(pattern,
+                    "alphas of single weights are not supported; fuse the LoRA into the "
+                    "model with diffusers");
+  }
+  settings.require_equal(prefix + "use_rslora", false, false);
+  const std::string start = prefix + "init_lora_weights";
+  const json value = settings.value(start);
+  for (const char* other : {"pissa", "olora", "corda", "loftq", "lora_ga"}) {
+    if (value.is_string() && value.get<std::string>().starts_with(other)) {
+      settings.refuse(start,
+                      "it changes the model's own weights too, which is not supported; fuse "
+                      "the LoRA into the model with diffusers");
+    }
+  }
 }
 
 // PEFT's alphas by component, where diffusers saved its settings with the file.
@@ -68,21 +113,17 @@ std::map<std::string, double> alphas_of(const SafetensorsFile& file) {
   const auto found = file.metadata().find("lora_adapter_metadata");
   if (found == file.metadata().end()) return alphas;
   const std::string source = file.path().string() + ": lora_adapter_metadata";
-  const json settings = json::parse(found->second, nullptr, false);
-  check<CheckpointError>(settings.is_object(), "{} is not a JSON object; get the file again",
-                         source);
-  ConfigReader reader(settings, source);
+  const json object = parse_json(found->second, source);
+  check<CheckpointError>(object.is_object(), "{} is not a JSON object; get the file again", source);
+  ConfigReader settings(object, source);
   for (const std::string component : {"unet", "text_encoder", "text_encoder_2"}) {
-    const std::string pattern = component + ".alpha_pattern";
-    const json alphas_of_weights = reader.value(pattern);
-    if (!alphas_of_weights.is_null() && !alphas_of_weights.empty()) {
-      reader.refuse(pattern,
-                    "alphas of single weights are not supported; fuse the LoRA into the "
-                    "model with diffusers");
+    // A U-Net that is saved alone has no prefixes.
+    for (const std::string& prefix : {component + ".", std::string()}) {
+      if (prefix.empty() && component != "unet") continue;
+      check_settings(settings, prefix);
+      const std::string alpha = prefix + "lora_alpha";
+      if (settings.has(alpha)) alphas.emplace(component, settings.number(alpha));
     }
-    reader.require_equal(component + ".use_rslora", false, false);
-    const std::string alpha = component + ".lora_alpha";
-    if (reader.has(alpha)) alphas.emplace(component, reader.number(alpha));
   }
   return alphas;
 }
@@ -100,12 +141,11 @@ void check_shapes(const TensorView& down, const TensorView& up, const std::strin
 
 }  // namespace
 
-LoraFile::LoraFile(SafetensorsFile file) : file_(std::move(file)) {}
-
 LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
-  LoraFile result(SafetensorsFile::open(path));
-  const std::map<std::string, double> alphas = alphas_of(result.file_);
-  for (const auto& [component, weights] : parts_of(result.file_)) {
+  const auto file = std::make_shared<const SafetensorsFile>(SafetensorsFile::open(path));
+  const std::map<std::string, double> alphas = alphas_of(*file);
+  std::map<std::string, LoraUpdates> components;
+  for (const auto& [component, weights] : parts_of(*file)) {
     const auto common = alphas.find(component);
     for (const auto& [weight, parts] : weights) {
       const std::string name = path.string() + ": " + excerpt(parts.name);
@@ -116,18 +156,27 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
       const auto rank = static_cast<double>(parts.down->shape[0]);
       double alpha = common == alphas.end() ? rank : common->second;
       if (parts.alpha != nullptr) alpha = read_scalar(*parts.alpha, name);
-      result.components_[component].emplace(
-          weight, LoraUpdate{*parts.down, *parts.up, scale * alpha / rank});
+      const double whole = scale * alpha / rank;
+      check<CheckpointError>(std::abs(whole) <= std::numeric_limits<float>::max(),
+                             "{}: an alpha of {} for rank {} at scale {} makes a factor that is "
+                             "not a finite float32 number; take a smaller scale, or get the file "
+                             "again",
+                             name, alpha, rank, scale);
+      components[component].emplace(weight, LoraUpdate{*parts.down, *parts.up, whole});
     }
   }
-  check<CheckpointError>(!result.components_.empty(), "{} holds no tensors; get the file again",
+  check<CheckpointError>(!components.empty(), "{} holds no tensors; get the file again",
                          path.string());
+  LoraFile result;
+  result.file_ = file;
+  result.components_ =
+      std::make_shared<const std::map<std::string, LoraUpdates>>(std::move(components));
   return result;
 }
 
 void LoraFile::release(const LoraUpdate& update) const {
-  file_.release(update.down);
-  file_.release(update.up);
+  file_->release(update.down);
+  file_->release(update.up);
 }
 
 }  // namespace pcpp

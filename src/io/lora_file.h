@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "io/safetensors.h"
@@ -13,7 +14,7 @@ namespace pcpp {
 // Adds scale * up x down to a weight [outputs, inputs, ...], both as matrices of `outputs` rows.
 struct LoraUpdate {
   TensorView down;  // [rank, inputs, ...]
-  TensorView up;    // [outputs, rank], and ones behind
+  TensorView up;    // [outputs, rank, 1, ...]
   double scale = 1;
 };
 
@@ -21,27 +22,27 @@ struct LoraUpdate {
 using LoraUpdates = std::map<std::string, LoraUpdate>;
 
 // A safetensors file with the names that parse_lora_name() knows. Immutable, thread-safe. Copies
-// share the mapping; the views live as long as any copy does.
+// share all; the views live as long as any copy does.
 class LoraFile {
  public:
   // Each update's scale is `scale` * alpha / rank; without an alpha, `scale`. Throws
   // CheckpointError for a file that cannot be read, for tensors that are no part of a pair of
-  // matrices of one rank (LoHa, LoKr, DoRA and Tucker's form are none), and for settings of PEFT
-  // in its metadata that mean another scale.
+  // matrices of one rank (LoHa, LoKr, DoRA and Tucker's form are none), for a scale beyond float32,
+  // and for settings in diffusers' metadata that mean another scale or other weights below.
   static LoraFile open(const std::filesystem::path& path, double scale);
 
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& path() const { return file_->path(); }
   // By component, those that it changes.
-  const std::map<std::string, LoraUpdates, std::less<>>& components() const { return components_; }
+  const std::map<std::string, LoraUpdates>& components() const { return *components_; }
 
   // Gives back the memory of an update that will hardly be read again.
   void release(const LoraUpdate& update) const;
 
  private:
-  explicit LoraFile(SafetensorsFile file);
+  LoraFile() = default;
 
-  SafetensorsFile file_;
-  std::map<std::string, LoraUpdates, std::less<>> components_;
+  std::shared_ptr<const SafetensorsFile> file_;
+  std::shared_ptr<const std::map<std::string, LoraUpdates>> components_;
 };
 
 }  // namespace pcpp

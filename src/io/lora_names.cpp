@@ -21,9 +21,9 @@ constexpr std::array<Ending, 11> kEndings = {{
     {".lora_down.weight", LoraPart::down},  // kohya
     {".lora_up.weight", LoraPart::up},
     {".alpha", LoraPart::alpha},
-    {".lora_A.weight", LoraPart::down},  // PEFT
+    {".lora_A.weight", LoraPart::down},  // diffusers, by PEFT
     {".lora_B.weight", LoraPart::up},
-    {".lora.down.weight", LoraPart::down},  // diffusers
+    {".lora.down.weight", LoraPart::down},  // before PEFT
     {".lora.up.weight", LoraPart::up},
     {"_lora.down.weight", LoraPart::down},  // its attention processors
     {"_lora.up.weight", LoraPart::up},
@@ -132,9 +132,13 @@ std::string in_diffusers_words(std::string_view name) {
   return fmt::format("{}_resnets_{}_{}", block, index % kPerLevel, translated(rest, kInResnets));
 }
 
-bool is_block(std::string_view name) {
-  return name.starts_with("down_blocks.") || name.starts_with("mid_block.") ||
-         name.starts_with("up_blocks.");
+// Whether a name begins as those of a U-Net's modules in diffusers.
+bool is_of_unet(std::string_view name) {
+  constexpr std::array<std::string_view, 7> kStarts = {
+      "down_blocks.", "mid_block.",      "up_blocks.",    "conv_in",
+      "conv_out",     "time_embedding.", "add_embedding."};
+  return std::ranges::any_of(kStarts,
+                             [&](std::string_view start) { return name.starts_with(start); });
 }
 
 }  // namespace
@@ -157,7 +161,7 @@ std::optional<LoraName> parse_lora_name(std::string_view name) {
   if (component != kComponents.end()) {
     result.component = component->second;
     name.remove_prefix(component->first.size());
-  } else if (!is_block(name)) {
+  } else if (!is_of_unet(name)) {
     return std::nullopt;
   }
   const std::string flat = flat_name(name);

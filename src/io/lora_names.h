@@ -17,8 +17,8 @@ struct LoraName {
 };
 
 // Names of kohya's scripts (lora_unet_..., also with the blocks' names of the first Stable
-// Diffusion, as it writes SDXL's), of PEFT and of diffusers, the oldest as well. Nothing for any
-// other. That there is such a weight is not checked.
+// Diffusion, as it writes SDXL's) and of diffusers, the oldest as well. Nothing for any other. That
+// there is such a weight is not checked.
 std::optional<LoraName> parse_lora_name(std::string_view name);
 
 // A weight's dotted name in diffusers' layout, without ".weight", as kohya's scripts write it: with

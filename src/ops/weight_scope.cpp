@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -23,12 +22,6 @@
 
 namespace pcpp {
 
-// What one LoRA adds.
-struct WeightScope::Added {
-  LoraFile file;  // keeps the mapping that its updates look into
-  LoraUpdates left;
-};
-
 struct WeightScope::Source {
   std::optional<Weights> weights;  // keeps the mappings that the views look into
   std::map<std::string, TensorView> tensors;
@@ -40,10 +33,16 @@ struct WeightScope::Source {
   std::int64_t taken_elements = 0;
   std::set<std::string> taken;
   std::set<std::string> ignored;
-  std::vector<Added> added;
+  struct Addition {
+    LoraFile lora;             // keeps alive what the update is of
+    const LoraUpdate* update;  // to one tensor
+  };
+  std::map<std::string, std::vector<Addition>> additions;
 };
 
 namespace {
+
+constexpr std::string_view kWeight = ".weight";
 
 // Whether none of the numbers is infinite or not a number: has all bits of its exponent.
 template <typename Bits>
@@ -51,6 +50,19 @@ bool all_finite(std::span<const Bits> numbers, Bits exponent) {
   Bits found = 0;
   for (const Bits number : numbers) found |= (number & exponent) == exponent ? 1U : 0U;
   return found == 0;
+}
+
+template <typename Bits>
+bool all_finite(const at::Tensor& values, Bits exponent) {
+  const std::span<const Bits> numbers(static_cast<const Bits*>(values.const_data_ptr()),
+                                      static_cast<std::size_t>(values.numel()));
+  return all_finite(numbers, exponent);
+}
+
+bool all_finite(const at::Tensor& values) {
+  if (values.scalar_type() == at::kHalf) return all_finite(values, std::uint16_t{0x7C00U});
+  if (values.scalar_type() == at::kBFloat16) return all_finite(values, std::uint16_t{0x7F80U});
+  return all_finite(values, std::uint32_t{0x7F800000U});
 }
 
 // Copies numbers from any address and says whether all of them are finite.
@@ -101,16 +113,21 @@ at::Tensor as_matrix(const TensorView& view, const std::string& name) {
 }
 
 at::Tensor sum_of(const at::Tensor& values, const LoraUpdate& update, const std::string& name) {
-  const std::int64_t rank = update.down.shape.front();
-  check<CheckpointError>(values.dim() > 1 && update.up.shape.front() == values.size(0) &&
-                             update.down.element_count() * values.size(0) == rank * values.numel(),
-                         "{} has shape {}, which the LoRA changes by {} times {}: it is for "
-                         "another model",
-                         name, to_string(values.sizes()), to_string(update.up.shape),
-                         to_string(update.down.shape));
   const at::Tensor up = as_matrix(update.up, name);
   const at::Tensor down = as_matrix(update.down, name);
   return values.to(at::kFloat).flatten(1).addmm(up, down, 1, update.scale).view(values.sizes());
+}
+
+void check_shape(const LoraUpdate& update, const TensorView& weight, const std::string& name) {
+  const std::int64_t rank = update.down.shape.front();
+  const bool fits =
+      weight.shape.size() > 1 && update.up.shape.front() == weight.shape.front() &&
+      update.down.element_count() * weight.shape.front() == rank * weight.element_count();
+  check<CheckpointError>(fits,
+                         "{} has shape {}, which the LoRA changes by {} times {}: it is for "
+                         "another model",
+                         name, to_string(weight.shape), to_string(update.up.shape),
+                         to_string(update.down.shape));
 }
 
 }  // namespace
@@ -169,7 +186,22 @@ void WeightScope::ignore(const std::string& name) const {
 
 void WeightScope::add(const LoraFile& lora, const std::string& component) const {
   const auto updates = lora.components().find(component);
-  if (updates != lora.components().end()) source_->added.push_back({lora, updates->second});
+  if (updates == lora.components().end()) return;
+  const std::string file = lora.path().string();
+  LoraUpdates left = updates->second;
+  for (const auto& [name, tensor] : source_->tensors) {
+    if (!name.ends_with(kWeight)) continue;
+    const std::string flat = flat_name(name.substr(0, name.size() - kWeight.size()));
+    const auto update = updates->second.find(flat);
+    if (left.erase(flat) == 0) continue;
+    check_shape(update->second, tensor, file + ": " + excerpt(name));
+    source_->additions[name].push_back({lora, &update->second});
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, update] : left) names.push_back(excerpt(name));
+  check<CheckpointError>(left.empty(),
+                         "{} changes {} weights that {} does not have: {}; it is for another model",
+                         file, left.size(), source_->name, first_of(names));
 }
 
 at::Tensor WeightScope::take(const std::string& name,
@@ -202,24 +234,21 @@ at::Tensor WeightScope::take(const std::string& name,
                          "{}: the tensor {} holds a value that is not a finite float32 number: the "
                          "file is damaged, or its training went astray; get it again",
                          source_->name, full);
-  return with_added(*values, full).to(source_->dtype).to(source_->device);
+  return with_added(*values, full).to(source_->device);
 }
 
 at::Tensor WeightScope::with_added(at::Tensor values, const std::string& full_name) const {
-  constexpr std::string_view kWeight = ".weight";
-  if (!full_name.ends_with(kWeight)) return values;
-  const std::string flat = flat_name(full_name.substr(0, full_name.size() - kWeight.size()));
-  for (Added& added : source_->added) {
-    const LoraUpdates::node_type found = added.left.extract(flat);
-    if (found.empty()) continue;
-    const std::string name = added.file.path().string() + ": " + full_name;
-    values = sum_of(values, found.mapped(), name);
-    check<CheckpointError>(at::isfinite(values).all().item<bool>(),
-                           "{} becomes a value that is not a finite float32 number; add it at a "
-                           "smaller scale",
-                           name);
-    added.file.release(found.mapped());
+  const auto found = source_->additions.find(full_name);
+  if (found == source_->additions.end()) return values.to(source_->dtype);
+  for (const auto& [lora, update] : found->second) {
+    values = sum_of(values, *update, lora.path().string() + ": " + full_name);
+    lora.release(*update);
   }
+  values = values.to(source_->dtype);
+  check<CheckpointError>(all_finite(values),
+                         "{}: {} is beyond {} with what {} adds to it; add it at a smaller scale",
+                         source_->name, full_name, c10::toString(source_->dtype),
+                         found->second.back().lora.path().string());
   return values;
 }
 
@@ -233,14 +262,6 @@ void WeightScope::finish() const {
                          "{}: {} tensors are not part of the network that config.json describes: "
                          "{}; config and weights do not belong together",
                          source_->name, extra.size(), first_of(extra));
-  for (const Added& added : source_->added) {
-    std::vector<std::string> left;
-    for (const auto& [name, update] : added.left) left.push_back(excerpt(name));
-    check<CheckpointError>(left.empty(),
-                           "{} changes {} weights that {} does not have: {}; it is for another "
-                           "model",
-                           added.file.path().string(), left.size(), source_->name, first_of(left));
-  }
 }
 
 }  // namespace pcpp

@@ -37,9 +37,10 @@ class WeightScope {
   // The same with memory, each filled with one small number: for timing.
   static WeightScope constants(at::ScalarType dtype, at::Device device = at::kCPU);
 
-  // What the file says of `component`, this source's, is added to the tensors that are taken from
-  // here on, in float32 before they are converted. take() then throws CheckpointError as well where
-  // shapes do not fit or a sum is not finite, finish() where a weight was not taken.
+  // What the file says of `component`, which this source is of, is added to the tensors that are
+  // taken from here on, in float32 before they are converted. Throws CheckpointError, naming the
+  // weights, where the source lacks one or has it in another shape, before it reads any; take()
+  // throws it then as well where a sum is beyond the dtype.
   void add(const LoraFile& lora, const std::string& component) const;
 
   WeightScope scope(const std::string& name) const;
@@ -67,11 +68,10 @@ class WeightScope {
 
  private:
   struct Source;
-  struct Added;
   static WeightScope made(at::ScalarType dtype, at::Device device);
   WeightScope(std::shared_ptr<Source> source, std::string path);
   std::string full_name(const std::string& name) const;
-  at::Tensor with_added(at::Tensor values, const std::string& full_name) const;
+  at::Tensor with_added(at::Tensor values, const std::string& full_name) const;  // in its dtype
 
   std::shared_ptr<Source> source_;
   std::string path_;

@@ -18,6 +18,7 @@ namespace pcpp {
 
 namespace {
 
+// Judges them by all of the model's weights, none of which is read.
 std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint& checkpoint) {
   std::vector<LoraFile> files;
   for (const Lora& lora : loras) {
@@ -26,6 +27,7 @@ std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint&
       check<CheckpointError>(checkpoint.has(component),
                              "{} changes the model's {}, and {} has none: it is for another model",
                              file.path().string(), component, checkpoint.folder().string());
+      WeightScope(checkpoint.component(component).weights(), at::kFloat).add(file, component);
     }
   }
   return files;

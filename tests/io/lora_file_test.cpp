@@ -84,6 +84,40 @@ TEST_F(LoraFileTest, ScalesByAlphaOverRank) {
   }
 }
 
+TEST_F(LoraFileTest, ScalesEachWeightByItsOwnRank) {
+  const LoraFile file = open({{"unet.conv_in.lora_A.weight", floats({2, 3})},
+                              {"unet.conv_in.lora_B.weight", floats({4, 2})},
+                              {"unet.conv_out.lora_A.weight", floats({4, 3})},
+                              {"unet.conv_out.lora_B.weight", floats({5, 4})},
+                              {"text_encoder_2.fc1.lora_A.weight", floats({1, 3})},
+                              {"text_encoder_2.fc1.lora_B.weight", floats({5, 1})}},
+                             1, R"({"unet.lora_alpha": 6, "unet.rank_pattern": {"conv_out": 4},
+                                    "text_encoder.lora_alpha": 8, "text_encoder_2.lora_alpha": 9})");
+  EXPECT_EQ(file.components().at("unet").at("conv_in").scale, 3);
+  EXPECT_EQ(file.components().at("unet").at("conv_out").scale, 1.5);
+  EXPECT_EQ(file.components().at("text_encoder_2").at("fc1").scale, 9);
+}
+
+TEST_F(LoraFileTest, ReadsAUNetsThatIsSavedAlone) {
+  const std::map<std::string, TensorView> tensors = {{"conv_in.lora_A.weight", floats({2, 3})},
+                                                     {"conv_in.lora_B.weight", floats({4, 2})}};
+  EXPECT_EQ(scale_of(tensors, 1, R"({"lora_alpha": 6})"), 3);
+  expect_refused(tensors, {"use_rslora", "true"}, R"({"use_rslora": true})");
+}
+
+TEST_F(LoraFileTest, ReadsWholeAlphas) {
+  const std::int64_t wide = 8;
+  const std::int32_t narrow = 8;
+  const std::int16_t narrowest = 8;
+  std::map<std::string, TensorView> tensors = pair();
+  tensors[kAlpha] = {DType::i64, {}, std::as_bytes(std::span(&wide, 1))};
+  EXPECT_EQ(scale_of(tensors, 1), 4);
+  tensors[kAlpha] = {DType::i32, {}, std::as_bytes(std::span(&narrow, 1))};
+  EXPECT_EQ(scale_of(tensors, 1), 4);
+  tensors[kAlpha] = {DType::i16, {}, std::as_bytes(std::span(&narrowest, 1))};
+  EXPECT_EQ(scale_of(tensors, 1), 4);
+}
+
 TEST_F(LoraFileTest, RefusesWhatIsNoPair) {
   expect_refused({}, {"style.safetensors", "no tensors"});
   expect_refused({{kDown, floats({2, 3})}}, {"style.safetensors", "conv_in", "up", "missing"});
@@ -95,6 +129,8 @@ TEST_F(LoraFileTest, RefusesWhatIsNoPair) {
   tensors = pair();
   tensors["lora_unet_conv_in.dora_scale"] = floats({4});
   expect_refused(tensors, {"dora_scale", "not supported", "fuse"});
+  expect_refused({{"base_model.model.conv_in.lora_A.weight", floats({2, 3})}},
+                 {"base_model.model.conv_in", "save_lora_weights"});
 }
 
 TEST_F(LoraFileTest, RefusesShapesOfOtherRanks) {
@@ -114,11 +150,17 @@ TEST_F(LoraFileTest, RefusesOtherAlphas) {
   expect_refused(tensors, {"alpha", "[2]"});
   const std::vector<float> infinite = {std::numeric_limits<float>::infinity()};
   tensors[kAlpha] = floats({}, infinite);
-  expect_refused(tensors, {"alpha", "inf"});
+  expect_refused(tensors, {"alpha of inf", "smaller scale"});
+  expect_refused(pair(), {"alpha of 1e+300", "smaller scale"}, R"({"unet.lora_alpha": 1e300})");
+  testing::expect_error<CheckpointError>([&] { open(pair(), 1e39); }, {"scale 1e+39"});
 }
 
 TEST_F(LoraFileTest, RefusesSettingsThatItDoesNotKnow) {
-  expect_refused(pair(), {"lora_adapter_metadata", "JSON"}, "{");
+  expect_refused(pair(), {"lora_adapter_metadata"}, "{");
+  expect_refused(pair(), {"lora_adapter_metadata", "unet.lora_alpha"},
+                 R"({"unet.lora_alpha": 4, "unet.lora_alpha": 400})");
+  expect_refused(pair(), {"unet.init_lora_weights", "pissa_niter_4", "fuse"},
+                 R"({"unet.init_lora_weights": "pissa_niter_4"})");
   expect_refused(pair(), {"lora_adapter_metadata", "JSON"}, "[]");
   expect_refused(pair(), {"unet.alpha_pattern", "conv_in", "fuse"},
                  R"({"unet.alpha_pattern": {"conv_in": 3}})");

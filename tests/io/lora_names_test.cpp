@@ -52,6 +52,8 @@ TEST(LoraNames, AreReadInEveryKind) {
        "unet", to_out, LoraPart::up},
       {"mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_out_lora.down.weight",
        "unet", to_out, LoraPart::down},
+      {"conv_in.lora_A.weight", "unet", "conv_in", LoraPart::down},
+      {"time_embedding.linear_1.lora_B.weight", "unet", "time_embedding.linear_1", LoraPart::up},
       {"down_blocks.0.attentions.1.transformer_blocks.0.attn1.processor.to_q_lora.down.weight",
        "unet", to_q, LoraPart::down},
   };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "io/files.h"
@@ -222,32 +223,35 @@ TEST_F(LoraScopeTest, IsAddedBeforeTheWeightIsRounded) {
   EXPECT_EQ(sum[0][0].item<float>(), 1.0078125F);
 }
 
-TEST_F(LoraScopeTest, NamesWeightsThatAreNotThere) {
-  const WeightScope root = floats();
-  root.add(lora(1, "unet.c"), "unet");
+TEST_F(LoraScopeTest, NamesWeightsThatAreNotThereBeforeAnyIsTaken) {
   testing::expect_error<CheckpointError>(
-      [&] { take_all(root); }, {"style.safetensors", "1 weights", "model.safetensors", "c"});
+      [&] { floats().add(lora(1, "unet.c"), "unet"); },
+      {"style.safetensors", "1 weights", "model.safetensors", "c"});
 }
 
-TEST_F(LoraScopeTest, NamesAShapeThatDoesNotFit) {
+TEST_F(LoraScopeTest, NamesAShapeThatDoesNotFitBeforeAnyIsTaken) {
   const WeightScope root({{"a.weight", view_of(kFloats, DType::f32, {3, 2})}}, "model.safetensors",
                          at::kFloat);
-  root.add(lora(1), "unet");
   testing::expect_error<CheckpointError>(
-      [&] {
-        root.take("a.weight", {3, 2});
-      },
+      [&] { root.add(lora(1), "unet"); },
       {"style.safetensors", "a.weight", "[3, 2]", "[2, 1]", "[1, 3]", "another model"});
 }
 
-TEST_F(LoraScopeTest, RefusesASumThatIsNotFinite) {
-  const WeightScope root = floats();
-  root.add(lora(1e38), "unet");
-  testing::expect_error<CheckpointError>(
-      [&] {
-        root.take("a.weight", {2, 3});
-      },
-      {"style.safetensors", "a.weight", "finite", "smaller scale"});
+TEST_F(LoraScopeTest, RefusesASumThatItsDtypeDoesNotHold) {
+  for (const auto& [dtype, scale] : {std::pair{at::kFloat, 1e38}, std::pair{at::kHalf, 1e3}}) {
+    const WeightScope root({{"a.weight", view_of(kFloats, DType::f32, {2, 3})}},
+                           "model.safetensors", dtype);
+    root.add(lora(scale), "unet");
+    testing::expect_error<CheckpointError>(
+        [&] {
+          root.take("a.weight", {2, 3});
+        },
+        {"style.safetensors", "a.weight", c10::toString(dtype), "smaller scale"});
+  }
+  const WeightScope root({{"a.weight", view_of(kFloats, DType::f32, {2, 3})}}, "model.safetensors",
+                         at::kFloat);
+  root.add(lora(1e3), "unet");
+  EXPECT_EQ(root.take("a.weight", {2, 3})[1][2].item<float>(), -200000.5F);
 }
 
 }  // namespace

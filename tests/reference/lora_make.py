@@ -35,7 +35,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-RANK, ALPHA, SCALE = 4, 6.0, 0.8
+RANK, OTHER_RANK, ALPHA, SCALE = 4, 2, 6.0, 0.8  # the other in feed-forwards
 RUN: dict[str, Any] = {
     "steps": 6, "height": 96, "width": 64, "guidance_scale": 4.0, "prompts": [PROMPTS[0]],
     "negative_prompts": None,
@@ -64,8 +64,9 @@ def draw(model: nn.Module, seed: int, is_text: bool, convolutions: bool) -> Matr
         if not is_changed(name, is_text) or not (convolutions or isinstance(module, nn.Linear)):
             continue
         weight = module.weight
-        down = torch.randn(RANK, *weight.shape[1:], generator=generator)
-        up = torch.randn(weight.shape[0], RANK, *[1] * (weight.dim() - 2), generator=generator)
+        rank = OTHER_RANK if ".ff." in name else RANK
+        down = torch.randn(rank, *weight.shape[1:], generator=generator)
+        up = torch.randn(weight.shape[0], rank, *[1] * (weight.dim() - 2), generator=generator)
         down *= 0.25 / weight[0].numel() ** 0.5
         matrices[name] = (down, up)
     return matrices
@@ -122,7 +123,10 @@ def save_as_diffusers(pipeline: DiffusionPipeline, path: Path) -> None:
     for component, seed in [("unet", 500), ("text_encoder", 501)]:
         model = getattr(pipeline, component)
         matrices = draw(model, seed, component != "unet", convolutions=True)
-        config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(matrices))
+        ranks = {name: OTHER_RANK for name in matrices if ".ff." in name}
+        config = LoraConfig(
+            r=RANK, rank_pattern=ranks, lora_alpha=ALPHA, target_modules=sorted(matrices)
+        )
         model.add_adapter(config, adapter_name="made")
         for name, (down, up) in matrices.items():
             module = model.get_submodule(name)
@@ -175,7 +179,7 @@ def save_as_kohya(pipeline: DiffusionPipeline, path: Path) -> None:
 SAVE = {"sd15": save_as_diffusers, "sd21": save_old, "sdxl": save_as_kohya}
 
 
-def last_latents(pipeline: DiffusionPipeline, latents: Tensor) -> list[Tensor]:
+def draw_steps(pipeline: DiffusionPipeline, latents: Tensor) -> list[Tensor]:
     return run_pipeline(pipeline, RUN, latents, {})
 
 
@@ -186,20 +190,20 @@ def write_family(family: str, models: Path, output: Path) -> dict[str, Any]:
     pipeline = load_model(family, models / family)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     latents = normal(520, 1, 4, RUN["height"] // 8, RUN["width"] // 8)
-    without = last_latents(pipeline, latents)
+    without = draw_steps(pipeline, latents)
     pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name="whole")
     pipeline.set_adapters(["whole"], [SCALE])
-    for component in ["unet", "text_encoder"]:
+    for component in sorted(pipeline.components.keys() & {"unet", "text_encoder", "text_encoder_2"}):
         model = getattr(pipeline, component)
         read = {name for name, module in model.named_modules() if hasattr(module, "lora_A")}
         assert read == set(draw(getattr(load_model(family, models / family), component), 0, component != "unet", True))
-    steps = last_latents(pipeline, latents)
+    steps = draw_steps(pipeline, latents)
     pipeline.delete_adapters("whole")
     is_unet = lambda name: name.startswith(("unet.", "lora_unet_"))
     unet_alone = {name: tensor for name, tensor in load_file(path).items() if is_unet(name)}
     pipeline.load_lora_weights(unet_alone, adapter_name="unet")
     pipeline.set_adapters(["unet"], [SCALE])
-    textless = last_latents(pipeline, latents)
+    textless = draw_steps(pipeline, latents)
     assert distance(steps[-1], without[-1]) > 0.1 and distance(textless[-1], steps[-1]) > 0.02
     tensors = {"latents": latents, "step_000": steps[0], f"step_{len(steps) - 1:03}": steps[-1]}
     name = f"{family}_run.safetensors"
