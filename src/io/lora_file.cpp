@@ -116,14 +116,14 @@ std::map<std::string, double> alphas_of(const SafetensorsFile& file) {
   const json object = parse_json(found->second, source);
   check<CheckpointError>(object.is_object(), "{} is not a JSON object; get the file again", source);
   ConfigReader settings(object, source);
-  for (const std::string component : {"unet", "text_encoder", "text_encoder_2"}) {
-    // A U-Net that is saved alone has no prefixes.
-    for (const std::string& prefix : {component + ".", std::string()}) {
-      if (prefix.empty() && component != "unet") continue;
-      check_settings(settings, prefix);
-      const std::string alpha = prefix + "lora_alpha";
-      if (settings.has(alpha)) alphas.emplace(component, settings.number(alpha));
-    }
+  using Text = std::string;
+  for (const auto& [prefix, component] : {std::pair<Text, Text>{"unet.", "unet"},
+                                          {"text_encoder.", "text_encoder"},
+                                          {"text_encoder_2.", "text_encoder_2"},
+                                          {"", "unet"}}) {  // a U-Net that is saved alone
+    check_settings(settings, prefix);
+    const Text alpha = prefix + "lora_alpha";
+    if (settings.has(alpha)) alphas.emplace(component, settings.number(alpha));
   }
   return alphas;
 }
