@@ -119,10 +119,11 @@ at::Tensor sum_of(const at::Tensor& values, const LoraUpdate& update, const std:
 }
 
 void check_shape(const LoraUpdate& update, const TensorView& weight, const std::string& name) {
-  const std::int64_t rank = update.down.shape.front();
-  const bool fits =
-      weight.shape.size() > 1 && update.up.shape.front() == weight.shape.front() &&
-      update.down.element_count() * weight.shape.front() == rank * weight.element_count();
+  const auto row_elements = [](const TensorView& tensor) {
+    return tensor.element_count() / std::max<std::int64_t>(1, tensor.shape.front());
+  };
+  const bool fits = weight.shape.size() > 1 && update.up.shape.front() == weight.shape.front() &&
+                    row_elements(update.down) == row_elements(weight);
   check<CheckpointError>(fits,
                          "{} has shape {}, which the LoRA changes by {} times {}: it is for "
                          "another model",
