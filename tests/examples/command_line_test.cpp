@@ -92,40 +92,6 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   EXPECT_EQ(steady, 2 * 4);
 }
 
-TEST_F(CommandLineTest, TakesTheVariantOfTheWeightsThatIsNamed) {
-  fs::copy(data("models/sd15"), place("model"), fs::copy_options::recursive);
-  const std::string weights = place("model/unet/diffusion_pytorch_model.");
-  fs::copy(weights + "safetensors", weights + "non_ema.safetensors");
-  fs::rename(weights + "safetensors", weights + "fp16.safetensors");
-  const Words asked = {"--model", place("model"), "--prompt", "a", "--output", place("x.png")};
-  const Outcome unnamed = generate(asked);
-  EXPECT_EQ(unnamed.status, 1);
-  EXPECT_NE(unnamed.errors.find("fp16, non_ema; name one of them"), std::string::npos);
-  Words named = asked;
-  named.insert(named.end(), {"--variant", "fp16"});
-  const Outcome outcome = generate(named);
-  EXPECT_EQ(outcome.status, 0) << outcome.errors;
-}
-
-TEST_F(CommandLineTest, AddsLorasAndSaysWhich) {
-  fs::copy(data("lora/sd15.safetensors"), place("a:b.safetensors"));
-  const Words plain = {"--prompt", "a fox",    "--method",     "single",   "--steps",
-                       "2",        "--output", place("x.png"), "--report", place("x.json")};
-  ASSERT_EQ(generate(plain).status, 0);
-  const Image without = read_png(place("x.png"));
-  Words all = plain;
-  all.insert(all.end(), {"--lora", data("lora/sd15.safetensors") + ":0.5", "--lora",
-                         place("a:b.safetensors")});
-  const Outcome outcome = generate(all);
-  ASSERT_EQ(outcome.status, 0) << outcome.errors;
-  std::map<std::string, std::string> text;
-  EXPECT_NE(read_png(place("x.png"), &text).rgb, without.rgb);
-  EXPECT_EQ(text.at("loras"), "sd15.safetensors:0.5, a:b.safetensors:1");
-  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
-  EXPECT_EQ(report.at("settings").at("loras")[0].at("scale"), 0.5);
-  EXPECT_EQ(report.at("settings").at("loras")[1].at("file"), place("a:b.safetensors"));
-}
-
 TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
   const Outcome outcome =
       generate({"--prompt", "a fox", "--prompt", "a moon", "--images", "2", "--steps", "2",
