@@ -83,12 +83,18 @@ bool copy_finite(std::span<const std::byte> source, Bits exponent, void* target)
   return finite;
 }
 
-// As it is stored, or float32 where it is of more bits; nothing where a value is not a finite
-// float32 number. Throws as to_float() does.
-std::optional<at::Tensor> read_finite(const TensorView& view, const std::string& name) {
-  const auto read = [&view](at::ScalarType dtype, auto exponent) -> std::optional<at::Tensor> {
+// As it is stored, or float32 where it is of more bits. Throws CheckpointError with `name` where a
+// value is not a finite float32 number, and as to_float() does.
+at::Tensor read_finite(const TensorView& view, const std::string& name) {
+  const auto check_finite = [&name](bool finite) {
+    check<CheckpointError>(finite,
+                           "{} holds a value that is not a finite float32 number: the file is "
+                           "damaged, or its training went astray; get it again",
+                           name);
+  };
+  const auto read = [&](at::ScalarType dtype, auto exponent) {
     at::Tensor values = at::empty(view.shape, dtype);
-    if (!copy_finite(view.bytes, exponent, values.mutable_data_ptr())) return std::nullopt;
+    check_finite(copy_finite(view.bytes, exponent, values.mutable_data_ptr()));
     return values;
   };
   if (view.dtype == DType::f32) return read(at::kFloat, std::uint32_t{0x7F800000U});
@@ -98,18 +104,13 @@ std::optional<at::Tensor> read_finite(const TensorView& view, const std::string&
   const std::span<float> floats(values.mutable_data_ptr<float>(),
                                 static_cast<std::size_t>(values.numel()));
   to_float(view, name, floats);
-  const bool finite = std::ranges::all_of(floats, [](float value) { return std::isfinite(value); });
-  return finite ? std::optional(std::move(values)) : std::nullopt;
+  check_finite(std::ranges::all_of(floats, [](float value) { return std::isfinite(value); }));
+  return values;
 }
 
 // As a float32 matrix of so many rows.
 at::Tensor as_matrix(const TensorView& view, const std::string& name) {
-  const std::optional<at::Tensor> values = read_finite(view, name);
-  check<CheckpointError>(values.has_value(),
-                         "{} holds a value that is not a finite float32 number: the file is "
-                         "damaged; get it again",
-                         name);
-  return values->to(at::kFloat).flatten(1);
+  return read_finite(view, name).to(at::kFloat).flatten(1);
 }
 
 at::Tensor sum_of(const at::Tensor& values, const LoraUpdate& update, const std::string& name) {
@@ -229,13 +230,9 @@ at::Tensor WeightScope::take(const std::string& name,
   check<std::logic_error>(source_->taken.insert(full).second, "the tensor {} was taken twice",
                           full);
   source_->taken_elements += view.element_count();
-  const std::optional<at::Tensor> values = read_finite(view, source_->name + ": " + full);
+  at::Tensor values = read_finite(view, source_->name + ": " + full);
   if (source_->weights) source_->weights->release(view);
-  check<CheckpointError>(values.has_value(),
-                         "{}: the tensor {} holds a value that is not a finite float32 number: the "
-                         "file is damaged, or its training went astray; get it again",
-                         source_->name, full);
-  return with_added(*values, full).to(source_->device);
+  return with_added(std::move(values), full).to(source_->device);
 }
 
 at::Tensor WeightScope::with_added(at::Tensor values, const std::string& full_name) const {
