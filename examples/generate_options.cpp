@@ -30,6 +30,11 @@ Lora parse_lora(const std::string& text) {
   return lora;
 }
 
+// An option that may be given several times, with one value each.
+void take_each(CLI::Option* option) {
+  option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--model", options.model, "folder of the model, in diffusers' layout");
   app.add_option("--variant", options.variant,
@@ -37,20 +42,15 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   const auto add_lora = [&](const std::vector<std::string>& texts) {
     for (const std::string& text : texts) options.loras.push_back(parse_lora(text));
   };
-  app.add_option_function<std::vector<std::string>>(
-         "--lora", add_lora,
-         "safetensors file with a change of the weights, how much of it (default: 1); once for "
-         "each")
-      ->type_name("FILE[:SCALE]")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--prompt", options.prompts, "what to draw; once for each picture of the batch")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--negative-prompt", options.negative_prompts,
-                 "what to stay away from; one for all, or one for each prompt")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  take_each(app.add_option_function<std::vector<std::string>>(
+                   "--lora", add_lora,
+                   "safetensors file with a change of the weights, how much of it (default: 1); "
+                   "once for each")
+                ->type_name("FILE[:SCALE]"));
+  take_each(app.add_option("--prompt", options.prompts,
+                           "what to draw; once for each picture of the batch"));
+  take_each(app.add_option("--negative-prompt", options.negative_prompts,
+                           "what to stay away from; one for all, or one for each prompt"));
   add_number(app, "--width", options.width, 1, kMostPixels,
              "pixels, a multiple of 8, or of the VAE's scale (default: the model's)");
   add_number(app, "--height", options.height, 1, kMostPixels,
