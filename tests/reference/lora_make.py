@@ -19,7 +19,6 @@ part of it by more than 2 %.
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +56,15 @@ def is_changed(name: str, is_text: bool) -> bool:
     return name in OUTER or name.endswith(tuple(UNET_ENDS))
 
 
-def draw(model: nn.Module, seed: int, is_text: bool, convolutions: bool) -> Matrices:
+def changed(model: nn.Module, is_text: bool) -> list[str]:
+    return sorted(name for name, _ in model.named_modules() if is_changed(name, is_text))
+
+
+def draw(model: nn.Module, seed: int, is_text: bool) -> Matrices:
     generator = torch.Generator().manual_seed(seed)
     matrices: Matrices = {}
-    for name, module in sorted(model.named_modules()):
-        if not is_changed(name, is_text) or not (convolutions or isinstance(module, nn.Linear)):
-            continue
-        weight = module.weight
+    for name in changed(model, is_text):
+        weight = model.get_submodule(name).weight
         rank = OTHER_RANK if ".ff." in name else RANK
         down = torch.randn(rank, *weight.shape[1:], generator=generator)
         up = torch.randn(weight.shape[0], rank, *[1] * (weight.dim() - 2), generator=generator)
@@ -122,7 +123,7 @@ def save_as_diffusers(pipeline: DiffusionPipeline, path: Path) -> None:
     layers, settings = {}, {}
     for component, seed in [("unet", 500), ("text_encoder", 501)]:
         model = getattr(pipeline, component)
-        matrices = draw(model, seed, component != "unet", convolutions=True)
+        matrices = draw(model, seed, component != "unet")
         ranks = {name: OTHER_RANK for name in matrices if ".ff." in name}
         config = LoraConfig(
             r=RANK, rank_pattern=ranks, lora_alpha=ALPHA, target_modules=sorted(matrices)
@@ -141,7 +142,7 @@ def save_as_diffusers(pipeline: DiffusionPipeline, path: Path) -> None:
 
 def named_as_kohya(unet: UNet2DConditionModel) -> dict[str, str]:
     """What diffusers takes the names of SDXL's modules for."""
-    modules = {name: first_stable_diffusion(name) for name in draw(unet, 0, False, True)} | OUTSIDE
+    modules = {name: first_stable_diffusion(name) for name in changed(unet, is_text=False)} | OUTSIDE
     keys = {name: "lora_unet_" + module.replace(".", "_") for name, module in modules.items()}
     state = {}
     for number, key in enumerate(keys.values()):
@@ -160,17 +161,17 @@ def named_as_kohya(unet: UNet2DConditionModel) -> dict[str, str]:
 
 
 def save_old(pipeline: DiffusionPipeline, path: Path) -> None:
-    unet = draw(pipeline.unet, 510, is_text=False, convolutions=True)
-    text = draw(pipeline.text_encoder, 511, is_text=True, convolutions=False)
+    unet = draw(pipeline.unet, 510, is_text=False)
+    text = draw(pipeline.text_encoder, 511, is_text=True)
     tensors = old_diffusers("unet.", ".lora", unet)
     tensors |= old_diffusers("text_encoder.", ".lora_linear_layer", text)
     save_file(tensors, path)
 
 
 def save_as_kohya(pipeline: DiffusionPipeline, path: Path) -> None:
-    tensors = kohya("lora_unet_", draw(pipeline.unet, 520, is_text=False, convolutions=True))
+    tensors = kohya("lora_unet_", draw(pipeline.unet, 520, is_text=False))
     for component, prefix in [("text_encoder", "lora_te1_"), ("text_encoder_2", "lora_te2_")]:
-        matrices = draw(getattr(pipeline, component), 521, is_text=True, convolutions=False)
+        matrices = draw(getattr(pipeline, component), 521, is_text=True)
         named = {f"text_model.{name.removeprefix('text_model.')}": pair for name, pair in matrices.items()}
         tensors |= kohya(prefix, named)
     save_file({name: tensor.half() for name, tensor in tensors.items()}, path)
@@ -196,7 +197,7 @@ def write_family(family: str, models: Path, output: Path) -> dict[str, Any]:
     for component in sorted(pipeline.components.keys() & {"unet", "text_encoder", "text_encoder_2"}):
         model = getattr(pipeline, component)
         read = {name for name, module in model.named_modules() if hasattr(module, "lora_A")}
-        assert read == set(draw(getattr(load_model(family, models / family), component), 0, component != "unet", True))
+        assert read == set(changed(model, is_text=component != "unet"))
     steps = draw_steps(pipeline, latents)
     pipeline.delete_adapters("whole")
     is_unet = lambda name: name.startswith(("unet.", "lora_unet_"))
