@@ -1,4 +1,4 @@
-// The blocks that the U-Net and the VAE's decoder share. Images are channels-last throughout, so
+// The blocks that the U-Net and the VAE share. Images are channels-last throughout, so
 // that an image's pixels, row by row, are its tokens without a copy.
 #ifndef PCPP_MODELS_LAYERS_H_
 #define PCPP_MODELS_LAYERS_H_

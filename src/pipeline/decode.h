@@ -12,7 +12,7 @@
 
 #include "base/deadline.h"
 #include "cache/exchange_plan.h"
-#include "models/vae.h"
+#include "models/vae_decoder.h"
 #include "parallel/transport.h"
 #include "pcpp/image.h"
 #include "pcpp/trace.h"

@@ -13,7 +13,7 @@
 #include "io/checkpoint.h"
 #include "io/lora_file.h"
 #include "models/unet.h"
-#include "models/vae.h"
+#include "models/vae_decoder.h"
 #include "pcpp/pipeline.h"
 #include "pipeline/conditions.h"
 #include "pipeline/ranks.h"

@@ -1,4 +1,4 @@
-#include "models/vae.h"
+#include "models/vae_decoder.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/eye.h>
@@ -9,7 +9,7 @@
 #include <span>
 #include <stop_token>
 
-#include "models/tiny_models.h"
+#include "models/vae_files.h"
 #include "ops/work.h"
 #include "pcpp/error.h"
 #include "support/errors.h"
@@ -21,32 +21,17 @@ namespace {
 
 constexpr double kTolerance = 1e-4;
 
-// A tiny VAE's folder, to be changed before it is built.
-struct VaeFiles {
-  explicit VaeFiles(const std::string& family) : component(tiny_component(family, "vae")) {}
-
-  Component component;
-  Weights weights = component.weights();
-  nlohmann::json config = read_json_file(component.folder() / "config.json");
-  std::map<std::string, TensorView> tensors = weights.tensors();
-
-  VaeDecoder build() const {
-    return VaeDecoder(ConfigReader(config, "config.json"),
-                      WeightScope(tensors, "the file", at::kFloat));
-  }
-};
-
 at::Tensor decode(const VaeDecoder& vae, const at::Tensor& latents,
                   const std::stop_token& stop = {}) {
   PatchContext context;
   return vae.decode(latents, context, stop);
 }
 
-class VaeOfFamily : public ::testing::TestWithParam<std::string> {};
+class VaeDecoderOfFamily : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(VaeOfFamily, EqualsDiffusers) {
+TEST_P(VaeDecoderOfFamily, EqualsDiffusers) {
   const c10::InferenceMode inference;
-  const VaeDecoder vae = VaeFiles(GetParam()).build();
+  const VaeDecoder vae = VaeFiles(GetParam()).build<VaeDecoder>();
   const auto tensors = load_references(GetParam() + "_vae.safetensors");
   const at::Tensor image = decode(vae, tensors.at("latents"));
   EXPECT_LE(relative_error(image, tensors.at("image")), kTolerance);
@@ -55,9 +40,9 @@ TEST_P(VaeOfFamily, EqualsDiffusers) {
   EXPECT_EQ(vae.dtype(), at::kFloat);
 }
 
-TEST_P(VaeOfFamily, BandsAreThoseOfTheWholeImage) {
+TEST_P(VaeDecoderOfFamily, BandsAreThoseOfTheWholeImage) {
   const c10::InferenceMode inference;
-  const VaeDecoder vae = VaeFiles(GetParam()).build();
+  const VaeDecoder vae = VaeFiles(GetParam()).build<VaeDecoder>();
   const at::Tensor latents = random_tensor(6, {2, 4, 7, 5});
   const at::Tensor whole = decode(vae, latents);
   for (const std::vector<int>& bands : {std::vector{4, 3}, {1, 5, 1}, {1, 1, 1, 1, 1, 1, 1}}) {
@@ -74,30 +59,31 @@ TEST_P(VaeOfFamily, BandsAreThoseOfTheWholeImage) {
   }
 }
 
-TEST_P(VaeOfFamily, LeavesTheEncoderOnDisk) {
+TEST_P(VaeDecoderOfFamily, LeavesTheEncoderOnDisk) {
   VaeFiles files(GetParam());
   std::erase_if(files.tensors, [](const auto& entry) {
     return entry.first.starts_with("encoder.") || entry.first.starts_with("quant_conv.");
   });
-  EXPECT_NO_THROW(files.build());
+  EXPECT_NO_THROW(files.build<VaeDecoder>());
 }
 
-TEST_P(VaeOfFamily, NamesWeightsThatDoNotFit) {
+TEST_P(VaeDecoderOfFamily, NamesWeightsThatDoNotFit) {
   VaeFiles missing(GetParam());
   missing.tensors.erase("decoder.up_blocks.3.resnets.0.conv_shortcut.weight");
-  testing::expect_error<CheckpointError>([&] { missing.build(); },
+  testing::expect_error<CheckpointError>([&] { missing.build<VaeDecoder>(); },
                                          {"decoder.up_blocks.3.resnets.0.conv_shortcut.weight"});
   VaeFiles extra(GetParam());
   extra.tensors["encoder.down_blocks.0.resnets.9.conv1.weight"] =
       extra.tensors.at("decoder.conv_in.weight");
-  testing::expect_error<CheckpointError>([&] { extra.build(); },
+  testing::expect_error<CheckpointError>([&] { extra.build<VaeDecoder>(); },
                                          {"encoder.down_blocks.0.resnets.9.conv1.weight"});
   VaeFiles shaped(GetParam());
   shaped.tensors["decoder.conv_out.bias"] = shaped.tensors.at("decoder.conv_in.bias");
-  testing::expect_error<CheckpointError>([&] { shaped.build(); }, {"decoder.conv_out.bias"});
+  testing::expect_error<CheckpointError>([&] { shaped.build<VaeDecoder>(); },
+                                         {"decoder.conv_out.bias"});
 }
 
-INSTANTIATE_TEST_SUITE_P(All, VaeOfFamily, ::testing::Values("sd15", "sd21", "sdxl"),
+INSTANTIATE_TEST_SUITE_P(All, VaeDecoderOfFamily, ::testing::Values("sd15", "sd21", "sdxl"),
                          [](const auto& tested) { return tested.param; });
 
 TEST(VaeDecoder, RefusesOptionsByName) {
@@ -117,7 +103,7 @@ TEST(VaeDecoder, RefusesOptionsByName) {
     VaeFiles files("sd15");
     files.config[key] = value;
     SCOPED_TRACE(value.dump());
-    testing::expect_error<CheckpointError>([&] { files.build(); }, {key});
+    testing::expect_error<CheckpointError>([&] { files.build<VaeDecoder>(); }, {key});
   }
 }
 
@@ -136,35 +122,17 @@ TEST(VaeDecoder, CanDoWithoutPostQuantConvolutionAndWithAShift) {
   files.tensors["post_quant_conv.bias"] = view(zeros);
   const at::Tensor latents = random_tensor(5, {1, 4, 3, 2});
   const double scaling = files.config.at("scaling_factor");
-  const at::Tensor expected = decode(files.build(), latents + 0.5 * scaling);
+  const at::Tensor expected = decode(files.build<VaeDecoder>(), latents + 0.5 * scaling);
   files.tensors.erase("post_quant_conv.weight");
   files.tensors.erase("post_quant_conv.bias");
   files.config["use_post_quant_conv"] = false;
   files.config["shift_factor"] = 0.5;
-  EXPECT_LE(relative_error(decode(files.build(), latents), expected), 1e-5);
+  EXPECT_LE(relative_error(decode(files.build<VaeDecoder>(), latents), expected), 1e-5);
 }
-
-// Requests a stop at one of the operators' marks.
-class StoppingTimeline : public Timeline {
- public:
-  explicit StoppingTimeline(int last) : last_(last) {}
-  Mark mark() override {
-    if (++marks_ == last_) source_.request_stop();
-    return marks_;
-  }
-  Clock::time_point time_of(Mark /*mark*/) const override { return {}; }
-  std::stop_token token() const { return source_.get_token(); }
-  int marks() const { return marks_; }
-
- private:
-  int last_;
-  int marks_ = 0;
-  std::stop_source source_;
-};
 
 TEST(VaeDecoder, EndsAtTheNextBlockAfterAStop) {
   const c10::InferenceMode inference;
-  const VaeDecoder vae = VaeFiles("sd15").build();
+  const VaeDecoder vae = VaeFiles("sd15").build<VaeDecoder>();
   const at::Tensor latents = load_references("sd15_vae.safetensors").at("latents");
   // Two norms of two parts and three convolutions, each with a begin and an end.
   constexpr int kMostMarksOfABlock = 14;
@@ -183,7 +151,7 @@ TEST(VaeDecoder, EndsAtTheNextBlockAfterAStop) {
 }
 
 TEST(VaeDecoder, RefusesLatentsOfAnotherModel) {
-  EXPECT_THROW(decode(VaeFiles("sd15").build(), at::zeros({1, 3, 4, 4})), ConfigError);
+  EXPECT_THROW(decode(VaeFiles("sd15").build<VaeDecoder>(), at::zeros({1, 3, 4, 4})), ConfigError);
 }
 
 }  // namespace

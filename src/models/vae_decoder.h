@@ -1,6 +1,6 @@
 // diffusers' AutoencoderKL: the decoder.
-#ifndef PCPP_MODELS_VAE_H_
-#define PCPP_MODELS_VAE_H_
+#ifndef PCPP_MODELS_VAE_DECODER_H_
+#define PCPP_MODELS_VAE_DECODER_H_
 
 #include <ATen/core/Tensor.h>
 
@@ -47,4 +47,4 @@ class VaeDecoder {
 
 }  // namespace pcpp
 
-#endif  // PCPP_MODELS_VAE_H_
+#endif  // PCPP_MODELS_VAE_DECODER_H_
