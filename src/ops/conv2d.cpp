@@ -22,11 +22,13 @@ namespace pcpp {
 namespace {
 
 std::array<std::int64_t, 4> output_size(const at::Tensor& input, std::int64_t out,
-                                        std::int64_t stride, std::int64_t vertical_padding) {
-  const auto steps = [&](std::int64_t size, std::int64_t padding) {
-    return (size + 2 * padding - 3) / stride + 1;
+                                        std::int64_t stride, at::IntArrayRef padding) {
+  const auto steps = [&](std::size_t dimension) {
+    return (input.size(static_cast<std::int64_t>(dimension) + 2) + 2 * padding[dimension] - 3) /
+               stride +
+           1;
   };
-  return {input.size(0), out, steps(input.size(2), vertical_padding), steps(input.size(3), 1)};
+  return {input.size(0), out, steps(0), steps(1)};
 }
 
 // `sum` plus `image` plus `bias`, in place of `sum`; images are channels-last.
@@ -43,8 +45,8 @@ at::Tensor add_on_gpu(at::Tensor& sum, const at::Tensor& image, const at::Tensor
 }  // namespace
 
 Kernel3x3::Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out,
-                     std::int64_t stride)
-    : bias_(weights.take("bias", {out})), in_(in), stride_(stride) {
+                     std::int64_t stride, std::int64_t padding)
+    : bias_(weights.take("bias", {out})), in_(in), stride_(stride), padding_(padding) {
   at::Tensor weight = weights.take("weight", {out, in, 3, 3});
   if (onednn_serves(weight)) {
     packed_ = std::make_unique<Packed>();
@@ -64,7 +66,7 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
   std::vector<Layout>& layouts = packed_->layouts;
   const at::Tensor dense = layouts.empty() ? packed_->dense : layouts.front().weight.to_dense();
   const at::Tensor weight =
-      pack_convolution(dense, {vertical_padding, 1}, {stride_, stride_}, input.sizes());
+      pack_convolution(dense, {vertical_padding, padding_}, {stride_, stride_}, input.sizes());
   const at::Tensor descriptor = layout_of(weight);
   const auto same = std::find_if(layouts.begin(), layouts.end(), [&](const Layout& layout) {
     return at::equal(layout.descriptor, descriptor);
@@ -79,7 +81,7 @@ at::Tensor Kernel3x3::packed_weight(const at::Tensor& input, std::int64_t vertic
 Work Kernel3x3::work(const at::Tensor& input, std::int64_t vertical_padding) const {
   const std::int64_t in = input.size(1);
   const auto [batch, out, rows, columns] =
-      output_size(input, bias_.size(0), stride_, vertical_padding);
+      output_size(input, bias_.size(0), stride_, {vertical_padding, padding_});
   return {.kind = WorkKind::convolution,
           .shape = fmt::format("{}>{} {} columns{}", in, out, columns, stride_ == 1 ? "" : " /2"),
           .amount = static_cast<double>(9 * in * out * batch * rows * columns)};
@@ -88,10 +90,10 @@ Work Kernel3x3::work(const at::Tensor& input, std::int64_t vertical_padding) con
 at::Tensor Kernel3x3::operator()(const at::Tensor& input, std::int64_t vertical_padding) const {
   const WorkScope scope("convolution", [&] { return work(input, vertical_padding); });
   if (input.is_meta()) {
-    return at::empty(output_size(input, bias_.size(0), stride_, vertical_padding), input.options(),
-                     at::MemoryFormat::ChannelsLast);
+    return at::empty(output_size(input, bias_.size(0), stride_, {vertical_padding, padding_}),
+                     input.options(), at::MemoryFormat::ChannelsLast);
   }
-  const std::int64_t padding[] = {vertical_padding, 1};
+  const std::int64_t padding[] = {vertical_padding, padding_};
   const std::int64_t stride[] = {stride_, stride_};
   const at::Tensor output =
       packed_
@@ -104,7 +106,7 @@ at::Tensor Kernel3x3::plus(const at::Tensor& addend, Addend use, const at::Tenso
                            std::int64_t vertical_padding) const {
   const WorkScope scope("convolution", [&] { return work(input, vertical_padding); });
   if (input.is_meta()) return addend;
-  const std::int64_t padding[] = {vertical_padding, 1};
+  const std::int64_t padding[] = {vertical_padding, padding_};
   const std::int64_t stride[] = {stride_, stride_};
   if (packed_) {
     const at::Tensor sum = use == Addend::overwritten ? addend : addend.clone();
@@ -143,8 +145,8 @@ std::optional<WinogradTile> Kernel3x3::winograd_tile() const {
 at::Tensor Kernel3x3::operator()(const at::Tensor& input, const Neighbours& halo) const {
   if (!winograd_) return (*this)(input, 1);
   const WorkScope scope("convolution", [&] { return work(input, 1); });
-  const at::Tensor output = at::empty(output_size(input, out(), stride_, 1), input.options(),
-                                      at::MemoryFormat::ChannelsLast);
+  const at::Tensor output = at::empty(output_size(input, out(), stride_, {1, padding_}),
+                                      input.options(), at::MemoryFormat::ChannelsLast);
   (*winograd_)(input, halo, bias_, {}, output);
   return output;
 }
@@ -204,6 +206,24 @@ at::Tensor Conv3x3::plus(const at::Tensor& addend, Addend use, const PaddedRows&
   const Neighbours halo = exchange(input, context);
   return input.padding > 0 ? kernel_->plus(addend, use, input.image, 0)
                            : kernel_->plus(addend, use, input.image, halo);
+}
+
+DownConv3x3::DownConv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int level,
+                         SiteRegistry& sites)
+    : name_(weights.path()),
+      kernel_(std::make_shared<Kernel3x3>(weights, in, out, 2, 0)),
+      site_(sites.add({weights.path(), SiteKind::halo, level, in, 0, 1})) {
+  sites.add_convolution({kernel_, level});
+}
+
+at::Tensor DownConv3x3::operator()(const at::Tensor& input, PatchContext& context) const {
+  const SpanScope scope(name_);
+  const Neighbours halo = context.exchange_halo(site_, input);
+  const at::Tensor padded = at::constant_pad_nd(input, {0, 1, 0, 1});
+  for (const at::Tensor& below : halo.below) {
+    padded.narrow(2, input.size(2), 1).narrow(3, 0, input.size(3)).copy_(below);
+  }
+  return (*kernel_)(padded.contiguous(at::MemoryFormat::ChannelsLast), 0);
 }
 
 ConvIn::ConvIn(const WeightScope& weights, std::int64_t in, std::int64_t out)

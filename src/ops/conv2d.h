@@ -32,11 +32,13 @@ enum class Addend { kept, overwritten };
 // Calls are thread-safe, and their results depend on their input alone.
 class Kernel3x3 {
  public:
-  // Takes `weight` [out, in, 3, 3] and `bias` [out].
-  Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, std::int64_t stride);
+  // Takes `weight` [out, in, 3, 3] and `bias` [out]. `padding` 0: the input holds the columns that
+  // stand to the left and right.
+  Kernel3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, std::int64_t stride,
+            std::int64_t padding = 1);
 
-  // The convolution of a channels-last input with zeros to the left and right and, where
-  // `vertical_padding` is 1, above and below. Channels-last.
+  // The convolution of a channels-last input with its padding of zeros to the left and right and,
+  // where `vertical_padding` is 1, one above and below. Channels-last.
   at::Tensor operator()(const at::Tensor& input, std::int64_t vertical_padding) const;
   // The same plus `addend`, channels-last, which it may return where that may be overwritten.
   at::Tensor plus(const at::Tensor& addend, Addend use, const at::Tensor& input,
@@ -81,6 +83,7 @@ class Kernel3x3 {
   bool adds_bias_ = true;
   std::int64_t in_;
   std::int64_t stride_;
+  std::int64_t padding_;            // to the left and right
   at::Tensor weight_;               // where oneDNN cannot serve
   std::unique_ptr<Packed> packed_;  // where it can
   std::optional<WinogradConvolution> winograd_;
@@ -114,6 +117,25 @@ class Conv3x3 {
  private:
   Neighbours exchange(const PaddedRows& input, PatchContext& context) const;
 
+  std::string name_;
+  std::shared_ptr<Kernel3x3> kernel_;
+  SiteId site_;
+};
+
+// A 3x3 convolution with stride 2 that pads below and to the right alone, as an AutoencoderKL's
+// encoder does (diffusers' Downsample2D with padding 0): each pixel is made of its four and of
+// those beside and below them. Any number of ranks may use it at once.
+class DownConv3x3 {
+ public:
+  // Takes `weight` [out, in, 3, 3] and `bias` [out]; registers its halo site at `level`, the level
+  // of its input.
+  DownConv3x3(const WeightScope& weights, std::int64_t in, std::int64_t out, int level,
+              SiteRegistry& sites);
+
+  // [batch, in, rows, columns] channels-last, both even -> [batch, out, rows / 2, columns / 2].
+  at::Tensor operator()(const at::Tensor& input, PatchContext& context) const;
+
+ private:
   std::string name_;
   std::shared_ptr<Kernel3x3> kernel_;
   SiteId site_;

@@ -253,6 +253,7 @@ at::Tensor WeightScope::with_added(at::Tensor values, const std::string& full_na
 void WeightScope::finish() const {
   std::vector<std::string> extra;
   for (const auto& [name, view] : source_->tensors) {
+    if (!path_.empty() && !name.starts_with(path_ + ".")) continue;
     if (source_->taken.contains(name) || source_->ignored.contains(name)) continue;
     extra.push_back(excerpt(name));
   }

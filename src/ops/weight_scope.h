@@ -54,7 +54,7 @@ class WeightScope {
   // Marks a tensor as known but not needed (position_ids of older CLIP files), if it is there.
   void ignore(const std::string& name) const;
 
-  // Throws CheckpointError naming the tensors that nobody took or ignored.
+  // Throws CheckpointError naming the tensors of this scope that nobody took or ignored.
   void finish() const;
 
   // Where tensors that are taken lie.

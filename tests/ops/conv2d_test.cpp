@@ -334,7 +334,44 @@ TEST(Conv3x3, RegistersTheRowsThatItReads) {
   EXPECT_EQ(sites.sites()[0].rows_below, 1);
   EXPECT_EQ(sites.sites()[1].rows_above, 1);
   EXPECT_EQ(sites.sites()[1].rows_below, 0);
+  const DownConv3x3 third(shapes.scope("conv3"), 640, 640, -1, sites);
+  EXPECT_EQ(sites.sites()[2].level, -1);
+  EXPECT_EQ(sites.sites()[2].rows_above, 0);
+  EXPECT_EQ(sites.sites()[2].rows_below, 1);
 }
+
+// latent rows, patches.
+class SplitDownConv : public testing::TestWithParam<std::pair<std::int64_t, int>> {};
+
+TEST_P(SplitDownConv, EqualsTheWholeConvolutionPaddedBelowAndToTheRight) {
+  constexpr int kLevel = -1;
+  const auto [rows, patches] = GetParam();
+  const RandomWeights weights = conv_weights();
+  SiteRegistry sites;
+  const DownConv3x3 conv(weights.scope(), kIn, kOut, kLevel, sites);
+  PatchSetup setup;
+  setup.patches = patches;
+  setup.shape = {rows, kColumns, 4, 2};
+  setup.steps = 2;
+  setup.parallel.sync_steps = 2;
+  const std::vector<at::Tensor> images = {random_tensor(1, {2, kIn, 2 * rows, 2 * kColumns}),
+                                          random_tensor(2, {2, kIn, 2 * rows, 2 * kColumns})};
+  const std::vector<at::Tensor> results =
+      run_patches(setup, sites, [&](int step, PatchContext& context) {
+        const at::Tensor& image = images[static_cast<std::size_t>(step)];
+        return conv(channels_last(band_rows(image, context, kLevel)), context);
+      });
+  for (std::size_t step = 0; step < images.size(); ++step) {
+    const at::Tensor expected = at::conv2d(
+        at::constant_pad_nd(images[step].to(at::kDouble), {0, 1, 0, 1}),
+        weights.at("weight").to(at::kDouble), weights.at("bias").to(at::kDouble), {2, 2});
+    EXPECT_LT(relative_error(results[step], expected), kRounding);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Heights, SplitDownConv,
+                         testing::Values(std::pair{3, 1}, std::pair{5, 2}, std::pair{7, 3},
+                                         std::pair{4, 4}));
 
 TEST(ConvIn, TakesTheHaloThatIsThereAndPadsTheRest) {
   const RandomWeights weights = conv_weights();

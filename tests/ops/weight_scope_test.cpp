@@ -99,6 +99,17 @@ TEST(WeightScope, NamesAWrongShape) {
       {"a.weight", "[2, 3]", "[3, 2]"});
 }
 
+TEST(WeightScope, AScopeAnswersForItsOwnTensors) {
+  const auto values = unaligned(std::vector<float>{1.5F});
+  const TensorView view = view_of(values, DType::f32, {1});
+  const WeightScope root({{"a.bias", view}, {"ab.bias", view}}, "model.safetensors", at::kFloat);
+  testing::expect_error<CheckpointError>([&] { root.scope("a").finish(); },
+                                         {"1 tensors", "a.bias"});
+  root.take("a.bias", {1});
+  root.scope("a").finish();
+  testing::expect_error<CheckpointError>([&] { root.finish(); }, {"1 tensors", "ab.bias"});
+}
+
 TEST(WeightScope, NamesWhatNobodyTook) {
   const WeightScope root = floats();
   root.take("a.bias", {6});

@@ -1,0 +1,123 @@
+"""Makes pictures of the tiny models that begin with other pictures, by diffusers, that the C++ tests
+compare with.
+
+    python3 tests/reference/image_make.py [--output tests/data/image]
+
+Needs what models_make.py needs, whose models it reads. It writes for each family
+
+- FAMILY.safetensors: image [n, 3, h, w], the bytes of the pictures that the run begins with;
+  posterior [n, 8, h / 8, w / 8], what the VAE's encoder makes of them; step_I, the latents behind
+  the run's first and last step. All noise is drawn by one generator from the run's seed: first what
+  draws from the posterior, then what is added;
+- index.json: the runs.
+
+Before it writes it checks that each picture moves the result by more than 10 %.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+)
+from models_make import PROMPTS, distance, load_model, normal
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+SCHEDULERS = {
+    "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp_2m": DPMSolverMultistepScheduler,
+}  # fmt: skip
+RUNS: list[dict[str, Any]] = [
+    {"family": "sd15", "scheduler": "ddim", "steps": 10, "strength": 0.58, "height": 96, "width": 64,
+     "images": 1, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 4.0, "seed": 600},
+    {"family": "sd21", "scheduler": "dpmpp_2m", "steps": 12, "strength": 0.35, "height": 64, "width": 96,
+     "images": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 1.0, "seed": 601},
+    {"family": "sdxl", "scheduler": "euler", "steps": 9, "strength": 0.45, "height": 80, "width": 80,
+     "images": 1, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 602},
+]  # fmt: skip
+
+
+def draw_image(seed: int, height: int, width: int) -> Image.Image:
+    coarse = normal(seed, 1, 3, height // 16 + 1, width // 16 + 1)
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0]
+    rough = 0.1 * normal(seed + 1, 3, height, width)
+    values = ((smooth + rough) * 60 + 128).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(values.permute(1, 2, 0).numpy())
+
+
+def bytes_of(images: list[Image.Image]) -> Tensor:
+    return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]).float()
+
+
+def image_pipeline(pipeline: DiffusionPipeline, scheduler: str) -> DiffusionPipeline:
+    parts = {**pipeline.components, "scheduler": SCHEDULERS[scheduler].from_config(pipeline.scheduler.config)}
+    if "text_encoder_2" in parts:
+        made = StableDiffusionXLImg2ImgPipeline(**parts, add_watermarker=False)
+    else:
+        made = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Image]) -> list[Tensor]:
+    """The latents after each step."""
+    steps: list[Tensor] = []
+
+    def keep(_pipeline: Any, _step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
+        steps.append(values["latents"].clone())
+        return values
+
+    pipeline(
+        prompt=run["prompts"], image=images, strength=run["strength"],
+        num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
+        generator=torch.Generator().manual_seed(run["seed"]), output_type="latent",
+        callback_on_step_end=keep,
+    )  # fmt: skip
+    assert len(steps) == int(run["steps"] * run["strength"])
+    return steps
+
+
+def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]:
+    pipeline = image_pipeline(load_model(run["family"], models / run["family"]), run["scheduler"])
+    sizes = (run["height"], run["width"])
+    images = [draw_image(run["seed"] + 10 * i, *sizes) for i in range(run["images"])]
+    steps = draw(pipeline, run, images)
+    for i in range(len(images)):
+        others = [*images[:i], draw_image(1, *sizes), *images[i + 1 :]]
+        assert distance(draw(pipeline, run, others)[-1], steps[-1]) > 0.1
+    pixels = bytes_of(images)
+    tensors = {
+        "image": pixels,
+        "posterior": pipeline.vae.encode(pixels / 255 * 2 - 1).latent_dist.parameters,
+        "step_000": steps[0],
+        f"step_{len(steps) - 1:03}": steps[-1],
+    }
+    name = f"{run['family']}.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, output / name)
+    return {**run, "negative_prompts": None, "file": name}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Makes the C++ tests' references of image to image.")
+    data = Path(__file__).resolve().parents[1] / "data"
+    parser.add_argument("--output", type=Path, default=data / "image")
+    output = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    runs = [write_run(run, data / "models", output) for run in RUNS]
+    (output / "index.json").write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
