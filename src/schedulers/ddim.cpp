@@ -30,6 +30,7 @@ class Ddim : public Scheduler {
   void set_steps(int steps) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverHistory& history) const override;
@@ -37,6 +38,8 @@ class Ddim : public Scheduler {
   SchedulerKind kind() const override { return SchedulerKind::ddim; }
 
  private:
+  void drop_first(std::ptrdiff_t steps) override;
+
   // The shares of image and noise in a sample, now and one step later.
   struct Shares {
     float image = 0;
@@ -81,6 +84,15 @@ void Ddim::set_steps(int steps) {
   }
   timesteps_ = std::move(timesteps);
   shares_ = std::move(shares);
+}
+
+void Ddim::drop_first(std::ptrdiff_t steps) {
+  timesteps_.erase(timesteps_.begin(), timesteps_.begin() + steps);
+  shares_.erase(shares_.begin(), shares_.begin() + steps);
+}
+
+at::Tensor Ddim::noised(const at::Tensor& image, const at::Tensor& noise) const {
+  return shares_.at(0).image * image + shares_.at(0).noise * noise;
 }
 
 at::Tensor Ddim::scale_input(const at::Tensor& sample, int step) const {

@@ -47,6 +47,7 @@ class DpmSolver : public Scheduler {
   void set_steps(int steps) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverHistory& history) const override;
@@ -55,6 +56,8 @@ class DpmSolver : public Scheduler {
   SchedulerKind kind() const override { return SchedulerKind::dpmpp_2m; }
 
  private:
+  void drop_first(std::ptrdiff_t steps) override;
+
   // A noise level: the shares of image and noise in a sample, and log(image / noise).
   struct Level {
     explicit Level(float sigma);
@@ -181,6 +184,15 @@ void DpmSolver::set_steps(int steps) {
   }
   timesteps_ = std::move(timesteps);
   weights_ = std::move(weights);
+}
+
+void DpmSolver::drop_first(std::ptrdiff_t steps) {
+  timesteps_.erase(timesteps_.begin(), timesteps_.begin() + steps);
+  weights_.erase(weights_.begin(), weights_.begin() + steps);
+}
+
+at::Tensor DpmSolver::noised(const at::Tensor& image, const at::Tensor& noise) const {
+  return weights_.at(0).image * image + weights_.at(0).noise * noise;
 }
 
 at::Tensor DpmSolver::scale_input(const at::Tensor& sample, int step) const {

@@ -40,6 +40,7 @@ class Euler : public Scheduler {
   void set_steps(int steps) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return init_noise_sigma_; }
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverHistory& history) const override;
@@ -47,6 +48,8 @@ class Euler : public Scheduler {
   SchedulerKind kind() const override { return SchedulerKind::euler; }
 
  private:
+  void drop_first(std::ptrdiff_t steps) override;
+
   // The noise level before a step and the one after it.
   struct Levels {
     float sigma = 0;
@@ -103,6 +106,15 @@ void Euler::set_steps(int steps) {
   const float most = *std::max_element(rounded.begin(), rounded.end());
   init_noise_sigma_ =
       config_.schedule.spacing == TimestepSpacing::leading ? std::sqrt(most * most + 1) : most;
+}
+
+void Euler::drop_first(std::ptrdiff_t steps) {
+  timesteps_.erase(timesteps_.begin(), timesteps_.begin() + steps);
+  levels_.erase(levels_.begin(), levels_.begin() + steps);
+}
+
+at::Tensor Euler::noised(const at::Tensor& image, const at::Tensor& noise) const {
+  return image + noise * levels_.at(0).sigma;
 }
 
 at::Tensor Euler::scale_input(const at::Tensor& sample, int step) const {

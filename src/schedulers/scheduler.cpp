@@ -1,5 +1,6 @@
 #include "schedulers/scheduler.h"
 
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -114,6 +115,13 @@ void ignore_keys_of_other_schedulers(ConfigReader& config) {
 }  // namespace
 
 Scheduler::~Scheduler() = default;
+
+void Scheduler::skip(int steps) {
+  check<ConfigError>(steps >= 0 && steps < std::ssize(timesteps()),
+                     "a run of {} steps cannot begin behind {} of them: take more steps",
+                     timesteps().size(), steps);
+  drop_first(steps);
+}
 
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
                                           const SchedulerChoice& choice, OutdatedValues outdated) {

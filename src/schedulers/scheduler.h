@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -33,12 +34,21 @@ class Scheduler {
   // the timesteps of the training, or where the model's options leave no such run.
   virtual void set_steps(int steps) = 0;
 
+  // Leaves out the plan's first `steps` steps: the next one becomes step 0 and the first of
+  // timesteps(), and init_noise_sigma() is no longer of this plan. After set_steps. Throws
+  // ConfigError where no step would be left.
+  void skip(int steps);
+
   // What the U-Net is given, one a step, noisiest first; empty before set_steps. float32 values
   // with Euler, else whole numbers.
   virtual const std::vector<double>& timesteps() const = 0;
 
   // The factor that makes standard normal noise the first sample. After set_steps.
   virtual double init_noise_sigma() const = 0;
+
+  // The first sample of a run that begins with `image`: with standard normal `noise` of the same
+  // shape, as much as there is before step 0. Both are float32 latents. After set_steps.
+  virtual at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const = 0;
 
   // What the U-Net is given in place of `sample` (float32, any shape and device) in step `step`,
   // counted from 0; may be `sample` itself.
@@ -55,6 +65,9 @@ class Scheduler {
   virtual std::optional<LinearUpdate> linear_update(int step) const = 0;
 
   virtual SchedulerKind kind() const = 0;
+
+ private:
+  virtual void drop_first(std::ptrdiff_t steps) = 0;
 };
 
 // diffusers' StableDiffusionPipeline (SD 1.x and 2.x; SDXL's does not) mends a scheduler that it

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "pcpp/error.h"
 #include "schedulers/config_file.h"
 
 namespace pcpp {
@@ -172,6 +173,68 @@ TEST(Schedulers, AnEmptyHistoryBeginsARun) {
   const at::Tensor first = scheduler->step(sample, 3, prediction, empty);
   EXPECT_FALSE(second.allclose(first));
   EXPECT_TRUE(history.image.equal(empty.image));
+}
+
+std::unique_ptr<Scheduler> scheduler_of_class(const std::string& name,
+                                              const std::string& more = {}) {
+  return scheduler_from(R"({"_class_name": ")" + name + "\"" + more + "}");
+}
+
+// What diffusers' pipelines do with set_begin_index.
+TEST(Schedulers, ASkippedStepLeavesTheOthersAsTheyWere) {
+  const at::Tensor image = at::arange(24, at::kFloat).sin().reshape({1, 4, 2, 3});
+  const at::Tensor noise = at::arange(24, at::kFloat).cos().reshape({1, 4, 2, 3});
+  for (const char* name : kClasses) {
+    SCOPED_TRACE(name);
+    const auto whole = scheduler_of_class(name);
+    const auto later = scheduler_of_class(name);
+    whole->set_steps(8);
+    later->set_steps(8);
+    later->skip(0);
+    later->skip(3);
+    ASSERT_EQ(later->timesteps().size(), 5U);
+    EXPECT_FALSE(later->noised(image, noise).equal(whole->noised(image, noise)));
+    for (int step = 0; step < 5; ++step) {
+      EXPECT_EQ(later->timesteps()[static_cast<std::size_t>(step)],
+                whole->timesteps()[static_cast<std::size_t>(step) + 3]);
+      SolverHistory one{noise};
+      SolverHistory other{noise};
+      EXPECT_TRUE(
+          later->step(noise, step, image, one).equal(whole->step(noise, step + 3, image, other)));
+      EXPECT_TRUE(later->scale_input(image, step).equal(whole->scale_input(image, step + 3)));
+    }
+    EXPECT_THROW(later->skip(5), ConfigError);
+    EXPECT_THROW(later->skip(-1), ConfigError);
+    later->skip(4);
+    EXPECT_EQ(later->timesteps().size(), 1U);
+  }
+}
+
+// What is left of the signal at timestep 749 is the product of (1 - beta) up to it, with betas from
+// 0.0001 to 0.02 in 1000 even steps.
+TEST(Schedulers, AnImageIsMixedWithTheNoiseOfTheFirstStep) {
+  double alpha = 1;
+  for (int t = 0; t < 750; ++t) alpha *= 1 - (0.0001 + t * (0.02 - 0.0001) / 999);
+  const at::Tensor image = at::arange(24, at::kFloat).sin();
+  const at::Tensor noise = at::arange(24, at::kFloat).cos();
+  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+    SCOPED_TRACE(name);
+    const auto scheduler = scheduler_of_class(name, R"(, "timestep_spacing": "trailing")");
+    scheduler->set_steps(4);
+    scheduler->skip(1);
+    ASSERT_EQ(scheduler->timesteps()[0], 749);
+    // Euler's samples count the noise to a whole image.
+    const double image_share = scheduler->kind() == SchedulerKind::euler ? 1 : std::sqrt(alpha);
+    const at::Tensor expected = (image + noise * std::sqrt((1 - alpha) / alpha)) * image_share;
+    EXPECT_LE(relative_error(scheduler->noised(image, noise), expected), 1e-5);
+  }
+  // Its timesteps lie elsewhere.
+  const auto solver = scheduler_of_class("DPMSolverMultistepScheduler");
+  solver->set_steps(4);
+  const at::Tensor mixed = solver->noised(image, at::arange(24, at::kFloat) * 0);
+  const at::Tensor pure = solver->noised(at::arange(24, at::kFloat) * 0, image);
+  EXPECT_NEAR((mixed.square() + pure.square()).sum().item<double>(),
+              image.square().sum().item<double>(), 1e-4);
 }
 
 // Ranks step one scheduler at once, and ask for a step again when they are repeated.
