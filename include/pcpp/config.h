@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "pcpp/export.h"
+#include "pcpp/image.h"
 #include "pcpp/trace.h"
 
 namespace pcpp {
@@ -115,7 +116,7 @@ struct PCPP_EXPORT GenerationRequest {
   // One serves all prompts, else one for each. Absent is diffusers' None: the empty text, or zeros
   // with SDXL, unless the model's folder says that force_zeros_for_empty_prompt is false.
   std::optional<std::vector<std::string>> negative_prompts = {};
-  int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: the model's own size
+  int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says
   int height = 0;  // likewise
   int steps = 25;
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
@@ -129,6 +130,14 @@ struct PCPP_EXPORT GenerationRequest {
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; replaces the
   // draw from `seed`.
   std::optional<FloatTensor> latents = {};
+  // Image to image (SDEdit, arXiv 2108.01073): what the run begins with, under noise; one for all
+  // prompts, or one for each. Those of another size are brought to the request's (bicubic,
+  // antialiased), whatever becomes of their aspect ratio. As in diffusers, `seed` draws first what
+  // the VAE's encoder leaves to chance, then the noise. Empty: the run begins with noise alone.
+  std::vector<Image> init_images = {};
+  // How much of them is drawn anew, above 0 and at most 1: the last strength * steps of the steps
+  // are made, rounded down, of which there must be one. Not looked at without init_images.
+  double strength = 0.8;
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
   TensorMap prompt_embeds = {};

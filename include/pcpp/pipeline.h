@@ -71,6 +71,11 @@ struct PipelineOptions {
   std::stop_token stop = {};
 };
 
+struct PictureSize {
+  int width = 0;  // pixels
+  int height = 0;
+};
+
 // What a model's configs say of the pictures that it draws.
 struct PCPP_EXPORT ModelInfo {
   int default_width = 0;  // the size that the model was made for, in pixels
@@ -82,6 +87,10 @@ struct PCPP_EXPORT ModelInfo {
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
   int max_patches(int height) const;
+  // Of the request's pictures: what it says, else its first init image's size, rounded down to
+  // multiples of `scale` of which there is one at least, else the model's own. Not judged: check()
+  // does that.
+  PictureSize picture_size(const GenerationRequest& request) const;
   // Throws ConfigError where generate() of a pipeline of so many ranks would, for all of a request
   // that can be judged before a model is loaded: sizes, counts, texts, and how the ranks share it.
   void check(const GenerationRequest& request, int ranks) const;
@@ -103,6 +112,7 @@ struct ConvolutionWays {
 // Where the time of a request went.
 struct RunTimes {
   double text_seconds = 0;     // tokenizer and text encoders
+  double encode_seconds = 0;   // of init images: the VAE's encoder, on all ranks
   double denoise_seconds = 0;  // all steps
   double decode_seconds = 0;   // the VAE, on all ranks
   double total_seconds = 0;
@@ -114,6 +124,9 @@ struct RankReport {
   int branch = 0;                // with split guidance 0: unconditional, 1: conditional; else 0
   std::int64_t stale_bytes = 0;  // of its buffers for stale rows
   std::vector<StepRecord> steps = {};
+  // Of all init images, as step -1. Absent: there were none, or this rank encoded nothing, for
+  // which no row of the latents was left.
+  std::optional<StepRecord> encode = {};
   // Of all pictures, as one step behind the last. Absent: nothing was decoded, or not by this rank,
   // for which no row of the latents was left.
   std::optional<StepRecord> decode = {};

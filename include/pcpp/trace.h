@@ -36,9 +36,9 @@ struct SiteBytes {
   friend bool operator==(const SiteBytes&, const SiteBytes&) = default;
 };
 
-// One rank's part of one step, or of the decoding.
+// One rank's part of one step, or of encoding or decoding.
 struct StepRecord {
-  int step = 0;  // counted from 0
+  int step = 0;  // counted from 0; -1: encoding
   StepKind kind = StepKind::synchronous;
   double compute_ms = 0;  // the step without the waits
   double wait_ms = 0;     // time in which the rank had nothing to do but wait for others
@@ -62,12 +62,14 @@ PCPP_EXPORT std::string_view name_of(StepKind kind);
 
 // A part of what a rank computed. The parts of a rank lie within each other or apart.
 struct TraceSpan {
-  // "synchronous step", "steady step" or "decode" at depth 0; in them blocks and operators by their
-  // scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they do there, as
-  // "exchange".
+  // "encode", "synchronous step", "steady step" or "decode" at depth 0; in them blocks and
+  // operators by their scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they
+  // do there, as "exchange".
   std::string name = {};
   int depth = 0;  // how many other parts it lies in
-  int step = 0;   // counted from 0; the decoding of all pictures comes behind the last
+  // Counted from 0; the decoding of all pictures comes behind the last, the encoding of init images
+  // is -1.
+  int step = 0;
   double begin_us = 0;
   double duration_us = 0;
 };
@@ -100,7 +102,8 @@ struct TraceTransfer {
 };
 
 // In the order of their begins. A rank keeps its first 131072 spans, and as many waits and
-// transfers, and as many of its decoding: of what follows it only counts how many they were.
+// transfers, and as many of encoding and of decoding: of what follows it only counts how many they
+// were.
 struct RankTrace {
   std::vector<TraceSpan> spans = {};
   std::vector<TraceWait> waits = {};

@@ -134,13 +134,17 @@ void add_transfers(EventFile& file, int rank, const std::vector<TraceTransfer>& 
   }
 }
 
+const SiteBytes& sent_in(int step, const RankReport& report) {
+  if (step < 0) return report.encode.value().sent;
+  const auto index = static_cast<std::size_t>(step);
+  return index < report.steps.size() ? report.steps[index].sent : report.decode.value().sent;
+}
+
 // From each step's begin on.
 void add_counters(EventFile& file, int rank, const RankTrace& trace, const RankReport& report) {
   for (const TraceSpan& span : trace.spans) {
     if (span.depth > 0) continue;
-    const auto step = static_cast<std::size_t>(span.step);
-    const SiteBytes& sent =
-        (step < report.steps.size() ? report.steps[step] : report.decode.value()).sent;
+    const SiteBytes& sent = sent_in(span.step, report);
     file.add({{"ph", "C"},
               {"pid", rank},
               {"ts", static_cast<double>(std::llround(1e3 * span.begin_us)) / 1e3},

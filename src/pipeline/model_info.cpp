@@ -79,6 +79,17 @@ int ModelInfo::max_patches(int height) const {
   return most_patches(height / scale, row_unit);
 }
 
+PictureSize ModelInfo::picture_size(const GenerationRequest& request) const {
+  PictureSize size{default_width, default_height};
+  if (!request.init_images.empty()) {
+    const Image& first = request.init_images.front();
+    size = {std::max(first.width / scale, 1) * scale, std::max(first.height / scale, 1) * scale};
+  }
+  if (request.width != 0) size.width = request.width;
+  if (request.height != 0) size.height = request.height;
+  return size;
+}
+
 void ModelInfo::check(const GenerationRequest& request, int ranks) const {
   const RequestSizes sizes = check_request(request, *this);
   if (request.automatic) {

@@ -12,6 +12,7 @@
 #include "pipeline/model_info.h"
 #include "pipeline/on_device.h"
 #include "pipeline/options.h"
+#include "pipeline/request.h"
 #include "pipeline/threads.h"
 
 namespace pcpp {
@@ -78,6 +79,7 @@ std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request)
                      {request.scheduler, request.timestep_spacing, request.sigmas},
                      is_xl() ? OutdatedValues::keep : OutdatedValues::mend);
   scheduler->set_steps(request.steps);
+  scheduler->skip(request.steps - steps_made(request));
   return scheduler;
 }
 
@@ -96,19 +98,31 @@ void Networks::load_text(const std::stop_token& stop) {
   text_ = std::move(text);
 }
 
-void Networks::load_vae(const std::stop_token& stop) {
-  if (!vaes_.empty()) return;
+template <typename Half>
+OnDevices<Half> Networks::load_vae(const std::stop_token& stop) const {
   const Component component = checkpoint_.component("vae");
-  auto vaes = ranks_.on_each_device([&](at::Device device) {
-    return VaeDecoder(component.config(),
-                      WeightScope(component.weights(), scalar_type_of(vae_dtype()), device, stop));
+  auto halves = ranks_.on_each_device([&](at::Device device) {
+    return Half(component.config(),
+                WeightScope(component.weights(), scalar_type_of(vae_dtype()), device, stop));
   });
-  const VaeDecoder& vae = vaes.at(ranks_.first_gpu());
-  check<CheckpointError>(vae.latent_channels() == model_.latent_channels,
-                         "the VAE decodes {} channels, the U-Net makes {}", vae.latent_channels(),
-                         model_.latent_channels);
-  choose_convolutions_of(vae.sites(), stop);
-  vaes_ = std::move(vaes);
+  const Half& first = halves.at(ranks_.first_gpu());
+  check<CheckpointError>(first.latent_channels() == model_.latent_channels,
+                         "the VAE's latents have {} channels, the U-Net's {}",
+                         first.latent_channels(), model_.latent_channels);
+  return halves;
+}
+
+void Networks::load_decoder(const std::stop_token& stop) {
+  if (!decoders_.empty()) return;
+  auto decoders = load_vae<VaeDecoder>(stop);
+  choose_convolutions_of(decoders.at(ranks_.first_gpu()).sites(), stop);
+  decoders_ = std::move(decoders);
+}
+
+// Its convolutions compute by definition: what memory is left for others to be transformed must not
+// depend on which half was needed first.
+void Networks::load_encoder(const std::stop_token& stop) {
+  if (encoders_.empty()) encoders_ = load_vae<VaeEncoder>(stop);
 }
 
 }  // namespace pcpp

@@ -14,6 +14,7 @@
 #include "io/lora_file.h"
 #include "models/unet.h"
 #include "models/vae_decoder.h"
+#include "models/vae_encoder.h"
 #include "pcpp/pipeline.h"
 #include "pipeline/conditions.h"
 #include "pipeline/ranks.h"
@@ -39,7 +40,8 @@ class Networks {
   // Of the U-Net's convolutions.
   const ConvolutionWays& convolutions() const { return convolutions_; }
 
-  // After set_steps. Throws as make_scheduler() and set_steps() do.
+  // With the steps that are made of a checked request. Throws as make_scheduler(), set_steps() and
+  // skip() do.
   std::unique_ptr<Scheduler> scheduler(const GenerationRequest& request) const;
 
   // Throws CheckpointError for text encoders of another model, and Cancelled; nothing is kept of
@@ -48,11 +50,16 @@ class Networks {
   const TextEncoders& text() const { return *text_; }  // behind load_text()
 
   // Throws CheckpointError for the VAE of another model, and Cancelled; nothing is kept of it then.
-  void load_vae(const std::stop_token& stop);
-  const VaeDecoder& vae(int rank = 0) const { return vaes_.at(ranks_.gpu_of(rank)); }  // likewise
+  void load_decoder(const std::stop_token& stop);
+  const VaeDecoder& decoder(int rank = 0) const { return decoders_.at(ranks_.gpu_of(rank)); }
+  // Its other half, likewise.
+  void load_encoder(const std::stop_token& stop);
+  const VaeEncoder& encoder(int rank = 0) const { return encoders_.at(ranks_.gpu_of(rank)); }
 
  private:
   UNet load_unet(at::Device device, const std::stop_token& stop) const;
+  template <typename Half>
+  OnDevices<Half> load_vae(const std::stop_token& stop) const;
   // For a network that the ranks compute.
   ConvolutionWays choose_convolutions_of(const SiteRegistry& sites, const std::stop_token& stop);
 
@@ -64,7 +71,8 @@ class Networks {
   Ranks ranks_;
   ModelInfo model_;
   std::optional<TextEncoders> text_;
-  OnDevices<VaeDecoder> vaes_;
+  OnDevices<VaeDecoder> decoders_;
+  OnDevices<VaeEncoder> encoders_;
   std::int64_t extra_weight_bytes_;  // not yet taken
   std::filesystem::path convolution_times_;
   ConvolutionWays convolutions_;

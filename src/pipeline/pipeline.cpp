@@ -1,6 +1,7 @@
 #include "pcpp/pipeline.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
@@ -22,7 +23,6 @@
 #include "kernels/moments.h"
 #include "models/unet.h"
 #include "pipeline/conditions.h"
-#include "pipeline/decode.h"
 #include "pipeline/denoise.h"
 #include "pipeline/networks.h"
 #include "pipeline/on_device.h"
@@ -32,6 +32,7 @@
 #include "pipeline/threads.h"
 #include "pipeline/trace.h"
 #include "pipeline/translate.h"
+#include "pipeline/vae_bands.h"
 #include "planner/arrangements.h"
 #include "planner/network_work.h"
 #include "schedulers/scheduler.h"
@@ -57,15 +58,15 @@ at::Tensor time_ids(const RequestSizes& sizes) {
   return result;
 }
 
-std::vector<RankReport> reports(const ExchangePlan& plan, std::vector<DenoiseResult>& drawn) {
+// Of what is known before they run.
+std::vector<RankReport> reports(const ExchangePlan& plan) {
   std::vector<RankReport> reports;
   for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
     const RowRange band = plan.topology().band_of(rank);
-    reports.push_back({{band.begin, band.end},
-                       plan.topology().first_branch(rank),
-                       plan.stale_bytes(rank),
-                       std::move(drawn[static_cast<std::size_t>(rank)].records),
-                       std::nullopt});
+    RankReport& report = reports.emplace_back();
+    report.rows = {band.begin, band.end};
+    report.branch = plan.topology().first_branch(rank);
+    report.stale_bytes = plan.stale_bytes(rank);
   }
   return reports;
 }
@@ -91,8 +92,10 @@ class Pipeline::Parts {
 
   // A request as tensors.
   struct Inputs {
-    std::unique_ptr<Scheduler> scheduler;        // after set_steps
-    at::Tensor latents;                          // of the first step
+    std::unique_ptr<Scheduler> scheduler;        // with the steps that are made
+    at::Tensor noise;                            // standard normal
+    at::Tensor pixels;                           // of the init images; undefined without them
+    at::Tensor posterior_noise;                  // that draws from what their encoder makes
     std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
@@ -106,11 +109,11 @@ class Pipeline::Parts {
                            Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents) const;
-  // What was drawn, by those that drew.
-  void decode(const GenerationRequest& request, const at::Tensor& latents,
-              Clock::time_point trace_zero, GenerationResult& result) const;
-  void collect(const GenerationRequest& request, const ExchangePlan& plan,
-               std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
+  // The latents that the first step begins with.
+  at::Tensor first_latents(const GenerationRequest& request, const RequestSizes& sizes,
+                           const Inputs& inputs, Clock::time_point trace_zero,
+                           GenerationResult& result) const;
+  void collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
 
   std::mutex drawing_;  // held while a request is drawn
   Networks networks_;
@@ -158,17 +161,25 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
-  Inputs inputs{networks_.scheduler(request), {}, {}};
+  Inputs inputs{networks_.scheduler(request), {}, {}, {}, {}};
   const UNetConfig& config = unet().config();
   if (sizes.embedded) {
     inputs.conditions =
         given_conditions(request, config.text_width, config.pooled_width(), sizes.guided);
   }
-  const at::Tensor noise =
-      request.latents ? to_tensor(*request.latents, "latents")
-                      : standard_normal(request.seed, {sizes.images, model().latent_channels,
-                                                       sizes.rows, sizes.columns});
-  inputs.latents = noise * inputs.scheduler->init_noise_sigma();
+  StandardNormal normal(request.seed);
+  const auto draw = [&](std::int64_t images) {
+    return normal.draw({images, model().latent_channels, sizes.rows, sizes.columns});
+  };
+  std::vector<at::Tensor> pixels;
+  for (const Image& image : request.init_images) {
+    pixels.push_back(to_pixels(image, sizes.height, sizes.width));
+  }
+  if (!pixels.empty()) {
+    inputs.pixels = at::cat(pixels);
+    inputs.posterior_noise = draw(sizes.init_images);
+  }
+  inputs.noise = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
   return inputs;
 }
 
@@ -186,36 +197,24 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
   return results;
 }
 
-// Whatever the method, each decodes a band and reads the others' rows fresh.
-void Pipeline::Parts::decode(const GenerationRequest& request, const at::Tensor& latents,
-                             Clock::time_point trace_zero, GenerationResult& result) const {
-  const Clock::time_point begin = Clock::now();
-  const ExchangePlan plan =
-      decode_plan(networks_.vae(), networks_.vae_dtype(), static_cast<int>(result.ranks.size()),
-                  latents.size(2), latents.size(3));
-  const DecodeTask task{.plan = plan,
-                        .latents = latents,
-                        .peer_timeout = request.peer_timeout,
-                        .stop = request.stop,
-                        .step = static_cast<int>(result.ranks.front().steps.size()),
-                        .trace_zero = request.trace ? std::optional(trace_zero) : std::nullopt};
-  std::vector<DecodedBand> bands(static_cast<std::size_t>(plan.topology().patches()));
-  ranks().run(plan.topology().world_size(), {request.peer_timeout, AttentionChoice(), request.stop},
-              [&](Transport& transport) {
-                const int rank = transport.rank();
-                bands[static_cast<std::size_t>(rank)] =
-                    decode_band(task, networks_.vae(rank), ranks().unet(rank).device(), transport);
-              });
-  result.images = ranks().outside([&] { return joined(bands); });
-  for (std::size_t rank = 0; rank < bands.size(); ++rank) {
-    result.ranks[rank].decode = bands[rank].record;
-    if (result.trace) append(std::move(bands[rank].trace), result.trace->ranks[rank]);
+at::Tensor Pipeline::Parts::first_latents(const GenerationRequest& request,
+                                          const RequestSizes& sizes, const Inputs& inputs,
+                                          Clock::time_point trace_zero,
+                                          GenerationResult& result) const {
+  const Scheduler& scheduler = *inputs.scheduler;
+  if (!inputs.pixels.defined()) {
+    return ranks().outside([&] { return inputs.noise * scheduler.init_noise_sigma(); });
   }
-  result.times.decode_seconds = seconds_since(begin);
+  const at::Tensor posterior = encode(networks_, request, inputs.pixels, trace_zero, result);
+  return ranks().outside([&] {
+    const at::Tensor latents = networks_.encoder().latents_of(posterior, inputs.posterior_noise);
+    // All of a prompt's pictures begin with its image.
+    const at::Tensor all = latents.repeat_interleave(sizes.images / sizes.init_images, 0);
+    return scheduler.noised(all, inputs.noise);
+  });
 }
 
-void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePlan& plan,
-                              std::vector<DenoiseResult>& drawn, GenerationResult& result) const {
+void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const {
   const DenoiseResult& first = drawn.front();
   check<DeviceError>(first.latents.isfinite().all().item<bool>(),
                      "the latents became infinite or not a number: try float32, or a lower "
@@ -224,10 +223,10 @@ void Pipeline::Parts::collect(const GenerationRequest& request, const ExchangePl
   for (const at::Tensor& latents : first.step_latents) {
     result.step_latents.push_back(to_host(latents));
   }
-  result.ranks = reports(plan, drawn);
-  if (!request.trace) return;
-  result.trace = network_trace(unet());
-  for (DenoiseResult& rank : drawn) result.trace->ranks.push_back(std::move(rank.trace));
+  for (std::size_t rank = 0; rank < drawn.size(); ++rank) {
+    result.ranks[rank].steps = std::move(drawn[rank].records);
+    if (result.trace) append(std::move(drawn[rank].trace), result.trace->ranks[rank]);
+  }
 }
 
 BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
@@ -235,7 +234,8 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                                           GenerationResult& result) {
   use_all_threads(world());
   if (!sizes.embedded) networks_.load_text(request.stop);
-  if (request.decode) networks_.load_vae(request.stop);
+  if (!request.init_images.empty()) networks_.load_encoder(request.stop);
+  if (request.decode) networks_.load_decoder(request.stop);
   check_not_stopped(request.stop);
   if (inputs.conditions) return std::move(*inputs.conditions);
   const Clock::time_point text_begin = Clock::now();
@@ -274,6 +274,8 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler.kind();
+  result.ranks = reports(plan);
+  if (request.trace) result.trace = network_trace(unet(), plan.topology().world_size());
   const DenoiseTask task{.scheduler = scheduler,
                          .plan = plan,
                          .parallel = parallel,
@@ -290,11 +292,12 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), scheduler.timesteps().size(),
              name_of(result.scheduler));
+  const at::Tensor latents = first_latents(request, sizes, inputs, begin, result);
   const Clock::time_point denoise_begin = Clock::now();
-  std::vector<DenoiseResult> drawn = run(task, request, inputs.latents);
+  std::vector<DenoiseResult> drawn = run(task, request, latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
-  ranks().outside([&] { collect(request, plan, drawn, result); });
-  if (request.decode) decode(request, drawn.front().latents, begin, result);
+  ranks().outside([&] { collect(drawn, result); });
+  if (request.decode) decode(networks_, request, drawn.front().latents, begin, result);
   check_not_stopped(request.stop);
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = networks_.convolutions();

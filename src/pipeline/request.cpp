@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,24 @@ std::int64_t check_texts(const GenerationRequest& request) {
   return static_cast<std::int64_t>(prompts);
 }
 
+void check_init_images(const GenerationRequest& request, std::int64_t prompts) {
+  const auto images = static_cast<std::int64_t>(request.init_images.size());
+  if (images == 0) return;
+  check<ConfigError>(images == 1 || images == prompts,
+                     "{} init images for {} prompts: give one, or one for each", images, prompts);
+  for (const Image& image : request.init_images) {
+    const std::int64_t bytes = std::int64_t{3} * image.width * image.height;
+    check<ConfigError>(image.width > 0 && image.height > 0 && std::ssize(image.rgb) == bytes,
+                       "an init image of {}x{} pixels has {} bytes: 3 for each pixel are needed",
+                       image.width, image.height, image.rgb.size());
+  }
+  check<ConfigError>(request.strength > 0 && request.strength <= 1,
+                     "a strength of {}: above 0, and at most 1, is possible", request.strength);
+  check<ConfigError>(steps_made(request) > 0,
+                     "{} steps at a strength of {} leave none to make: ask for more of either",
+                     request.steps, request.strength);
+}
+
 void check_turns(const GenerationRequest& request) {
   if (!request.ranks_in_turn) return;
   check<ConfigError>(!request.automatic,
@@ -78,8 +97,9 @@ void check_turns(const GenerationRequest& request) {
 
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model) {
   RequestSizes sizes;
-  sizes.width = request.width != 0 ? request.width : model.default_width;
-  sizes.height = request.height != 0 ? request.height : model.default_height;
+  const PictureSize size = model.picture_size(request);
+  sizes.width = size.width;
+  sizes.height = size.height;
   sizes.columns = check_size("width", sizes.width, model.scale);
   sizes.rows = check_size("height", sizes.height, model.scale);
   check<ConfigError>(request.steps > 0 && request.steps <= model.most_steps,
@@ -107,6 +127,8 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} prompts of {} images each: at most {} images can be asked for at once",
                      prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
+  check_init_images(request, prompts);
+  sizes.init_images = std::ssize(request.init_images);
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
                                                 sizes.columns};
@@ -115,6 +137,12 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                        fmt::join(request.latents->shape, " x "), fmt::join(expected, " x "));
   }
   return sizes;
+}
+
+int steps_made(const GenerationRequest& request) {
+  if (request.init_images.empty()) return request.steps;
+  // In double precision and cut, as diffusers does.
+  return std::min(static_cast<int>(request.steps * request.strength), request.steps);
 }
 
 void check_automatic(const ParallelConfig& parallel, int ranks) {

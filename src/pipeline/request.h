@@ -16,15 +16,19 @@ struct RequestSizes {
   std::int64_t rows = 0;  // of the latent
   std::int64_t columns = 0;
   std::int64_t images = 0;
-  bool guided = false;    // an unconditional branch runs
-  bool embedded = false;  // the request gives embeddings instead of prompts
+  std::int64_t init_images = 0;  // 0, 1, or one for each prompt
+  bool guided = false;           // an unconditional branch runs
+  bool embedded = false;         // the request gives embeddings instead of prompts
 };
 
 // Throws ConfigError that names the value, the rule and the remedy. What only the plan, the
 // scheduler or the U-Net's config can judge is left to them.
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model);
 
-// The same of what an automatic request leaves open to a world of so many ranks.
+// How many steps are made of a checked request: fewer than it says where it begins with images.
+int steps_made(const GenerationRequest& request);
+
+// As check_request(), of what an automatic request leaves open to a world of so many ranks.
 void check_automatic(const ParallelConfig& parallel, int ranks);
 
 }  // namespace pcpp

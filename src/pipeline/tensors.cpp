@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 #include <fmt/ranges.h>
@@ -41,9 +42,21 @@ FloatTensor to_host(const at::Tensor& source) {
   return {dense.sizes().vec(), {values, values + dense.numel()}};
 }
 
-at::Tensor standard_normal(std::uint64_t seed, at::IntArrayRef shape) {
-  at::Generator generator = at::detail::createCPUGenerator(seed);
-  return at::randn(shape, generator, at::kFloat);
+StandardNormal::StandardNormal(std::uint64_t seed)
+    : generator_(at::detail::createCPUGenerator(seed)) {}
+
+at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
+  return at::randn(shape, generator_, at::kFloat);
+}
+
+at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width) {
+  at::Tensor bytes = at::empty({1, image.height, image.width, 3}, at::kByte);
+  std::copy(image.rgb.begin(), image.rgb.end(), bytes.mutable_data_ptr<std::uint8_t>());
+  at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat) / 255;
+  if (pixels.size(2) != height || pixels.size(3) != width) {
+    pixels = at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp(0, 1);
+  }
+  return pixels * 2 - 1;
 }
 
 Image to_image(const at::Tensor& decoded) {

@@ -2,6 +2,7 @@
 #ifndef PCPP_PIPELINE_TENSORS_H_
 #define PCPP_PIPELINE_TENSORS_H_
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -16,8 +17,18 @@ namespace pcpp {
 at::Tensor to_tensor(const FloatTensor& source, const char* name);
 FloatTensor to_host(const at::Tensor& source);
 
-// As diffusers' randn_tensor with a CPU generator: the whole batch in one draw, float32.
-at::Tensor standard_normal(std::uint64_t seed, at::IntArrayRef shape);
+// Draws as diffusers' randn_tensor with one CPU generator: float32, each behind the last.
+class StandardNormal {
+ public:
+  explicit StandardNormal(std::uint64_t seed);
+  at::Tensor draw(at::IntArrayRef shape);
+
+ private:
+  at::Generator generator_;
+};
+
+// [1, 3, height, width] float32 in [-1, 1]; of another size by bicubic interpolation, antialiased.
+at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width);
 
 // [3, h, w] in [-1, 1], nominally, to eight bits.
 Image to_image(const at::Tensor& decoded);

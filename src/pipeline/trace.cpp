@@ -94,8 +94,9 @@ void append(RankTrace&& later, RankTrace& trace) {
   trace.left_out += later.left_out;
 }
 
-Trace network_trace(const UNet& unet) {
+Trace network_trace(const UNet& unet, int ranks) {
   Trace trace;
+  trace.ranks.resize(static_cast<std::size_t>(ranks));
   trace.parameters = unet.parameters();
   for (const PlacedConvolution& placed : unet.sites().convolutions()) {
     const Kernel3x3& kernel = *placed.kernel;

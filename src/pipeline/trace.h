@@ -44,8 +44,8 @@ class StepLog {
 // Behind what `trace` holds: what the rank did later.
 void append(RankTrace&& later, RankTrace& trace);
 
-// All but the ranks.
-Trace network_trace(const UNet& unet);
+// Of so many ranks, of which nothing is known yet.
+Trace network_trace(const UNet& unet, int ranks);
 
 }  // namespace pcpp
 

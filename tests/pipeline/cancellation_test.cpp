@@ -104,6 +104,27 @@ TEST(Cancellation, AStopEndsTheDecoding) {
   }
 }
 
+TEST(Cancellation, AStopEndsTheEncodingOfAnInitImage) {
+  Pipeline whole(test_data("models/sd15"), World(2, 1));
+  GenerationRequest drawn;
+  drawn.prompts = {"a fox"};
+  drawn.init_images = {striped(64, 128, 1)};
+  drawn.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
+  std::stop_source source;
+  drawn.stop = source.get_token();
+  {
+    // Where rows are padded: at the first convolution already.
+    const CallWatch watch([&](const std::string& name) {
+      if (name == "aten::constant_pad_nd") source.request_stop();
+    });
+    EXPECT_THROW(whole.generate(drawn), Cancelled);
+  }
+  EXPECT_TRUE(source.stop_requested());
+  drawn.stop = {};
+  drawn.on_step = {};
+  EXPECT_NO_THROW(whole.generate(drawn));
+}
+
 TEST(Cancellation, AStopEndsWhatAnAutomaticRequestMeasures) {
   Pipeline fresh(test_data("patch"), World(1, 1));
   GenerationRequest automatic = request();

@@ -14,9 +14,16 @@ namespace {
 
 constexpr double kTolerance = 2e-4;  // relative L2, after up to 20 steps
 
-GenerationRequest request_of(const nlohmann::json& run, TensorMap& references) {
+SchedulerKind scheduler_of(const nlohmann::json& run) {
+  for (const auto kind : {SchedulerKind::ddim, SchedulerKind::euler}) {
+    if (run.at("scheduler") == name_of(kind)) return kind;
+  }
+  return SchedulerKind::dpmpp_2m;
+}
+
+GenerationRequest request_of(const nlohmann::json& run, const TensorMap& references) {
   GenerationRequest request;
-  request.latents = references.at("latents");
+  if (references.contains("latents")) request.latents = references.at("latents");
   for (const auto& [name, tensor] : references) {
     if (name.ends_with("prompt_embeds")) request.prompt_embeds[name] = tensor;
   }
@@ -30,7 +37,7 @@ GenerationRequest request_of(const nlohmann::json& run, TensorMap& references) {
   request.height = run.at("height");
   request.steps = run.at("steps");
   request.guidance_scale = run.at("guidance_scale");
-  request.scheduler = run.at("scheduler") == "ddim" ? SchedulerKind::ddim : SchedulerKind::euler;
+  request.scheduler = scheduler_of(run);
   request.keep_steps = true;
   return request;
 }
@@ -114,7 +121,7 @@ class LoraTest : public ::testing::TestWithParam<nlohmann::json> {};
 
 TEST_P(LoraTest, DrawsDiffusersPicture) {
   const nlohmann::json& run = GetParam();
-  TensorMap references = load_tensors(test_data("lora/" + run.at("file").get<std::string>()));
+  const TensorMap references = load_tensors(test_data("lora/" + run.at("file").get<std::string>()));
   PipelineOptions options;
   options.loras = {{test_data("lora/" + run.at("lora").get<std::string>()), run.at("scale")}};
   Pipeline pipeline(test_data("models/" + run.at("family").get<std::string>()), World(1, 1),
@@ -123,6 +130,33 @@ TEST_P(LoraTest, DrawsDiffusersPicture) {
   request.decode = false;
   expect_steps(pipeline.generate(request).step_latents, references);
 }
+
+// tests/reference/image_make.py
+class ImageTest : public ::testing::TestWithParam<nlohmann::json> {};
+
+TEST_P(ImageTest, DrawsDiffusersPictureFromAPicture) {
+  const nlohmann::json& run = GetParam();
+  const TensorMap references =
+      load_tensors(test_data("image/" + run.at("file").get<std::string>()));
+  GenerationRequest request = request_of(run, references);
+  request.width = request.height = 0;
+  request.init_images = images_of(references.at("image"));
+  request.strength = run.at("strength");
+  request.seed = run.at("seed");
+  request.decode = false;
+  Pipeline& pipeline = cached_pipeline("models/" + run.at("family").get<std::string>(), 1);
+  const GenerationResult result = pipeline.generate(request);
+  EXPECT_EQ(result.width, run.at("width"));
+  EXPECT_EQ(result.height, run.at("height"));
+  EXPECT_EQ(static_cast<int>(result.step_latents.size()),
+            static_cast<int>(request.steps * request.strength));
+  expect_steps(result.step_latents, references);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ImageTest, ::testing::ValuesIn(runs_of("image/index.json")),
+                         [](const auto& suite) {
+                           return suite.param.at("family").template get<std::string>();
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Families, LoraTest, ::testing::ValuesIn(runs_of("lora/index.json")),
                          [](const auto& suite) {

@@ -59,5 +59,19 @@ TEST_F(GpuPictures, PromptsBecomePicturesAsOnACpu) {
   }
 }
 
+TEST_F(GpuPictures, PicturesBecomePicturesAsOnACpu) {
+  GenerationRequest request = worded_request();
+  request.init_images = {striped(64, 128, 1)};
+  request.steps = 4;
+  request.strength = 0.5;
+  const GenerationResult expected = cached_pipeline("models/sd15", 1).generate(request);
+  for (const int ranks : {1, 2}) {
+    Pipeline gpu(test_data("models/sd15"), World::cuda({0}, ranks));
+    const GenerationResult actual = gpu.generate(request);
+    EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << ranks;
+    EXPECT_LE(largest_difference(actual.images[0], expected.images[0]), 1) << ranks;
+  }
+}
+
 }  // namespace
 }  // namespace pcpp

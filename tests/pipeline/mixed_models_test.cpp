@@ -91,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(
                     replace_part(folder / part, test_data("models/sd21") / part);
                   }
                 }},
-        Mixture{"vae", "the VAE decodes 32 channels, the U-Net makes 4", "sd15",
+        Mixture{"vae", "the VAE's latents have 32 channels, the U-Net's 4", "sd15",
                 [](const fs::path& folder) {
                   replace_part(folder / "vae", "models/emoji-scenes/vae");
                 }}),

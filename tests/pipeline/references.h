@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -13,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "io/json_file.h"
 #include "pcpp/pcpp.h"
@@ -59,6 +61,33 @@ inline GenerationRequest patch_request(const std::string& inputs) {
   request.decode = false;
   request.keep_steps = true;
   return request;
+}
+
+// Of bytes [n, 3, height, width].
+inline std::vector<Image> images_of(const FloatTensor& bytes) {
+  std::vector<Image> images(static_cast<std::size_t>(bytes.shape[0]));
+  const auto pixels = static_cast<std::size_t>(bytes.shape[2] * bytes.shape[3]);
+  for (std::size_t n = 0; n < images.size(); ++n) {
+    images[n].height = static_cast<int>(bytes.shape[2]);
+    images[n].width = static_cast<int>(bytes.shape[3]);
+    for (std::size_t i = 0; i < 3 * pixels; ++i) {
+      const float byte = bytes.values[(3 * n + i % 3) * pixels + i / 3];
+      images[n].rgb.push_back(static_cast<std::uint8_t>(byte));
+    }
+  }
+  return images;
+}
+
+// Coloured stripes, which differ with `seed`.
+inline Image striped(int width, int height, int seed) {
+  Image image{width, height, {}};
+  for (int i = 0; i < 3 * width * height; ++i) {
+    const int column = i / 3 % width;
+    const int row = i / 3 / width;
+    image.rgb.push_back(
+        static_cast<std::uint8_t>((seed + 9 * column + 5 * row + 70 * (i % 3)) % 256));
+  }
+  return image;
 }
 
 // Of two pictures of one size, over all bytes.

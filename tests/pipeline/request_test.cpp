@@ -22,6 +22,41 @@ GenerationRequest valid() {
   return request;
 }
 
+Image grey(int width, int height) {
+  return {width, height,
+          std::vector<std::uint8_t>(static_cast<std::size_t>(3 * width * height), 128)};
+}
+
+// Rounded down to multiples of 8, where the request says nothing.
+TEST(CheckRequest, TakesTheSizeOfTheFirstInitImage) {
+  GenerationRequest request = valid();
+  request.init_images = {grey(71, 40), grey(8, 8)};
+  EXPECT_EQ(check_request(request, kModel).width, 64);
+  EXPECT_EQ(check_request(request, kModel).height, 40);
+  EXPECT_EQ(check_request(request, kModel).init_images, 2);
+  request.init_images[0] = grey(1, 15);
+  EXPECT_EQ(check_request(request, kModel).width, 8);
+  EXPECT_EQ(check_request(request, kModel).height, 8);
+  request.init_images[0] = grey(71, 40);
+  request.height = 120;
+  EXPECT_EQ(kModel.picture_size(request).width, 64);
+  EXPECT_EQ(kModel.picture_size(request).height, 120);
+}
+
+// diffusers' int(min(steps * strength, steps)), with its rounding of the product.
+TEST(CheckRequest, MakesTheLastStepsAsDiffusersCountsThem) {
+  GenerationRequest request = valid();
+  request.strength = 0.5;
+  EXPECT_EQ(steps_made(request), 25);
+  request.init_images = {grey(64, 96)};
+  EXPECT_EQ(steps_made(request), 12);
+  request.steps = 50;
+  request.strength = 0.58;  // times 50 just below 29
+  EXPECT_EQ(steps_made(request), 28);
+  request.strength = 1;
+  EXPECT_EQ(steps_made(request), 50);
+}
+
 TEST(CheckRequest, FillsInTheModelsSize) {
   const RequestSizes sizes = check_request(valid(), kModel);
   EXPECT_EQ(sizes.width, 64);
@@ -93,6 +128,37 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"latents", "this request needs 2 x 4 x 12 x 8",
                 [](auto& r) {
                   r.latents = FloatTensor{{1, 4, 12, 8}, {}};
+                }},
+        Refusal{"init_images", "3 init images for 2 prompts: give one, or one for each",
+                [](auto& r) { r.init_images.resize(3, grey(64, 96)); }},
+        Refusal{"no_pixels", "an init image of 0x96 pixels has 0 bytes",
+                [](auto& r) {
+                  r.init_images = {{0, 96, {}}};
+                }},
+        Refusal{"missing_pixels", "an init image of 64x96 pixels has 18431 bytes: 3 for each",
+                [](auto& r) {
+                  r.init_images = {grey(64, 96)};
+                  r.init_images[0].rgb.pop_back();
+                }},
+        Refusal{"no_strength", "a strength of 0",
+                [](auto& r) {
+                  r.init_images = {grey(64, 96)};
+                  r.strength = 0;
+                }},
+        Refusal{"much_strength", "a strength of 1.01",
+                [](auto& r) {
+                  r.init_images = {grey(64, 96)};
+                  r.strength = 1.01;
+                }},
+        Refusal{"nan_strength", "a strength of nan",
+                [](auto& r) {
+                  r.init_images = {grey(64, 96)};
+                  r.strength = std::numeric_limits<double>::quiet_NaN();
+                }},
+        Refusal{"no_step_left", "25 steps at a strength of 0.03 leave none to make",
+                [](auto& r) {
+                  r.init_images = {grey(64, 96)};
+                  r.strength = 0.03;
                 }},
         Refusal{"timeout", "0 ms", [](auto& r) { r.peer_timeout = std::chrono::milliseconds(0); }}),
     [](const auto& suite) { return suite.param.name; });
