@@ -47,6 +47,10 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.trace = !options.trace.empty();
   request.stop = interrupt.token();
   request.on_step = [&progress](const StepProgress& step) { progress.show(step); };
+  for (const std::filesystem::path& file : options.init_images) {
+    request.init_images.push_back(read_png(file));
+  }
+  request.strength = options.strength;
   if (!options.latents.empty()) {
     TensorMap file = load_tensors(options.latents);
     const auto found = file.find("latents");
@@ -66,14 +70,14 @@ int device_count(const GenerateOptions& options) {
 
 // The ranks that were asked for, those of the bands or, if neither was, as many as the devices and
 // the picture allow.
-int choose_ranks(const GenerateOptions& options, const ModelInfo& model) {
+int choose_ranks(const GenerateOptions& options, const GenerationRequest& request,
+                 const ModelInfo& model) {
   if (options.method == Method::single) return 1;
   if (options.ranks > 0) return options.ranks;
   const bool split = options.guidance == Guidance::split;
   const int bands = static_cast<int>(options.bands.size());
   if (bands > 0) return split ? 2 * bands : bands;
-  const int height = options.height > 0 ? options.height : model.default_height;
-  const int patches = std::max(1, model.max_patches(height));
+  const int patches = std::max(1, model.max_patches(model.picture_size(request).height));
   const int devices = device_count(options);
   const bool may_split = options.method == Method::automatic && options.guidance_scale > 1;
   const int ranks = std::min(devices, split || may_split ? 2 * patches : patches);
@@ -123,7 +127,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
   const ModelInfo model = read_model_info(options.model);
-  const int ranks = choose_ranks(options, model);
+  const int ranks = choose_ranks(options, request, model);
   model.check(request, ranks);
   std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
   std::vector<std::filesystem::path> outputs = pictures;
@@ -133,6 +137,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
                                                options.profile,
                                                has_times ? options.convolution_times : ""};
   for (const Lora& lora : options.loras) inputs.push_back(lora.file);
+  inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());
   check_outputs(outputs, inputs);
   const World world = options.device.world(ranks, options.threads);
   PipelineOptions loading = options.device.pipeline_options();

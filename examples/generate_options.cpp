@@ -51,10 +51,18 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                            "what to draw; once for each picture of the batch"));
   take_each(app.add_option("--negative-prompt", options.negative_prompts,
                            "what to stay away from; one for all, or one for each prompt"));
-  add_number(app, "--width", options.width, 1, kMostPixels,
-             "pixels, a multiple of 8, or of the VAE's scale (default: the model's)");
-  add_number(app, "--height", options.height, 1, kMostPixels,
-             "pixels, a multiple of 8, or of the VAE's scale (default: the model's)");
+  take_each(app.add_option("--init-image", options.init_images,
+                           "PNG file that the picture begins with; one for all, or one for each "
+                           "prompt")
+                ->type_name("FILE"));
+  add_number(app, "--strength", options.strength, 0, 1,
+             "how much of the init image is drawn anew, above 0 and at most 1");
+  add_number(
+      app, "--width", options.width, 1, kMostPixels,
+      "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, or the model's)");
+  add_number(
+      app, "--height", options.height, 1, kMostPixels,
+      "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, or the model's)");
   add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
   add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
              "how closely to follow the prompt; 1 or below: no guidance");
@@ -128,13 +136,16 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
 }
 
 // What the parser cannot see: options that do not go together. Empty where all is well.
-std::string contradiction(const GenerateOptions& options) {
+std::string contradiction(const CLI::App& app, const GenerateOptions& options) {
   if (options.prompts.empty() && options.prompt_embeds.empty()) {
     return "--prompt or --prompt-embeds is required";
   }
   if (!options.prompt_embeds.empty() &&
       (!options.prompts.empty() || !options.negative_prompts.empty())) {
     return "--prompt-embeds takes the place of --prompt and --negative-prompt: give one of them";
+  }
+  if (app.count("--strength") > 0 && options.init_images.empty()) {
+    return "--strength is for --init-image: add that, or leave it out";
   }
   if (options.save_steps && options.save_latents.empty()) {
     return "--save-steps needs --save-latents";
@@ -206,7 +217,7 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   add_parallel_options(app, options);
   add_file_options(app, options);
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;
-  std::string problem = contradiction(options);
+  std::string problem = contradiction(app, options);
   if (problem.empty()) problem = unread(app, options.method);
   if (!problem.empty()) return usage_error(app, problem);
   return options;

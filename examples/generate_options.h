@@ -50,6 +50,8 @@ struct GenerateOptions {
   RowFormat row_format = RowFormat::exact;
   std::vector<int> bands;
   std::string profile;
+  std::vector<std::filesystem::path> init_images;
+  double strength = GenerationRequest{}.strength;
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;

@@ -22,12 +22,17 @@ Json settings(const RunFacts& facts) {
   for (const Lora& lora : options.loras) {
     loras.push_back({{"file", lora.file.string()}, {"scale", lora.scale}});
   }
+  Json init_images = Json::array();
+  for (const std::filesystem::path& file : options.init_images)
+    init_images.push_back(file.string());
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
               {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
+              {"init_images", std::move(init_images)},
+              {"strength", options.init_images.empty() ? Json() : Json(options.strength)},
               {"width", facts.result.width},
               {"height", facts.result.height},
               {"steps", options.steps},
@@ -83,6 +88,7 @@ Json rank_json(int rank, const RankReport& report) {
           {"branch", report.branch},
           {"rows", report.rows},
           {"stale_bytes", report.stale_bytes},
+          {"encode", report.encode ? costs_json(*report.encode) : Json()},
           {"steps", std::move(steps)},
           {"decode", report.decode ? costs_json(*report.decode) : Json()}};
 }
@@ -129,6 +135,7 @@ std::string report_json(const RunFacts& facts) {
                        {"seconds",
                         {{"load", facts.load_seconds},
                          {"text", times.text_seconds},
+                         {"encode", times.encode_seconds},
                          {"denoise", times.denoise_seconds},
                          {"decode", times.decode_seconds},
                          {"total", facts.load_seconds + times.total_seconds}}},
@@ -161,6 +168,11 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     loras.push_back(fmt::format("{}:{}", as_utf8(name_in(lora.file)), lora.scale));
   }
   if (!loras.empty()) words["loras"] = fmt::format("{}", fmt::join(loras, ", "));
+  std::vector<std::string> init_images;
+  for (const std::filesystem::path& file : facts.options.init_images) {
+    init_images.push_back(as_utf8(name_in(file)));
+  }
+  if (!init_images.empty()) words["init_images"] = fmt::format("{}", fmt::join(init_images, ", "));
   return words;
 }
 
