@@ -95,7 +95,7 @@ void add_run_options(CLI::App& app, BenchOptions& options) {
                                   [&](RowFormat format) { options.row_format = format; });
   examples::add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
                        "how closely to follow the prompt");
-  examples::add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of the initial noise");
+  examples::add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of all noise");
   examples::add_choice<SchedulerKind>(app, "--scheduler", examples::kSchedulers,
                                       "default: the model's",
                                       [&](SchedulerKind kind) { options.scheduler = kind; });

@@ -66,7 +66,7 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
   add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
              "how closely to follow the prompt; 1 or below: no guidance");
-  add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of the initial noise");
+  add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of all noise");
   add_number(app, "--images", options.images, 1, kMostImages, "pictures for each prompt");
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
                             [&](SchedulerKind kind) { options.scheduler = kind; });

@@ -82,10 +82,16 @@ struct FloatTensor {
 };
 using TensorMap = std::map<std::string, FloatTensor>;
 
-// DDIM, Euler's method and DPM-Solver++ with two steps' predictions (DPM++ 2M).
-enum class SchedulerKind { ddim, euler, dpmpp_2m };
+// The last two add noise in every step but the last, as diffusers does.
+enum class SchedulerKind {
+  ddim,
+  euler,            // Euler's method
+  dpmpp_2m,         // DPM-Solver++ with two steps' predictions (DPM++ 2M)
+  euler_ancestral,  // k-diffusion's "Euler a"
+  lcm,              // of latent consistency models (arXiv 2310.04378) and LCM-LoRA
+};
 
-// "ddim", "euler" or "dpmpp_2m".
+// "ddim", "euler", "dpmpp_2m", "euler_ancestral" or "lcm".
 PCPP_EXPORT std::string_view name_of(SchedulerKind kind);
 
 // Which of the training's timesteps a run visits (arXiv 2305.08891, table 2).
@@ -120,20 +126,21 @@ struct PCPP_EXPORT GenerationRequest {
   int height = 0;  // likewise
   int steps = 25;
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
-  // Of the noise, which is one draw for the whole batch, as diffusers' with one CPU generator.
+  // Of all noise, each draw for the whole batch, as diffusers' with one CPU generator: what init
+  // images leave to chance, what the run begins with, what its steps add.
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};  // absent: the model's own; DDIM where that is PNDM
-  std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own
-  std::optional<SigmaSpacing> sigmas = {};               // likewise; DDIM takes none
+  std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own; LCM takes none
+  std::optional<SigmaSpacing> sigmas = {};  // likewise; only Euler and DPM++ 2M take them
 
-  // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; replaces the
-  // draw from `seed`.
+  // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; takes
+  // the place of what the run begins with: `seed` draws the rest.
   std::optional<FloatTensor> latents = {};
   // Image to image (SDEdit, arXiv 2108.01073): what the run begins with, under noise; one for all
-  // prompts, or one for each. Those of another size are brought to the request's (bicubic,
-  // antialiased), whatever becomes of their aspect ratio. As in diffusers, `seed` draws first what
-  // the VAE's encoder leaves to chance, then the noise. Empty: the run begins with noise alone.
+  // prompts, or one for each; no side longer than kMostPixels. Those of another size are brought to
+  // the request's, whatever becomes of their aspect ratio (bicubic, antialiased; diffusers takes
+  // Lanczos' filter). Empty: the run begins with noise alone.
   std::vector<Image> init_images = {};
   // How much of them is drawn anew, above 0 and at most 1: the last strength * steps of the steps
   // are made, rounded down, of which there must be one. Not looked at without init_images.
@@ -150,7 +157,7 @@ struct PCPP_EXPORT GenerationRequest {
   // result.chosen repeats it on a World of result.chosen->ranks ranks, each with as many threads as
   // in the world that chose, or on the first so many of its GPUs.
   bool automatic = false;
-  bool decode = true;       // false: no VAE is run, and result.images is empty
+  bool decode = true;       // false: nothing is decoded, and result.images is empty
   bool keep_steps = false;  // result.step_latents holds the latents after each scheduler step
   // result.trace says what each rank did when; no picture changes. On GPUs steps are then launched
   // singly, not as CUDA graphs.

@@ -114,7 +114,7 @@ struct RunTimes {
   double text_seconds = 0;     // tokenizer and text encoders
   double encode_seconds = 0;   // of init images: the VAE's encoder, on all ranks
   double denoise_seconds = 0;  // all steps
-  double decode_seconds = 0;   // the VAE, on all ranks
+  double decode_seconds = 0;   // the VAE's decoder, on all ranks
   double total_seconds = 0;
 };
 

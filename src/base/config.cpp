@@ -40,9 +40,13 @@ std::string_view name_of(SchedulerKind kind) {
     case SchedulerKind::euler:
       return "euler";
     case SchedulerKind::dpmpp_2m:
+      return "dpmpp_2m";
+    case SchedulerKind::euler_ancestral:
+      return "euler_ancestral";
+    case SchedulerKind::lcm:
       break;
   }
-  return "dpmpp_2m";
+  return "lcm";
 }
 
 std::string_view name_of(TimestepSpacing spacing) {

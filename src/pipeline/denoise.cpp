@@ -37,6 +37,7 @@ class Rank {
         cache_(task.plan, graphs_, task.peer_timeout, task.stop),
         gather_(task.plan, graphs_, task.peer_timeout),
         context_(task.plan, cache_, transport.rank(), unet.sites().condition_slots()) {
+    if (task.step_noises.defined()) state_.noises = task.step_noises.to(unet.device());
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
@@ -78,7 +79,7 @@ class Rank {
       return task_.scheduler.step(unconditional.defined()
                                       ? guided(unconditional, conditional, task_.guidance_scale)
                                       : conditional,
-                                  step, latents, history_);
+                                  step, latents, state_);
     }
     at::Tensor next = at::empty_like(latents);
     const Predictions<float> predictions{
@@ -195,7 +196,7 @@ class Rank {
   at::Tensor timestep_;
   at::Tensor text_;
   std::optional<AddedConditions> added_;
-  SolverHistory history_;
+  SolverState state_;
 };
 
 StepKind kind_of(const ParallelConfig& config, int step) {

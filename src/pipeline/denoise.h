@@ -30,6 +30,8 @@ struct DenoiseTask {
   BranchConditions conditions;
   at::Tensor time_ids;  // SDXL's [1, 6]; undefined elsewhere
   double guidance_scale = 1;
+  // As SolverState has them, on the CPU; undefined where none are added.
+  at::Tensor step_noises = {};
   at::ScalarType dtype = at::kFloat;
   std::chrono::milliseconds peer_timeout{};
   std::stop_token stop;

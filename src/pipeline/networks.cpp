@@ -78,8 +78,7 @@ std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request)
       make_scheduler(scheduler_config_, scheduler_file_.string(),
                      {request.scheduler, request.timestep_spacing, request.sigmas},
                      is_xl() ? OutdatedValues::keep : OutdatedValues::mend);
-  scheduler->set_steps(request.steps);
-  scheduler->skip(request.steps - steps_made(request));
+  scheduler->set_steps(request.steps, request.steps - steps_made(request));
   return scheduler;
 }
 

@@ -40,8 +40,8 @@ class Networks {
   // Of the U-Net's convolutions.
   const ConvolutionWays& convolutions() const { return convolutions_; }
 
-  // With the steps that are made of a checked request. Throws as make_scheduler(), set_steps() and
-  // skip() do.
+  // With the steps that are made of a checked request. Throws as make_scheduler() and set_steps()
+  // do.
   std::unique_ptr<Scheduler> scheduler(const GenerationRequest& request) const;
 
   // Throws CheckpointError for text encoders of another model, and Cancelled; nothing is kept of

@@ -1,9 +1,9 @@
 #include "pcpp/pipeline.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -94,8 +94,8 @@ class Pipeline::Parts {
   struct Inputs {
     std::unique_ptr<Scheduler> scheduler;        // with the steps that are made
     at::Tensor noise;                            // standard normal
-    at::Tensor pixels;                           // of the init images; undefined without them
-    at::Tensor posterior_noise;                  // that draws from what their encoder makes
+    at::Tensor posterior_noise;                  // of init images; undefined without them
+    at::Tensor step_noises;                      // that the steps add; undefined where they do not
     std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
@@ -161,7 +161,8 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
-  Inputs inputs{networks_.scheduler(request), {}, {}, {}, {}};
+  Inputs inputs;
+  inputs.scheduler = networks_.scheduler(request);
   const UNetConfig& config = unet().config();
   if (sizes.embedded) {
     inputs.conditions =
@@ -171,15 +172,14 @@ Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& re
   const auto draw = [&](std::int64_t images) {
     return normal.draw({images, model().latent_channels, sizes.rows, sizes.columns});
   };
-  std::vector<at::Tensor> pixels;
-  for (const Image& image : request.init_images) {
-    pixels.push_back(to_pixels(image, sizes.height, sizes.width));
-  }
-  if (!pixels.empty()) {
-    inputs.pixels = at::cat(pixels);
-    inputs.posterior_noise = draw(sizes.init_images);
-  }
+  if (sizes.init_images > 0) inputs.posterior_noise = draw(sizes.init_images);
   inputs.noise = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
+  const std::size_t steps = inputs.scheduler->timesteps().size();
+  if (inputs.scheduler->adds_noise() && steps > 1) {
+    std::vector<at::Tensor> noises(steps - 1);
+    for (at::Tensor& noise : noises) noise = draw(sizes.images);
+    inputs.step_noises = at::stack(noises);
+  }
   return inputs;
 }
 
@@ -202,13 +202,14 @@ at::Tensor Pipeline::Parts::first_latents(const GenerationRequest& request,
                                           Clock::time_point trace_zero,
                                           GenerationResult& result) const {
   const Scheduler& scheduler = *inputs.scheduler;
-  if (!inputs.pixels.defined()) {
+  if (request.init_images.empty()) {
     return ranks().outside([&] { return inputs.noise * scheduler.init_noise_sigma(); });
   }
-  const at::Tensor posterior = encode(networks_, request, inputs.pixels, trace_zero, result);
+  const at::Tensor posterior = encode(networks_, request, trace_zero, result);
   return ranks().outside([&] {
     const at::Tensor latents = networks_.encoder().latents_of(posterior, inputs.posterior_noise);
-    // All of a prompt's pictures begin with its image.
+    // A prompt's pictures follow each other, and all begin with its image. (diffusers deals images
+    // out in turn, whosever prompt comes next.)
     const at::Tensor all = latents.repeat_interleave(sizes.images / sizes.init_images, 0);
     return scheduler.noised(all, inputs.noise);
   });
@@ -282,6 +283,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .conditions = std::move(conditions),
                          .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
+                         .step_noises = inputs.step_noises,
                          .dtype = scalar_type_of(networks_.dtype()),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,

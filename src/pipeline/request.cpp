@@ -62,17 +62,24 @@ std::int64_t check_texts(const GenerationRequest& request) {
   return static_cast<std::int64_t>(prompts);
 }
 
-void check_init_images(const GenerationRequest& request, std::int64_t prompts) {
+void check_init_images(const GenerationRequest& request) {
+  for (const Image& image : request.init_images) {
+    const int longest = std::max(image.width, image.height);
+    check<ConfigError>(std::min(image.width, image.height) > 0 && longest <= kMostPixels,
+                       "an init image of {}x{} pixels: each side must lie in [1, {}]", image.width,
+                       image.height, kMostPixels);
+    const std::int64_t bytes = std::int64_t{3} * image.width * image.height;
+    check<ConfigError>(std::ssize(image.rgb) == bytes,
+                       "an init image of {}x{} pixels has {} bytes: 3 for each pixel are needed",
+                       image.width, image.height, image.rgb.size());
+  }
+}
+
+void check_strength(const GenerationRequest& request, std::int64_t prompts) {
   const auto images = static_cast<std::int64_t>(request.init_images.size());
   if (images == 0) return;
   check<ConfigError>(images == 1 || images == prompts,
                      "{} init images for {} prompts: give one, or one for each", images, prompts);
-  for (const Image& image : request.init_images) {
-    const std::int64_t bytes = std::int64_t{3} * image.width * image.height;
-    check<ConfigError>(image.width > 0 && image.height > 0 && std::ssize(image.rgb) == bytes,
-                       "an init image of {}x{} pixels has {} bytes: 3 for each pixel are needed",
-                       image.width, image.height, image.rgb.size());
-  }
   check<ConfigError>(request.strength > 0 && request.strength <= 1,
                      "a strength of {}: above 0, and at most 1, is possible", request.strength);
   check<ConfigError>(steps_made(request) > 0,
@@ -97,6 +104,7 @@ void check_turns(const GenerationRequest& request) {
 
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model) {
   RequestSizes sizes;
+  check_init_images(request);
   const PictureSize size = model.picture_size(request);
   sizes.width = size.width;
   sizes.height = size.height;
@@ -106,7 +114,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} steps: from 1 to {} are possible, the timesteps of the model's training",
                      request.steps, model.most_steps);
   if (request.scheduler) {
-    check_enumerator("scheduler", *request.scheduler, SchedulerKind::dpmpp_2m);
+    check_enumerator("scheduler", *request.scheduler, SchedulerKind::lcm);
   }
   if (request.timestep_spacing) {
     check_enumerator("timestep_spacing", *request.timestep_spacing, TimestepSpacing::trailing);
@@ -127,7 +135,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} prompts of {} images each: at most {} images can be asked for at once",
                      prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
-  check_init_images(request, prompts);
+  check_strength(request, prompts);
   sizes.init_images = std::ssize(request.init_images);
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,

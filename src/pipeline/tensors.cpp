@@ -52,11 +52,11 @@ at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
 at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width) {
   at::Tensor bytes = at::empty({1, image.height, image.width, 3}, at::kByte);
   std::copy(image.rgb.begin(), image.rgb.end(), bytes.mutable_data_ptr<std::uint8_t>());
-  at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat) / 255;
+  at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat).div_(255);
   if (pixels.size(2) != height || pixels.size(3) != width) {
-    pixels = at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp(0, 1);
+    pixels = at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp_(0, 1);
   }
-  return pixels * 2 - 1;
+  return pixels.mul_(2).sub_(1);
 }
 
 Image to_image(const at::Tensor& decoded) {

@@ -11,16 +11,16 @@
 
 namespace pcpp {
 
-// Both take and give all pictures, whole, float32 on the CPU. As many of the result's ranks as get
+// Both work on all pictures, whole, float32 on the CPU. As many of the result's ranks as get
 // a latent row compute, whatever the method: each a band, one picture at a time, and reads the
 // others' rows fresh. Their records go into the result, and their traces, counted from
 // `trace_zero`, where it has one. Throw DeviceError where a value is not finite, and what their
 // ranks throw.
 
-// Pixels [n, 3, height, width] in [-1, 1] -> the posterior, as VaeEncoder::encode(). Behind
-// networks.load_encoder().
+// A checked request's init images, brought to the result's size -> the posterior, as
+// VaeEncoder::encode(). Behind networks.load_encoder().
 at::Tensor encode(const Networks& networks, const GenerationRequest& request,
-                  const at::Tensor& pixels, Clock::time_point trace_zero, GenerationResult& result);
+                  Clock::time_point trace_zero, GenerationResult& result);
 
 // Latents [images, c, rows, columns], as the last step left them -> the result's images. Behind
 // networks.load_decoder().

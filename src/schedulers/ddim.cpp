@@ -27,19 +27,17 @@ class Ddim : public Scheduler {
  public:
   explicit Ddim(DdimConfig config) : config_(std::move(config)) {}
 
-  void set_steps(int steps) override;
+  void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                  SolverHistory& history) const override;
+                  SolverState& state) const override;
   std::optional<LinearUpdate> linear_update(int step) const override;
   SchedulerKind kind() const override { return SchedulerKind::ddim; }
 
  private:
-  void drop_first(std::ptrdiff_t steps) override;
-
   // The shares of image and noise in a sample, now and one step later.
   struct Shares {
     float image = 0;
@@ -63,8 +61,9 @@ Ddim::Shares Ddim::shares_at(std::int64_t timestep, std::int64_t next) const {
   return {std::sqrt(alpha), std::sqrt(1 - alpha), std::sqrt(next_alpha), std::sqrt(1 - next_alpha)};
 }
 
-void Ddim::set_steps(int steps) {
+void Ddim::set_steps(int steps, int skipped) {
   std::vector<double> timesteps = spaced_timesteps(config_.schedule, steps);
+  skip_first(timesteps, skipped);
   const std::int64_t count = config_.schedule.train_timesteps();
   std::vector<Shares> shares;
   for (double& timestep : timesteps) {
@@ -86,11 +85,6 @@ void Ddim::set_steps(int steps) {
   shares_ = std::move(shares);
 }
 
-void Ddim::drop_first(std::ptrdiff_t steps) {
-  timesteps_.erase(timesteps_.begin(), timesteps_.begin() + steps);
-  shares_.erase(shares_.begin(), shares_.begin() + steps);
-}
-
 at::Tensor Ddim::noised(const at::Tensor& image, const at::Tensor& noise) const {
   return shares_.at(0).image * image + shares_.at(0).noise * noise;
 }
@@ -101,7 +95,7 @@ at::Tensor Ddim::scale_input(const at::Tensor& sample, int step) const {
 }
 
 at::Tensor Ddim::step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                      SolverHistory& /*history*/) const {
+                      SolverState& /*state*/) const {
   const Shares& share = shares_.at(static_cast<std::size_t>(step));
   at::Tensor image = prediction;
   at::Tensor noise = prediction;
@@ -148,18 +142,13 @@ std::optional<LinearUpdate> Ddim::linear_update(int step) const {
 
 std::unique_ptr<Scheduler> read_ddim(ConfigReader& config) {
   DdimConfig read;
-  read.schedule = read_noise_schedule(config, "leading");
+  read.schedule = read_noise_schedule(config, {"leading"});
   read.prediction = prediction_named(
       config.one_of("prediction_type", {"epsilon", "sample", "v_prediction"}, "epsilon"));
   if (!config.boolean("set_alpha_to_one", true)) {
     read.final_alpha = read.schedule.alphas_cumprod.front();
   }
-
-  const double clip_range = config.number("clip_sample_range", 1);
-  if (config.boolean("clip_sample", true)) {
-    if (!(clip_range > 0)) config.refuse("clip_sample_range", "it must be above 0");
-    read.clip = clip_range;
-  }
+  read.clip = read_clip(config, true);
   read.thresholding = read_thresholding(config);
   return std::make_unique<Ddim>(std::move(read));
 }

@@ -44,20 +44,18 @@ class DpmSolver : public Scheduler {
   explicit DpmSolver(DpmSolverConfig config)
       : config_(std::move(config)), training_(config_.schedule) {}
 
-  void set_steps(int steps) override;
+  void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                  SolverHistory& history) const override;
+                  SolverState& state) const override;
   // The images of two steps enter one.
   std::optional<LinearUpdate> linear_update(int /*step*/) const override { return std::nullopt; }
   SchedulerKind kind() const override { return SchedulerKind::dpmpp_2m; }
 
  private:
-  void drop_first(std::ptrdiff_t steps) override;
-
   // A noise level: the shares of image and noise in a sample, and log(image / noise).
   struct Level {
     explicit Level(float sigma);
@@ -119,11 +117,6 @@ std::vector<double> DpmSolver::whole_timesteps(int steps, std::int64_t visited) 
                             ? std::nearbyint(even[static_cast<std::size_t>(i)])
                             : static_cast<double>(i * distance + config_.schedule.steps_offset));
   }
-  check<ConfigError>(
-      timesteps.front() < static_cast<double>(count),
-      "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
-      "it was trained on 0 to {} only: take fewer steps",
-      steps, config_.schedule.steps_offset, timesteps.front(), count - 1);
   return timesteps;
 }
 
@@ -133,7 +126,7 @@ bool DpmSolver::first_order_at(std::size_t step, std::size_t steps) const {
   return step + 1 == steps && (config_.ends_at_zero || config_.ends_at_first_order || is_short);
 }
 
-void DpmSolver::set_steps(int steps) {
+void DpmSolver::set_steps(int steps, int skipped) {
   const std::int64_t visited = visited_timesteps();
   const std::int64_t most = visited - 1;
   check<ConfigError>(most >= 1, "the model's lambda_min_clipped of {} leaves no timesteps",
@@ -156,15 +149,23 @@ void DpmSolver::set_steps(int steps) {
                                                    : std::trunc(timestep));
     }
   }
+  skip_first(timesteps, skipped);
+  const std::int64_t last = config_.schedule.train_timesteps() - 1;
+  check<ConfigError>(
+      timesteps.front() <= static_cast<double>(last),
+      "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
+      "it was trained on 0 to {} only: take fewer steps",
+      steps, config_.schedule.steps_offset, timesteps.front(), last);
+  const std::size_t count = sigmas.size();
   sigmas.push_back(config_.ends_at_zero ? 0 : training_.values.front());
 
   std::vector<Weights> weights;
-  for (std::size_t i = 0; i < timesteps.size(); ++i) {
+  for (auto i = static_cast<std::size_t>(skipped); i < count; ++i) {
     const Level from(static_cast<float>(sigmas[i]));
     const Level to(static_cast<float>(sigmas[i + 1]));
     const float length = to.lambda - from.lambda;
     // A run with karras or exponential sigmas that ends at the least noise is there a step before.
-    const bool stays = i + 1 == timesteps.size() && length == 0;
+    const bool stays = i + 1 == count && length == 0;
     check<ConfigError>(length > 0 || stays,
                        "steps is {}; that visits the noise level {} twice: take fewer steps", steps,
                        sigmas[i]);
@@ -173,10 +174,10 @@ void DpmSolver::set_steps(int steps) {
                  .noise = from.noise,
                  .sample = to.noise / from.noise,
                  .predicted = to.image * decay,
-                 .first_order = stays || first_order_at(i, timesteps.size())};
+                 .first_order = stays || first_order_at(i, count)};
     if (!step.first_order) {
-      const Level last(static_cast<float>(sigmas[i - 1]));
-      step.inverse_ratio = 1 / ((from.lambda - last.lambda) / length);
+      const Level before(static_cast<float>(sigmas[i - 1]));
+      step.inverse_ratio = 1 / ((from.lambda - before.lambda) / length);
       step.change = config_.correction == Correction::midpoint ? -0.5F * step.predicted
                                                                : to.image * (decay / length + 1);
     }
@@ -184,11 +185,6 @@ void DpmSolver::set_steps(int steps) {
   }
   timesteps_ = std::move(timesteps);
   weights_ = std::move(weights);
-}
-
-void DpmSolver::drop_first(std::ptrdiff_t steps) {
-  timesteps_.erase(timesteps_.begin(), timesteps_.begin() + steps);
-  weights_.erase(weights_.begin(), weights_.begin() + steps);
 }
 
 at::Tensor DpmSolver::noised(const at::Tensor& image, const at::Tensor& noise) const {
@@ -212,10 +208,10 @@ at::Tensor DpmSolver::predicted_image(const at::Tensor& prediction, const Weight
 }
 
 at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                           SolverHistory& history) const {
+                           SolverState& state) const {
   const Weights& weights = weights_.at(static_cast<std::size_t>(step));
   const at::Tensor image = predicted_image(prediction, weights, sample);
-  const at::Tensor last = std::exchange(history.image, image);
+  const at::Tensor last = std::exchange(state.image, image);
   at::Tensor next = weights.sample * sample - weights.predicted * image;
   if (weights.first_order || !last.defined()) return next;
   return next + weights.change * (weights.inverse_ratio * (image - last));

@@ -29,6 +29,7 @@ struct EulerConfig {
   SigmaSpacing spacing = SigmaSpacing::timesteps;
   std::optional<double> sigma_min;  // the ends of another spacing; absent: those of `source`
   std::optional<double> sigma_max;
+  bool ancestral = false;
   bool continuous_timesteps = false;  // the U-Net is given log(sigma) / 4
   bool ends_at_zero = true;           // false: at the training's least noise
 };
@@ -37,24 +38,28 @@ class Euler : public Scheduler {
  public:
   explicit Euler(EulerConfig config) : config_(std::move(config)), training_(config_.schedule) {}
 
-  void set_steps(int steps) override;
+  void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return init_noise_sigma_; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                  SolverHistory& history) const override;
+                  SolverState& state) const override;
   std::optional<LinearUpdate> linear_update(int step) const override;
-  SchedulerKind kind() const override { return SchedulerKind::euler; }
+  bool adds_noise() const override { return config_.ancestral; }
+  SchedulerKind kind() const override {
+    return config_.ancestral ? SchedulerKind::euler_ancestral : SchedulerKind::euler;
+  }
 
  private:
-  void drop_first(std::ptrdiff_t steps) override;
-
-  // The noise level before a step and the one after it.
+  // The noise level before a step, the one that it steps down to, and what it adds to that.
   struct Levels {
     float sigma = 0;
     float next_sigma = 0;
+    float added_sigma = 0;
   };
+
+  Levels levels_between(float sigma, float next_sigma) const;
 
   std::vector<double> planned_sigmas(const std::vector<double>& timesteps) const;
 
@@ -82,7 +87,17 @@ std::vector<double> Euler::planned_sigmas(const std::vector<double>& timesteps) 
   return sigmas;
 }
 
-void Euler::set_steps(int steps) {
+// An ancestral step lands below the next noise level by as much as it adds (k-diffusion's
+// get_ancestral_step with eta 1).
+Euler::Levels Euler::levels_between(float sigma, float next_sigma) const {
+  if (!config_.ancestral) return {sigma, next_sigma, 0};
+  const float next_square = next_sigma * next_sigma;
+  const float square = sigma * sigma;
+  const float added = std::sqrt(next_square * (square - next_square) / square);
+  return {sigma, std::sqrt(std::max(next_square - added * added, 0.0F)), added};
+}
+
+void Euler::set_steps(int steps, int skipped) {
   std::vector<double> timesteps = spaced_timesteps(config_.schedule, steps);
   for (double& timestep : timesteps) timestep = static_cast<float>(timestep);
   std::vector<double> sigmas = planned_sigmas(timesteps);
@@ -97,20 +112,18 @@ void Euler::set_steps(int steps) {
   sigmas.resize(timesteps.size() + 1);
 
   const std::vector<float> rounded(sigmas.begin(), sigmas.end());
-  levels_.clear();
+  std::vector<Levels> levels;
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
-    levels_.push_back({rounded[i], rounded[i + 1]});
+    levels.push_back(levels_between(rounded[i], rounded[i + 1]));
     if (config_.continuous_timesteps) timesteps[i] = 0.25F * std::log(rounded[i]);
   }
+  skip_first(timesteps, skipped);
+  skip_first(levels, skipped);
   timesteps_ = std::move(timesteps);
+  levels_ = std::move(levels);
   const float most = *std::max_element(rounded.begin(), rounded.end());
   init_noise_sigma_ =
       config_.schedule.spacing == TimestepSpacing::leading ? std::sqrt(most * most + 1) : most;
-}
-
-void Euler::drop_first(std::ptrdiff_t steps) {
-  timesteps_.erase(timesteps_.begin(), timesteps_.begin() + steps);
-  levels_.erase(levels_.begin(), levels_.begin() + steps);
 }
 
 at::Tensor Euler::noised(const at::Tensor& image, const at::Tensor& noise) const {
@@ -123,8 +136,8 @@ at::Tensor Euler::scale_input(const at::Tensor& sample, int step) const {
 }
 
 at::Tensor Euler::step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                       SolverHistory& /*history*/) const {
-  const auto [sigma, next_sigma] = levels_.at(static_cast<std::size_t>(step));
+                       SolverState& state) const {
+  const auto [sigma, next_sigma, added_sigma] = levels_.at(static_cast<std::size_t>(step));
   const float scale = sigma * sigma + 1;
   at::Tensor image = prediction;
   if (config_.prediction == Prediction::epsilon) {
@@ -133,11 +146,13 @@ at::Tensor Euler::step(const at::Tensor& prediction, int step, const at::Tensor&
     image = prediction * (-sigma / std::sqrt(scale)) + sample / scale;
   }
   const at::Tensor derivative = (sample - image) / sigma;
-  return sample + derivative * (next_sigma - sigma);
+  const at::Tensor next = sample + derivative * (next_sigma - sigma);
+  return added_sigma > 0 ? next + state.noises[step] * added_sigma : next;
 }
 
 std::optional<LinearUpdate> Euler::linear_update(int step) const {
-  const auto [sigma, next_sigma] = levels_.at(static_cast<std::size_t>(step));
+  if (config_.ancestral) return std::nullopt;
+  const auto [sigma, next_sigma, added_sigma] = levels_.at(static_cast<std::size_t>(step));
   const float distance = next_sigma - sigma;
   const float scale = sigma * sigma + 1;
   switch (config_.prediction) {
@@ -180,6 +195,15 @@ std::unique_ptr<Scheduler> read_euler(ConfigReader& config) {
     config.refuse("interpolation_type", "with continuous timesteps it must be linear");
   }
   read.ends_at_zero = config.one_of("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
+  return std::make_unique<Euler>(std::move(read));
+}
+
+std::unique_ptr<Scheduler> read_euler_ancestral(ConfigReader& config) {
+  EulerConfig read;
+  read.schedule = read_sigma_schedule(config);
+  read.prediction =
+      prediction_named(config.one_of("prediction_type", {"epsilon", "v_prediction"}, "epsilon"));
+  read.ancestral = true;
   return std::make_unique<Euler>(std::move(read));
 }
 

@@ -45,11 +45,11 @@ at::Tensor trained_betas(ConfigReader& config, std::int64_t count) {
   return at::tensor(betas, at::kFloat);
 }
 
-at::Tensor read_betas(ConfigReader& config, std::int64_t count) {
-  const double start = config.number("beta_start", 0.0001);
-  const double end = config.number("beta_end", 0.02);
-  const std::string kind =
-      config.one_of("beta_schedule", {"linear", "scaled_linear", "squaredcos_cap_v2"}, "linear");
+at::Tensor read_betas(ConfigReader& config, std::int64_t count, const ScheduleDefaults& defaults) {
+  const double start = config.number("beta_start", defaults.beta_start);
+  const double end = config.number("beta_end", defaults.beta_end);
+  const std::string kind = config.one_of(
+      "beta_schedule", {"linear", "scaled_linear", "squaredcos_cap_v2"}, defaults.beta_schedule);
   if (!config.value("trained_betas").is_null()) return trained_betas(config, count);
   if (kind == "squaredcos_cap_v2") return cosine_betas(count);
   for (const char* key : {"beta_start", "beta_end"}) {
@@ -89,15 +89,15 @@ float NoiseSchedule::sigma(std::int64_t timestep) const {
   return std::sqrt((1 - alpha) / alpha);
 }
 
-NoiseSchedule read_noise_schedule(ConfigReader& config, std::string_view default_spacing) {
+NoiseSchedule read_noise_schedule(ConfigReader& config, const ScheduleDefaults& defaults) {
   const std::int64_t count = config.integer("num_train_timesteps", 1000);
   if (count < 2 || count > kMostTrainTimesteps) {
     config.refuse("num_train_timesteps",
                   fmt::format("it must lie in [2, {}]", kMostTrainTimesteps));
   }
   NoiseSchedule schedule;
-  schedule.spacing = spacing_named(
-      config.one_of("timestep_spacing", {"leading", "linspace", "trailing"}, default_spacing));
+  schedule.spacing = spacing_named(config.one_of(
+      "timestep_spacing", {"leading", "linspace", "trailing"}, defaults.timestep_spacing));
   schedule.steps_offset = config.integer("steps_offset", 0);
   if (schedule.steps_offset < 0 || schedule.steps_offset >= count) {
     config.refuse("steps_offset",
@@ -105,7 +105,7 @@ NoiseSchedule read_noise_schedule(ConfigReader& config, std::string_view default
   }
   schedule.zero_terminal_snr = config.boolean("rescale_betas_zero_snr", false);
 
-  at::Tensor betas = read_betas(config, count);
+  at::Tensor betas = read_betas(config, count, defaults);
   if (schedule.zero_terminal_snr) betas = rescaled_to_zero_snr(betas);
   const at::Tensor products = (1.0 - betas).cumprod(0);
   schedule.alphas_cumprod.assign(products.const_data_ptr<float>(),

@@ -4,9 +4,11 @@
 #define PCPP_SCHEDULERS_NOISE_SCHEDULE_H_
 
 #include <cstdint>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "io/config_reader.h"
 #include "pcpp/config.h"
 
@@ -32,9 +34,17 @@ struct NoiseSchedule {
   float sigma(std::int64_t timestep) const;
 };
 
+// What a class of schedulers takes for keys that its file lacks.
+struct ScheduleDefaults {
+  std::string_view timestep_spacing;
+  double beta_start = 0.0001;
+  double beta_end = 0.02;
+  std::string_view beta_schedule = "linear";
+};
+
 // Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas,
 // rescale_betas_zero_snr, timestep_spacing and steps_offset. Throws CheckpointError.
-NoiseSchedule read_noise_schedule(ConfigReader& config, std::string_view default_spacing);
+NoiseSchedule read_noise_schedule(ConfigReader& config, const ScheduleDefaults& defaults);
 
 // `steps` timesteps, falling; whole but for TimestepSpacing::linspace. Throws ConfigError unless
 // `steps` lies in [1, train_timesteps]. Where diffusers rounds to one timestep too many (trailing,
@@ -44,6 +54,18 @@ std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps);
 // TimestepSpacing::trailing: timesteps from `from` - 1 down, `distance` apart, to nothing or to the
 // `most`-th.
 std::vector<double> trailing_timesteps(double from, double distance, int most);
+
+// Leaves out the first `skipped` of a run's timesteps, or of what there is for each of them. Throws
+// ConfigError where none would be left.
+template <typename Value>
+void skip_first(std::vector<Value>& values, int skipped) {
+  check<ConfigError>(
+      skipped >= 0 && skipped < std::ssize(values),
+      "{} of {} steps are to be skipped, which leaves none: ask for more strength or "
+      "more steps",
+      skipped, values.size());
+  values.erase(values.begin(), values.begin() + skipped);
+}
 
 // numpy.linspace: `count` evenly spaced values from `first` to `last`.
 std::vector<double> even_values(double first, double last, int count);

@@ -1,6 +1,5 @@
 #include "schedulers/scheduler.h"
 
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "schedulers/ddim.h"
 #include "schedulers/dpm_solver.h"
 #include "schedulers/euler.h"
+#include "schedulers/lcm.h"
 
 namespace pcpp {
 namespace {
@@ -20,6 +20,8 @@ std::optional<SchedulerKind> kind_of_class(std::string_view class_name) {
   if (class_name == "DDIMScheduler") return SchedulerKind::ddim;
   if (class_name == "EulerDiscreteScheduler") return SchedulerKind::euler;
   if (class_name == "DPMSolverMultistepScheduler") return SchedulerKind::dpmpp_2m;
+  if (class_name == "EulerAncestralDiscreteScheduler") return SchedulerKind::euler_ancestral;
+  if (class_name == "LCMScheduler") return SchedulerKind::lcm;
   return std::nullopt;
 }
 
@@ -27,8 +29,7 @@ std::optional<SchedulerKind> kind_of_class(std::string_view class_name) {
 // the nearest.
 std::optional<SchedulerKind> stand_in_for(std::string_view class_name) {
   if (class_name == "PNDMScheduler") return SchedulerKind::ddim;
-  for (const std::string_view first_order :
-       {"EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler"}) {
+  for (const std::string_view first_order : {"HeunDiscreteScheduler", "LMSDiscreteScheduler"}) {
     if (class_name == first_order) return SchedulerKind::euler;
   }
   for (const std::string_view exponential :
@@ -65,13 +66,17 @@ std::unique_ptr<Scheduler> read_scheduler(SchedulerKind kind, ConfigReader& conf
     case SchedulerKind::euler:
       return read_euler(config);
     case SchedulerKind::dpmpp_2m:
+      return read_dpm_solver(config);
+    case SchedulerKind::euler_ancestral:
+      return read_euler_ancestral(config);
+    case SchedulerKind::lcm:
       break;
   }
-  return read_dpm_solver(config);
+  return read_lcm(config);
 }
 
-// Keys of the schedulers that diffusers calls compatible with these, and of LCM and TCD:
-// folders carry them along when their scheduler was changed.
+// Keys of the schedulers that diffusers calls compatible with these, and of TCD: folders carry them
+// along when their scheduler was changed.
 void ignore_keys_of_other_schedulers(ConfigReader& config) {
   config.ignore({"algorithm_type",
                  "clip_sample",
@@ -116,13 +121,6 @@ void ignore_keys_of_other_schedulers(ConfigReader& config) {
 
 Scheduler::~Scheduler() = default;
 
-void Scheduler::skip(int steps) {
-  check<ConfigError>(steps >= 0 && steps < std::ssize(timesteps()),
-                     "a run of {} steps cannot begin behind {} of them: take more steps",
-                     timesteps().size(), steps);
-  drop_first(steps);
-}
-
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
                                           const SchedulerChoice& choice, OutdatedValues outdated) {
   drop_defaults(object, source);
@@ -140,9 +138,8 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
                excerpt(*class_name), name_of(*kind));
   }
   check<ConfigError>(kind.has_value(),
-                     "{}: _class_name is {}; DDIMScheduler, EulerDiscreteScheduler and "
-                     "DPMSolverMultistepScheduler are supported: choose scheduler ddim, euler or "
-                     "dpmpp_2m to use one with this model",
+                     "{}: _class_name is {}, which is not supported: choose scheduler ddim, euler, "
+                     "dpmpp_2m, euler_ancestral or lcm to use one with this model",
                      source, excerpt(class_name.value_or("missing")));
   const bool own_class = kind == own_kind;
   if (kind == SchedulerKind::ddim && !own_class && !object.contains("clip_sample")) {
@@ -154,11 +151,15 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
 
+  check<ConfigError>(!choice.timestep_spacing || kind != SchedulerKind::lcm,
+                     "the lcm scheduler visits the timesteps of its training: leave "
+                     "timestep_spacing out, or choose another scheduler");
   if (choice.timestep_spacing) object["timestep_spacing"] = name_of(*choice.timestep_spacing);
   if (choice.sigmas) {
-    check<ConfigError>(kind != SchedulerKind::ddim,
-                       "the ddim scheduler visits the training's own noise levels: leave sigmas "
-                       "out, or choose scheduler euler or dpmpp_2m");
+    check<ConfigError>(kind == SchedulerKind::euler || kind == SchedulerKind::dpmpp_2m,
+                       "the {} scheduler visits the training's own noise levels: leave sigmas "
+                       "out, or choose scheduler euler or dpmpp_2m",
+                       name_of(*kind));
     object["use_karras_sigmas"] = choice.sigmas == SigmaSpacing::karras;
     object["use_exponential_sigmas"] = choice.sigmas == SigmaSpacing::exponential;
     object["use_beta_sigmas"] = false;

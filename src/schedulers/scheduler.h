@@ -4,7 +4,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstddef>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,27 +16,27 @@
 
 namespace pcpp {
 
-// What a multistep solver carries from one step of a run to the next. A run begins with an empty
-// one, and a step with an empty one is as the first of a run.
-struct SolverHistory {
-  at::Tensor image;  // that the last step predicted
+// What a run's steps read besides their arguments. A run begins with one without an image, and a
+// step with such a one is as the first of a run.
+struct SolverState {
+  at::Tensor image;  // that the last step predicted, for multistep solvers
+  // Standard normal, where the scheduler adds noise: [steps - 1, ...], noises[i] for step i.
+  at::Tensor noises;
 };
 
-// The deterministic solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0, DPM-Solver++
-// of order 2), with its float32 coefficients. After set_steps a scheduler does not change: every
-// other member may be called from several threads at once, for any step, in any order.
+// Solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0, ancestral Euler, DPM-Solver++
+// of order 2, LCM), with its float32 coefficients. After set_steps a scheduler does not change:
+// every other member may be called from several threads at once, for any step, in any order.
 class Scheduler {
  public:
   virtual ~Scheduler();
 
-  // Plans a run; replaces the plan before it. Throws ConfigError where `steps` is below 1 or above
-  // the timesteps of the training, or where the model's options leave no such run.
-  virtual void set_steps(int steps) = 0;
-
-  // Leaves out the plan's first `steps` steps: the next one becomes step 0 and the first of
-  // timesteps(), and init_noise_sigma() is no longer of this plan. After set_steps. Throws
-  // ConfigError where no step would be left.
-  void skip(int steps);
+  // Plans a run of which the first `skipped` steps are not made: of timesteps() and of all that
+  // counts steps they are left out, init_noise_sigma() alone is of the whole run. Replaces the plan
+  // before it. Throws ConfigError where `steps` is below 1 or above the timesteps of the training,
+  // where no step is left, or where the model's options leave no such run.
+  virtual void set_steps(int steps, int skipped) = 0;
+  void set_steps(int steps) { set_steps(steps, 0); }
 
   // What the U-Net is given, one a step, noisiest first; empty before set_steps. float32 values
   // with Euler, else whole numbers.
@@ -54,20 +53,20 @@ class Scheduler {
   // counted from 0; may be `sample` itself.
   virtual at::Tensor scale_input(const at::Tensor& sample, int step) const = 0;
 
+  // Whether every step but the last adds noise, which its state holds then.
+  virtual bool adds_noise() const { return false; }
+
   // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
-  // float32, of one shape and on one device. Neither is written; `history` is of the same run. A
+  // float32, of one shape and on one device. Neither is written; `state` is of the same run. A
   // step outside [0, timesteps().size()) throws std::out_of_range, here and in scale_input.
   virtual at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
-                          SolverHistory& history) const = 0;
+                          SolverState& state) const = 0;
 
   // The same as one multiplication each of sample and prediction, to rounding; absent where
-  // predicted images are clipped and from solvers that read the history.
+  // predicted images are clipped and from solvers that read the state.
   virtual std::optional<LinearUpdate> linear_update(int step) const = 0;
 
   virtual SchedulerKind kind() const = 0;
-
- private:
-  virtual void drop_first(std::ptrdiff_t steps) = 0;
 };
 
 // diffusers' StableDiffusionPipeline (SD 1.x and 2.x; SDXL's does not) mends a scheduler that it
@@ -90,15 +89,15 @@ struct SchedulerChoice {
 // then.
 //
 // Where no kind is given, classes that are not built in are drawn by one that is: PNDM, which
-// Stable Diffusion 1.x comes with, by DDIM; EulerAncestral, which SDXL-Turbo comes with, Heun and
-// LMS by Euler; DEIS, UniPC and DPMSolverSinglestep by DPM++ 2M.
+// Stable Diffusion 1.x comes with, by DDIM; Heun and LMS by Euler; DEIS, UniPC and
+// DPMSolverSinglestep by DPM++ 2M.
 //
 // The choice's other values take the places of timestep_spacing and of use_karras_sigmas,
 // use_exponential_sigmas and use_beta_sigmas.
 //
-// Throws ConfigError where no kind is given and the file's class is none of those nor
-// DDIMScheduler, EulerDiscreteScheduler or DPMSolverMultistepScheduler, and where `sigmas` is given
-// to DDIM, which has none; CheckpointError where a value is not supported.
+// Throws ConfigError where no kind is given and the file's class is neither one of those nor built
+// in, and for a choice that the kind does not have: sigmas of DDIM, ancestral Euler and LCM,
+// timestep_spacing of LCM. CheckpointError where a value is not supported.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,

@@ -51,7 +51,7 @@ std::vector<double> spaced_sigmas(SigmaSpacing spacing, double most, double leas
 }
 
 NoiseSchedule read_sigma_schedule(ConfigReader& config) {
-  NoiseSchedule schedule = read_noise_schedule(config, "linspace");
+  NoiseSchedule schedule = read_noise_schedule(config, {"linspace"});
   // A signal of 0 would be infinite noise: diffusers puts the least float16 in its place.
   if (schedule.zero_terminal_snr) schedule.alphas_cumprod.back() = 0x1p-24F;
   return schedule;

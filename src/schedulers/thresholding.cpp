@@ -22,4 +22,11 @@ std::optional<Thresholding> read_thresholding(ConfigReader& config) {
   return thresholding;
 }
 
+std::optional<double> read_clip(ConfigReader& config, bool clips) {
+  const double range = config.number("clip_sample_range", 1);
+  if (!config.boolean("clip_sample", clips)) return std::nullopt;
+  if (!(range > 0)) config.refuse("clip_sample_range", "it must be above 0");
+  return range;
+}
+
 }  // namespace pcpp

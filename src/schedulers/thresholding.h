@@ -1,4 +1,5 @@
-// Dynamic thresholding of predicted images (arXiv 2205.11487, section 2.3).
+// How predicted images are kept in range: cut, or by dynamic thresholding (arXiv 2205.11487,
+// section 2.3).
 #ifndef PCPP_SCHEDULERS_THRESHOLDING_H_
 #define PCPP_SCHEDULERS_THRESHOLDING_H_
 
@@ -21,6 +22,10 @@ at::Tensor thresholded(const at::Tensor& images, const Thresholding& thresholdin
 // Reads thresholding, dynamic_thresholding_ratio and sample_max_value; absent where it is off.
 // Throws CheckpointError.
 std::optional<Thresholding> read_thresholding(ConfigReader& config);
+
+// Reads clip_sample, for which `clips` stands where the file lacks it, and clip_sample_range:
+// images are cut to [-range, range]. Absent where it is off. Throws CheckpointError.
+std::optional<double> read_clip(ConfigReader& config, bool clips);
 
 }  // namespace pcpp
 

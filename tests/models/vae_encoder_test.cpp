@@ -29,11 +29,11 @@ at::Tensor encode(const VaeEncoder& vae, const at::Tensor& pixels,
 
 class VaeEncoderOfFamily : public ::testing::TestWithParam<std::string> {};
 
-// tests/reference/image_make.py
+// tests/reference/seeded_make.py
 TEST_P(VaeEncoderOfFamily, EqualsDiffusers) {
   const c10::InferenceMode inference;
   const auto vae = VaeFiles(GetParam()).build<VaeEncoder>();
-  const auto tensors = load_references("../image/" + GetParam() + ".safetensors");
+  const auto tensors = load_references("../seeded/" + GetParam() + "_image.safetensors");
   const at::Tensor posterior = encode(vae, tensors.at("image") / 255 * 2 - 1);
   EXPECT_LE(relative_error(posterior, tensors.at("posterior")), kTolerance);
   EXPECT_EQ(vae.latent_channels(), 4);

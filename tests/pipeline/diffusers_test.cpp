@@ -15,10 +15,11 @@ namespace {
 constexpr double kTolerance = 2e-4;  // relative L2, after up to 20 steps
 
 SchedulerKind scheduler_of(const nlohmann::json& run) {
-  for (const auto kind : {SchedulerKind::ddim, SchedulerKind::euler}) {
+  for (const auto kind : {SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m,
+                          SchedulerKind::euler_ancestral}) {
     if (run.at("scheduler") == name_of(kind)) return kind;
   }
-  return SchedulerKind::dpmpp_2m;
+  return SchedulerKind::lcm;
 }
 
 GenerationRequest request_of(const nlohmann::json& run, const TensorMap& references) {
@@ -110,11 +111,13 @@ std::vector<nlohmann::json> runs_of(const std::string& index) {
   return read_json_file(test_data(index)).at("runs").get<std::vector<nlohmann::json>>();
 }
 
+std::string name_of_run(const ::testing::TestParamInfo<nlohmann::json>& suite) {
+  return suite.param.at("family").get<std::string>() + "_" +
+         suite.param.at("name").get<std::string>();
+}
+
 INSTANTIATE_TEST_SUITE_P(Runs, DiffusersTest, ::testing::ValuesIn(runs_of("models/index.json")),
-                         [](const auto& suite) {
-                           return suite.param.at("family").template get<std::string>() + "_" +
-                                  suite.param.at("name").template get<std::string>();
-                         });
+                         name_of_run);
 
 // tests/reference/lora_make.py
 class LoraTest : public ::testing::TestWithParam<nlohmann::json> {};
@@ -131,16 +134,18 @@ TEST_P(LoraTest, DrawsDiffusersPicture) {
   expect_steps(pipeline.generate(request).step_latents, references);
 }
 
-// tests/reference/image_make.py
-class ImageTest : public ::testing::TestWithParam<nlohmann::json> {};
+// tests/reference/seeded_make.py
+class SeededTest : public ::testing::TestWithParam<nlohmann::json> {};
 
-TEST_P(ImageTest, DrawsDiffusersPictureFromAPicture) {
+TEST_P(SeededTest, DrawsDiffusersPicture) {
   const nlohmann::json& run = GetParam();
   const TensorMap references =
-      load_tensors(test_data("image/" + run.at("file").get<std::string>()));
+      load_tensors(test_data("seeded/" + run.at("file").get<std::string>()));
   GenerationRequest request = request_of(run, references);
-  request.width = request.height = 0;
-  request.init_images = images_of(references.at("image"));
+  if (references.contains("image")) {
+    request.width = request.height = 0;
+    request.init_images = images_of(references.at("image"));
+  }
   request.strength = run.at("strength");
   request.seed = run.at("seed");
   request.decode = false;
@@ -153,10 +158,8 @@ TEST_P(ImageTest, DrawsDiffusersPictureFromAPicture) {
   expect_steps(result.step_latents, references);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ImageTest, ::testing::ValuesIn(runs_of("image/index.json")),
-                         [](const auto& suite) {
-                           return suite.param.at("family").template get<std::string>();
-                         });
+INSTANTIATE_TEST_SUITE_P(Runs, SeededTest, ::testing::ValuesIn(runs_of("seeded/index.json")),
+                         name_of_run);
 
 INSTANTIATE_TEST_SUITE_P(Families, LoraTest, ::testing::ValuesIn(runs_of("lora/index.json")),
                          [](const auto& suite) {

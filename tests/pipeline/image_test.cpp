@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "io/files.h"
 #include "pipeline/references.h"
+#include "pipeline/tensors.h"
 #include "support/errors.h"
 
 namespace pcpp {
@@ -78,25 +80,57 @@ TEST(InitImages, OneServesAllPromptsAsOneForEachDoes) {
   EXPECT_EQ(picture(each, 0).values, picture(each, 1).values);
 }
 
+// tests/reference/seeded_make.py
+TEST(ToPixels, OfAnotherSizeAreMadeByABicubicFilterAsWideAsTheStep) {
+  constexpr double kLevels = 1.5 / 255 * 2;  // Pillow rounds to bytes in both directions
+  const TensorMap references = load_tensors(test_data("seeded/resized.safetensors"));
+  const Image image = images_of(references.at("image")).front();
+  for (const char* name : {"smaller", "larger", "image"}) {
+    const FloatTensor& expected = references.at(name);
+    const FloatTensor actual = to_host(to_pixels(image, expected.shape[2], expected.shape[3]));
+    ASSERT_EQ(actual.shape, expected.shape);
+    for (std::size_t i = 0; i < expected.values.size(); ++i) {
+      ASSERT_NEAR(actual.values[i], expected.values[i] / 255 * 2 - 1, kLevels) << name << i;
+    }
+  }
+}
+
+// Where bicubic interpolation would leave the range.
+TEST(ToPixels, StayInTheirRange) {
+  Image edge{8, 1, {}};
+  for (int i = 0; i < 24; ++i) edge.rgb.push_back(i < 12 ? 0 : 255);
+  const FloatTensor pixels = to_host(to_pixels(edge, 2, 24));
+  EXPECT_EQ(*std::ranges::min_element(pixels.values), -1);
+  EXPECT_EQ(*std::ranges::max_element(pixels.values), 1);
+}
+
 TEST(InitImages, OfAnotherSizeAreBroughtToTheRequests) {
   GenerationRequest request = from_stripes();
-  request.decode = false;
-  request.init_images = {striped(64, 192, 1)};
-  const FloatTensor same = one_rank().generate(request).latents;
-  // Each pixel four times is the same picture at twice its size.
-  Image twice{128, 384, {}};
-  for (int i = 0; i < 3 * 128 * 384; ++i) {
-    const int column = i / 3 % 128 / 2;
-    const int row = i / 3 / 128 / 2;
-    twice.rgb.push_back(
-        request.init_images[0].rgb[static_cast<std::size_t>(3 * (64 * row + column) + i % 3)]);
-  }
+  request.init_images = {striped(1, 300, 9)};
   request.width = 64;
   request.height = 192;
-  request.init_images = {twice};
-  EXPECT_LE(relative_distance(one_rank().generate(request).latents, same), 0.2);
-  request.init_images = {striped(1, 1, 9)};
-  EXPECT_GE(relative_distance(one_rank().generate(request).latents, same), 0.2);
+  const GenerationResult result = one_rank().generate(request);
+  EXPECT_EQ(result.images[0].width, 64);
+  EXPECT_EQ(result.images[0].height, 192);
+}
+
+TEST(InitImages, AreDrawnFromByEveryMethodAndType) {
+  const GenerationResult whole = one_rank().generate(from_stripes());
+  GenerationRequest split = from_stripes();
+  split.parallel.guidance = Guidance::split;
+  EXPECT_LE(
+      relative_distance(cached_pipeline("models/sd15", 2).generate(split).latents, whole.latents),
+      2e-5);
+  GenerationRequest steady = from_stripes();
+  steady.parallel = ParallelConfig::pcpp();
+  steady.parallel.sync_steps = 1;
+  const GenerationResult drawn = cached_pipeline("models/sd15", 3).generate(steady);
+  EXPECT_EQ(drawn.ranks[0].steps[1].kind, StepKind::steady);
+  EXPECT_LE(relative_distance(drawn.latents, whole.latents), 0.5);
+  PipelineOptions options;
+  options.dtype = DataType::bfloat16;
+  Pipeline coarse(test_data("models/sd15"), World(2, 1), options);
+  EXPECT_LE(relative_distance(coarse.generate(from_stripes()).latents, whole.latents), 0.1);
 }
 
 TEST(InitImages, TheirNoiseIsTheSeedsOrTheLatentsThatAreGiven) {
@@ -113,7 +147,7 @@ TEST(InitImages, TheirNoiseIsTheSeedsOrTheLatentsThatAreGiven) {
   EXPECT_GE(relative_distance(draw(), another), 0.1);
 }
 
-TEST(InitImages, NeedTheEncodersWeights) {
+TEST(InitImages, NeedAVae) {
   namespace fs = std::filesystem;
   const testing::TemporaryFolder folder;
   const fs::path model = folder.path() / "model";

@@ -57,6 +57,26 @@ TEST(Pipeline, TheSeedAloneMakesTheNoiseWhateverTheRanks) {
   EXPECT_GE(relative_distance(pipeline().generate(seeded).latents, one.latents), 0.1);
 }
 
+// Each rank adds the same noise to the whole latents.
+TEST(Pipeline, RanksAddTheSameNoiseInEveryStep) {
+  for (const auto kind : {SchedulerKind::euler_ancestral, SchedulerKind::lcm}) {
+    GenerationRequest request = two_tall_pictures();
+    request.scheduler = kind;
+    request.steps = 4;
+    request.parallel.sync_steps = 4;
+    request.decode = false;
+    const FloatTensor one = cached_pipeline("models/sd15", 1).generate(request).latents;
+    EXPECT_LE(relative_distance(cached_pipeline("models/sd15", 3).generate(request).latents, one),
+              1e-4)
+        << name_of(kind);
+    EXPECT_EQ(cached_pipeline("models/sd15", 1).generate(request).latents.values, one.values);
+    request.steps = 1;  // which adds none
+    EXPECT_NO_THROW(cached_pipeline("models/sd15", 1).generate(request));
+    request.scheduler = SchedulerKind::ddim;
+    EXPECT_NO_THROW(cached_pipeline("models/sd15", 1).generate(request));
+  }
+}
+
 TEST(Pipeline, ReportsEveryRanksSteps) {
   GenerationRequest counted = request();
   std::vector<StepProgress> seen;

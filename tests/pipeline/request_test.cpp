@@ -131,7 +131,15 @@ INSTANTIATE_TEST_SUITE_P(
                 }},
         Refusal{"init_images", "3 init images for 2 prompts: give one, or one for each",
                 [](auto& r) { r.init_images.resize(3, grey(64, 96)); }},
-        Refusal{"no_pixels", "an init image of 0x96 pixels has 0 bytes",
+        Refusal{"endless_init_image", "an init image of 1x16385 pixels: each side must lie in",
+                [](auto& r) {
+                  r.init_images = {{1, kMostPixels + 1, {}}};
+                }},
+        Refusal{"init_image_beyond_64_bits", "2147483647x2147483647 pixels: each side",
+                [](auto& r) {
+                  r.init_images = {{INT_MAX, INT_MAX, {}}};
+                }},
+        Refusal{"no_pixels", "an init image of 0x96 pixels: each side must lie in",
                 [](auto& r) {
                   r.init_images = {{0, 96, {}}};
                 }},

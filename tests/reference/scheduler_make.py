@@ -1,8 +1,9 @@
-"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m}.json: what diffusers' schedulers do with many configs.
+"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m,euler_ancestral,lcm}.json: what diffusers' schedulers do with many configs.
 
 Each case holds the text of a scheduler_config.json and a run with it: the timesteps, the first
 scale, and after some of the steps the scaled input and the sample. The U-Net's place is taken by
-prediction_of below, which tests/schedulers/schedulers_test.cpp computes too.
+prediction_of below, that of a step's noise by noise_of, which tests/schedulers/schedulers_test.cpp
+computes too.
 """
 
 import json
@@ -12,6 +13,7 @@ import warnings
 
 import diffusers
 import torch
+from diffusers.schedulers import scheduling_euler_ancestral_discrete, scheduling_lcm
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data" / "schedulers"
 SHAPE = [2, 1, 2, 3]
@@ -59,7 +61,9 @@ ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
 PREDICTIONS = ["epsilon", "sample", "v_prediction"]
 SPACINGS = ["leading", "linspace", "trailing"]
 CLASSES = {"ddim": diffusers.DDIMScheduler, "euler": diffusers.EulerDiscreteScheduler,
-           "dpmpp_2m": diffusers.DPMSolverMultistepScheduler}
+           "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+           "euler_ancestral": diffusers.EulerAncestralDiscreteScheduler,
+           "lcm": diffusers.LCMScheduler}
 
 
 def ddim_cases():
@@ -228,6 +232,65 @@ def dpmpp_2m_cases():
         True
 
 
+def euler_ancestral_cases():
+    ancestral = {"_class_name": "EulerAncestralDiscreteScheduler", **SCALED}
+    yield "turbo", SDXL_TURBO, None, 4
+    yield "turbo_named", SDXL_TURBO, "euler_ancestral", 1
+    for spacing in SPACINGS:
+        for prediction in ["epsilon", "v_prediction"]:
+            yield (f"{spacing}_{prediction}", {**ancestral, "timestep_spacing": spacing,
+                   "prediction_type": prediction, "steps_offset": 1}, None, 7)
+    for steps in [1, 2, 12, 20, 48, 50]:
+        for spacing in SPACINGS:
+            yield (f"{spacing}_{steps}_steps", {**ancestral, "timestep_spacing": spacing}, None,
+                   steps)
+    yield "all_steps", ancestral, None, 1000
+    yield "defaults", {"_class_name": "EulerAncestralDiscreteScheduler"}, None, 10
+    yield "cosine", {"_class_name": "EulerAncestralDiscreteScheduler",
+                     "beta_schedule": "squaredcos_cap_v2"}, None, 7
+    yield "few_train_timesteps", {**ancestral, "num_train_timesteps": 37}, None, 7
+    yield "trained_betas", {"_class_name": "EulerAncestralDiscreteScheduler",
+                            "num_train_timesteps": 5,
+                            "trained_betas": [0.01, 0.05, 0.1, 0.2, 0.4]}, None, 4
+    yield "zero_snr", {**ancestral, **ZERO_SNR}, None, 20
+    for kind, config in [("sd15", SD15), ("sd21_v", SD21_V), ("sdxl", SDXL), ("dpm", DPM),
+                         ("svd", SVD), ("euler", {**EULER, "use_karras_sigmas": True}),
+                         ("zero_snr_ddim", {**DDIM, **ZERO_SNR}),
+                         ("ddim_defaults", {"_class_name": "DDIMScheduler"})]:
+        yield kind, config, "euler_ancestral", 12
+    yield "mended", {**ancestral, "timestep_spacing": "leading"}, None, 7, True
+    yield "mended_sd15", {**SD15, "steps_offset": 0}, "euler_ancestral", 7, True
+
+
+def lcm_cases():
+    lcm = {"_class_name": "LCMScheduler"}
+    for steps in [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 25, 26, 49, 50]:
+        yield f"{steps}_steps", lcm, None, steps
+    for prediction in PREDICTIONS:
+        yield prediction, {**lcm, "prediction_type": prediction}, None, 4
+    for spacing in SPACINGS:
+        yield spacing, {**lcm, "timestep_spacing": spacing}, None, 4
+    for original in [1, 4, 30, 1000]:
+        yield (f"{original}_original_steps", {**lcm, "original_inference_steps": original}, None,
+               min(4, original))
+    yield "scaling", {**lcm, "timestep_scaling": 0.01}, None, 4
+    yield "clip", {**lcm, "clip_sample": True, "clip_sample_range": 0.7}, None, 4
+    yield "set_alpha_to_one", {**lcm, "set_alpha_to_one": False}, None, 4
+    yield "thresholding", {**lcm, "thresholding": True, "dynamic_thresholding_ratio": 0.8,
+                           "sample_max_value": 1.5}, None, 4
+    yield "linear", {**lcm, "beta_schedule": "linear"}, None, 4
+    yield "beta_ends", {**lcm, "beta_start": 0.0002, "beta_end": 0.015}, None, 4
+    yield "cosine", {**lcm, "beta_schedule": "squaredcos_cap_v2"}, None, 4
+    yield "few_train_timesteps", {**lcm, "num_train_timesteps": 87}, None, 4
+    yield "zero_snr", {**lcm, "rescale_betas_zero_snr": True,
+                       "prediction_type": "v_prediction"}, None, 4
+    for kind, config in [("sd15", SD15), ("sd21_v", SD21_V), ("sdxl", SDXL), ("turbo", SDXL_TURBO),
+                         ("dpm", DPM), ("euler_defaults", {"_class_name": "EulerDiscreteScheduler"}),
+                         ("ddim_defaults", {"_class_name": "DDIMScheduler"})]:
+        yield kind, config, "lcm", 4
+    yield "mended", {**lcm, "clip_sample": True}, None, 4, True
+
+
 def pipeline_with(scheduler):
     return diffusers.StableDiffusionPipeline(
         vae=None, text_encoder=None, tokenizer=None, unet=None, scheduler=scheduler,
@@ -249,6 +312,10 @@ def prediction_of(scaled, timestep):
     return scaled.tanh() * (0.6 * math.cos(timestep / 100)) + ramp * 0.1
 
 
+def noise_of(step, shape):
+    return (torch.arange(math.prod(shape), dtype=torch.float32) + 1.7 * step).cos().reshape(shape)
+
+
 def short(value):
     """A float32 in as few digits as give it back."""
     return float(f"{value:.9g}")
@@ -266,6 +333,8 @@ def run(noise, name, config, kind, asked, mend=False):
             "scaled": [], "samples": []}
     sample = noise * scheduler.init_noise_sigma
     for i, t in enumerate(timesteps):
+        for module in [scheduling_euler_ancestral_discrete, scheduling_lcm]:
+            module.randn_tensor = lambda shape, step=i, **_: noise_of(step, shape)
         scaled = scheduler.scale_model_input(sample, t)
         sample = scheduler.step(prediction_of(scaled, float(t)), t, sample).prev_sample
         if i in kept:
@@ -282,7 +351,8 @@ def main():
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
     DATA.mkdir(parents=True, exist_ok=True)
     for kind, cases in [("ddim", ddim_cases()), ("euler", euler_cases()),
-                        ("dpmpp_2m", dpmpp_2m_cases())]:
+                        ("dpmpp_2m", dpmpp_2m_cases()),
+                        ("euler_ancestral", euler_ancestral_cases()), ("lcm", lcm_cases())]:
         runs = [run(noise, *case) for case in cases]
         assert len({case["name"] for case in runs}) == len(runs)
         head = json.dumps({"shape": SHAPE, "noise": [short(x) for x in noise.flatten().tolist()]})

@@ -69,6 +69,38 @@ TEST(SchedulerRefusals, OptionsOfAll) {
   expect_refused("DDIMScheduler", kRefusedByAll);
   expect_refused("EulerDiscreteScheduler", kRefusedByAll);
   expect_refused("DPMSolverMultistepScheduler", kRefusedByAll);
+  expect_refused("EulerAncestralDiscreteScheduler", kRefusedByAll);
+  expect_refused("LCMScheduler", kRefusedByAll);
+}
+
+TEST(SchedulerRefusals, OptionsOfEulerAncestral) {
+  expect_refused("EulerAncestralDiscreteScheduler",
+                 {{R"("prediction_type": "sample")", {"prediction_type", "sample", "epsilon"}},
+                  {R"("eta": 0.5)", {"eta"}}});
+}
+
+TEST(SchedulerRefusals, OptionsOfLcm) {
+  expect_refused(
+      "LCMScheduler",
+      {{R"("prediction_type": "original_sample")", {"prediction_type", "original_sample"}},
+       {R"("original_inference_steps": 0)", {"original_inference_steps", "[1, 1000]"}},
+       {R"("original_inference_steps": 1001)", {"original_inference_steps", "1001"}},
+       {R"("timestep_scaling": "ten")", {"timestep_scaling", "ten"}},
+       {R"("clip_sample": true, "clip_sample_range": 0)", {"clip_sample_range", "above 0"}}});
+}
+
+TEST(SchedulerRefusals, LcmSteps) {
+  const auto scheduler =
+      scheduler_from(config_of("LCMScheduler", R"(, "original_inference_steps": 8)"));
+  for (const int steps : {-3, 0, 9}) {
+    expect_error<ConfigError>([&] { scheduler->set_steps(steps); },
+                              {std::to_string(steps), "[1, 8]", "original_inference_steps"});
+  }
+  EXPECT_NO_THROW(scheduler->set_steps(8));
+  const auto silent =
+      scheduler_from(config_of("LCMScheduler", R"(, "rescale_betas_zero_snr": true)"));
+  expect_error<ConfigError>([&] { silent->set_steps(4); }, {"rescale_betas_zero_snr", "epsilon"});
+  EXPECT_NO_THROW(silent->set_steps(4, 1));
 }
 
 TEST(SchedulerRefusals, OptionsOfDdim) {
@@ -139,10 +171,22 @@ TEST(SchedulerRefusals, LambdaMinClippedMayBeMinusInfinity) {
   EXPECT_NO_THROW(scheduler_from(text, {SchedulerKind::ddim}));
 }
 
-TEST(SchedulerRefusals, DdimTakesNoSigmas) {
+TEST(SchedulerRefusals, SomeTakeNoSigmas) {
+  for (const auto& [name, kind] : {std::pair{"DDIMScheduler", "ddim"},
+                                   {"EulerAncestralDiscreteScheduler", "euler_ancestral"},
+                                   {"LCMScheduler", "lcm"}}) {
+    expect_error<ConfigError>(
+        [&] { scheduler_from(config_of(name), {.sigmas = SigmaSpacing::karras}); },
+        {kind, "sigmas", "dpmpp_2m"});
+  }
+}
+
+TEST(SchedulerRefusals, LcmTakesNoTimestepSpacing) {
   expect_error<ConfigError>(
-      [] { scheduler_from(config_of("DDIMScheduler"), {.sigmas = SigmaSpacing::karras}); },
-      {"ddim", "sigmas", "dpmpp_2m"});
+      [] {
+        scheduler_from(config_of("LCMScheduler"), {.timestep_spacing = TimestepSpacing::trailing});
+      },
+      {"lcm", "timestep_spacing"});
 }
 
 TEST(SchedulerRefusals, Dpmpp2mSteps) {
@@ -155,15 +199,20 @@ TEST(SchedulerRefusals, Dpmpp2mSteps) {
   EXPECT_NO_THROW(scheduler->set_steps(49));
   EXPECT_THROW(scheduler->set_steps(0), ConfigError);
   EXPECT_EQ(scheduler->timesteps().size(), 49U);  // the plan before the refused one stands
+  const auto offset = scheduler_from(config_of(
+      "DPMSolverMultistepScheduler", R"(, "timestep_spacing": "leading", "steps_offset": 1)"));
+  expect_error<ConfigError>([&] { offset->set_steps(999); }, {"1000", "steps_offset"});
+  EXPECT_NO_THROW(offset->set_steps(999, 1));
   const auto clipped =
       scheduler_from(config_of("DPMSolverMultistepScheduler", R"(, "lambda_min_clipped": 100)"));
   expect_error<ConfigError>([&] { clipped->set_steps(1); }, {"lambda_min_clipped"});
 }
 
 TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
-  for (const char* name : {"FlaxPNDMScheduler", "LCMScheduler", "EDMEulerScheduler"}) {
-    expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
-                              {name, "ddim", "euler", "dpmpp_2m", "scheduler_config.json"});
+  for (const char* name : {"FlaxPNDMScheduler", "TCDScheduler", "EDMEulerScheduler"}) {
+    expect_error<ConfigError>(
+        [&] { scheduler_from(config_of(name)); },
+        {name, "ddim", "euler", "dpmpp_2m", "euler_ancestral", "lcm", "scheduler_config.json"});
     EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::ddim})->kind(), SchedulerKind::ddim);
     EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::euler})->kind(),
               SchedulerKind::euler);
@@ -204,13 +253,11 @@ TEST(SchedulerRefusals, PndmsFileIsMendedAsItsOwnClassIs) {
 TEST(SchedulerRefusals, WhatIsNotBuiltInIsDrawnByTheNearest) {
   const std::string written =
       R"(, "beta_schedule": "scaled_linear", "timestep_spacing": "trailing")";
-  for (const auto& [name, kind] :
-       {std::pair{"EulerAncestralDiscreteScheduler", SchedulerKind::euler},
-        {"HeunDiscreteScheduler", SchedulerKind::euler},
-        {"LMSDiscreteScheduler", SchedulerKind::euler},
-        {"DEISMultistepScheduler", SchedulerKind::dpmpp_2m},
-        {"UniPCMultistepScheduler", SchedulerKind::dpmpp_2m},
-        {"DPMSolverSinglestepScheduler", SchedulerKind::dpmpp_2m}}) {
+  for (const auto& [name, kind] : {std::pair{"HeunDiscreteScheduler", SchedulerKind::euler},
+                                   {"LMSDiscreteScheduler", SchedulerKind::euler},
+                                   {"DEISMultistepScheduler", SchedulerKind::dpmpp_2m},
+                                   {"UniPCMultistepScheduler", SchedulerKind::dpmpp_2m},
+                                   {"DPMSolverSinglestepScheduler", SchedulerKind::dpmpp_2m}}) {
     const auto taken = scheduler_from(config_of(name, written));
     const auto chosen = scheduler_from(config_of(name, written), {kind});
     EXPECT_EQ(taken->kind(), kind) << name;
@@ -275,7 +322,8 @@ TEST(SchedulerRefusals, BrokenFiles) {
 }
 
 TEST(SchedulerRefusals, Steps) {
-  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
+  for (const char* name :
+       {"DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"}) {
     const auto scheduler = scheduler_from(config_of(name, R"(, "num_train_timesteps": 50)"));
     for (const int steps : {-3, 0, 51}) {
       expect_error<ConfigError>([&] { scheduler->set_steps(steps); },
@@ -291,6 +339,7 @@ TEST(SchedulerRefusals, DdimStepsBeyondTheTraining) {
   const auto scheduler = scheduler_from(config_of("DDIMScheduler", R"(, "steps_offset": 1)"));
   EXPECT_NO_THROW(scheduler->set_steps(999));
   expect_error<ConfigError>([&] { scheduler->set_steps(1000); }, {"1000", "steps_offset", "999"});
+  EXPECT_NO_THROW(scheduler->set_steps(1000, 1));  // which does not visit it
 }
 
 TEST(SchedulerRefusals, DdimEpsilonWithoutSignal) {
@@ -298,6 +347,7 @@ TEST(SchedulerRefusals, DdimEpsilonWithoutSignal) {
       "DDIMScheduler", R"(, "rescale_betas_zero_snr": true, "timestep_spacing": "trailing")"));
   expect_error<ConfigError>([&] { scheduler->set_steps(10); },
                             {"999", "rescale_betas_zero_snr", "epsilon"});
+  EXPECT_NO_THROW(scheduler->set_steps(10, 1));
 }
 
 // Folders that were saved after a change of scheduler hold the former one's keys.
@@ -309,6 +359,8 @@ TEST(SchedulerRefusals, KeysOfOtherSchedulersArePassedOver) {
          "use_beta_sigmas": false, "thresholding": false, "_diffusers_version": "0.42.1")";
   EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler", rest)));
   EXPECT_NO_THROW(scheduler_from(config_of("EulerDiscreteScheduler", rest)));
+  EXPECT_NO_THROW(scheduler_from(config_of("EulerAncestralDiscreteScheduler", rest)));
+  EXPECT_NO_THROW(scheduler_from(config_of("LCMScheduler", rest)));
   EXPECT_NO_THROW(scheduler_from(
       config_of("DPMSolverMultistepScheduler",
                 R"(, "rho": 7, "predict_x0": true, "skip_prk_steps": true, "clip_sample": true,

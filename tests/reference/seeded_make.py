@@ -1,14 +1,16 @@
-"""Makes pictures of the tiny models that begin with other pictures, by diffusers, that the C++ tests
-compare with.
+"""Makes diffusers' pictures of the tiny models whose noise is all drawn from a seed, by one generator,
+that the C++ tests compare with: those that begin with other pictures, and those whose steps add
+noise.
 
-    python3 tests/reference/image_make.py [--output tests/data/image]
+    python3 tests/reference/seeded_make.py [--output tests/data/seeded]
 
-Needs what models_make.py needs, whose models it reads. It writes for each family
+Needs what models_make.py needs, whose models it reads. It writes for each run
 
-- FAMILY.safetensors: image [n, 3, h, w], the bytes of the pictures that the run begins with;
-  posterior [n, 8, h / 8, w / 8], what the VAE's encoder makes of them; step_I, the latents behind
-  the run's first and last step. All noise is drawn by one generator from the run's seed: first what
-  draws from the posterior, then what is added;
+- FAMILY_NAME.safetensors: step_I, the latents behind the run's first and last step. Where it begins
+  with pictures: image [n, 3, h, w], their bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's
+  encoder makes of them;
+- resized.safetensors: image [1, 3, 37, 29], and smaller and larger, which Pillow's bicubic filter
+  makes of it;
 - index.json: the runs.
 
 Before it writes it checks that each picture moves the result by more than 10 %.
@@ -25,7 +27,9 @@ from diffusers import (
     DDIMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    LCMScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionXLImg2ImgPipeline,
 )
@@ -36,14 +40,21 @@ from torch import Tensor
 
 SCHEDULERS = {
     "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp_2m": DPMSolverMultistepScheduler,
+    "euler_ancestral": EulerAncestralDiscreteScheduler, "lcm": LCMScheduler,
 }  # fmt: skip
 RUNS: list[dict[str, Any]] = [
-    {"family": "sd15", "scheduler": "ddim", "steps": 10, "strength": 0.58, "height": 96, "width": 64,
+    {"family": "sd15", "name": "image", "scheduler": "ddim", "steps": 10, "strength": 0.58, "height": 96, "width": 64,
      "images": 1, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 4.0, "seed": 600},
-    {"family": "sd21", "scheduler": "dpmpp_2m", "steps": 12, "strength": 0.35, "height": 64, "width": 96,
-     "images": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 1.0, "seed": 601},
-    {"family": "sdxl", "scheduler": "euler", "steps": 9, "strength": 0.45, "height": 80, "width": 80,
+    {"family": "sd21", "name": "image", "scheduler": "dpmpp_2m", "steps": 12, "strength": 0.35,
+     "height": 64, "width": 96, "images": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 1.0, "seed": 601},
+    {"family": "sdxl", "name": "image", "scheduler": "euler", "steps": 9, "strength": 0.45, "height": 80, "width": 80,
      "images": 1, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 602},
+    {"family": "sd15", "name": "lcm", "scheduler": "lcm", "steps": 4, "strength": 1.0, "height": 96,
+     "width": 64, "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 1.0, "seed": 603},
+    {"family": "sd21", "name": "image_lcm", "scheduler": "lcm", "steps": 8, "strength": 0.5, "height": 64,
+     "width": 64, "images": 1, "prompts": [PROMPTS[0]], "guidance_scale": 2.0, "seed": 604},
+    {"family": "sdxl", "name": "ancestral", "scheduler": "euler_ancestral", "steps": 7, "strength": 1.0,
+     "height": 80, "width": 96, "images": 0, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 605},
 ]  # fmt: skip
 
 
@@ -59,8 +70,8 @@ def bytes_of(images: list[Image.Image]) -> Tensor:
     return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]).float()
 
 
-def image_pipeline(pipeline: DiffusionPipeline, scheduler: str) -> DiffusionPipeline:
-    parts = {**pipeline.components, "scheduler": SCHEDULERS[scheduler].from_config(pipeline.scheduler.config)}
+def image_pipeline(pipeline: DiffusionPipeline) -> DiffusionPipeline:
+    parts = pipeline.components
     if "text_encoder_2" in parts:
         made = StableDiffusionXLImg2ImgPipeline(**parts, add_watermarker=False)
     else:
@@ -77,8 +88,9 @@ def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Im
         steps.append(values["latents"].clone())
         return values
 
+    sizes = {"height": run["height"], "width": run["width"]}
     pipeline(
-        prompt=run["prompts"], image=images, strength=run["strength"],
+        prompt=run["prompts"], **({"image": images, "strength": run["strength"]} if images else sizes),
         num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
         generator=torch.Generator().manual_seed(run["seed"]), output_type="latent",
         callback_on_step_end=keep,
@@ -88,33 +100,41 @@ def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Im
 
 
 def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]:
-    pipeline = image_pipeline(load_model(run["family"], models / run["family"]), run["scheduler"])
+    pipeline = load_model(run["family"], models / run["family"])
+    pipeline.scheduler = SCHEDULERS[run["scheduler"]].from_config(pipeline.scheduler.config)
+    if run["images"]:
+        pipeline = image_pipeline(pipeline)
     sizes = (run["height"], run["width"])
     images = [draw_image(run["seed"] + 10 * i, *sizes) for i in range(run["images"])]
     steps = draw(pipeline, run, images)
     for i in range(len(images)):
         others = [*images[:i], draw_image(1, *sizes), *images[i + 1 :]]
         assert distance(draw(pipeline, run, others)[-1], steps[-1]) > 0.1
-    pixels = bytes_of(images)
-    tensors = {
-        "image": pixels,
-        "posterior": pipeline.vae.encode(pixels / 255 * 2 - 1).latent_dist.parameters,
-        "step_000": steps[0],
-        f"step_{len(steps) - 1:03}": steps[-1],
-    }
-    name = f"{run['family']}.safetensors"
+    tensors = {"step_000": steps[0], f"step_{len(steps) - 1:03}": steps[-1]}
+    if images:
+        pixels = bytes_of(images)
+        posterior = pipeline.vae.encode(pixels / 255 * 2 - 1).latent_dist.parameters
+        tensors |= {"image": pixels, "posterior": posterior}
+    name = f"{run['family']}_{run['name']}.safetensors"
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, output / name)
     return {**run, "negative_prompts": None, "file": name}
 
 
+def write_resized(path: Path) -> None:
+    image = draw_image(700, 37, 29)
+    small, large = image.resize((12, 16), Image.Resampling.BICUBIC), image.resize((40, 48), Image.Resampling.BICUBIC)
+    save_file({"image": bytes_of([image]), "smaller": bytes_of([small]), "larger": bytes_of([large])}, path)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Makes the C++ tests' references of image to image.")
+    parser = argparse.ArgumentParser(description="Makes the C++ tests' references whose noise is drawn from seeds.")
     data = Path(__file__).resolve().parents[1] / "data"
-    parser.add_argument("--output", type=Path, default=data / "image")
+    parser.add_argument("--output", type=Path, default=data / "seeded")
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
+    write_resized(output / "resized.safetensors")
     runs = [write_run(run, data / "models", output) for run in RUNS]
     (output / "index.json").write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
 
