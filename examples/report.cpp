@@ -186,6 +186,9 @@ std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_
     const bool one_for_all = options.negative_prompts.size() == 1;
     chunks["negative_prompt"] = options.negative_prompts.at(one_for_all ? 0 : prompt);
   }
+  if (options.init_images.size() > 1) {
+    chunks["init_images"] = as_utf8(name_in(options.init_images.at(prompt)));
+  }
   chunks["image"] = std::to_string(index);
   return chunks;
 }

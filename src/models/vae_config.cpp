@@ -1,5 +1,7 @@
 #include "models/vae_config.h"
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <string>
 
@@ -17,9 +19,6 @@ void check_block_types(ConfigReader& config, const char* key, const std::string&
 }
 
 void check_values(ConfigReader& config, const VaeConfig& read) {
-  if (read.channels.empty() || read.channels.size() > kMostBlocks) {
-    config.refuse("block_out_channels", "it must have between 1 and 16 entries");
-  }
   check_block_types(config, "down_block_types", "DownEncoderBlock2D", read.channels.size());
   check_block_types(config, "up_block_types", "UpDecoderBlock2D", read.channels.size());
   if (read.latent_channels < 1) config.refuse("latent_channels", "it must be at least 1");
@@ -35,6 +34,15 @@ void check_values(ConfigReader& config, const VaeConfig& read) {
 
 }  // namespace
 
+std::vector<std::int64_t> read_vae_channels(ConfigReader& config) {
+  std::vector<std::int64_t> channels = config.integers("block_out_channels", {64});
+  if (channels.empty() || channels.size() > kMostBlocks) {
+    config.refuse("block_out_channels",
+                  fmt::format("it must have between 1 and {} entries", kMostBlocks));
+  }
+  return channels;
+}
+
 VaeConfig read_vae_config(ConfigReader config) {
   VaeConfig read;
   config.require_equal("in_channels", kPixelChannels, kPixelChannels);
@@ -44,7 +52,7 @@ VaeConfig read_vae_config(ConfigReader config) {
   config.require_equal("latents_mean", nlohmann::json());
   config.require_equal("latents_std", nlohmann::json());
   read.latent_channels = config.integer("latent_channels", 4);
-  read.channels = config.integers("block_out_channels", {64});
+  read.channels = read_vae_channels(config);
   read.layers = config.integer("layers_per_block", 1);
   read.norm.groups = config.integer("norm_num_groups", 32);
   read.scaling_factor = config.number("scaling_factor", 0.18215);

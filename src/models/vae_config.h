@@ -28,6 +28,9 @@ struct VaeConfig {
   std::int64_t scale() const { return std::int64_t{1} << (channels.size() - 1); }
 };
 
+// Its block_out_channels. Throws CheckpointError where there are none, or too many.
+std::vector<std::int64_t> read_vae_channels(ConfigReader& config);
+
 // Throws CheckpointError, naming the key, for what is not supported.
 VaeConfig read_vae_config(ConfigReader config);
 

@@ -35,7 +35,7 @@ class VaeEncoder {
 
   // Latents as the U-Net's loop takes them: drawn from `posterior` [n, 2 latent_channels, rows, w]
   // by standard normal `noise` [n, latent_channels, rows, w], and scaled (and shifted, where the
-  // config has it).
+  // config says so, as the decoder undoes it: diffusers' Stable Diffusion leaves that out of both).
   at::Tensor latents_of(const at::Tensor& posterior, const at::Tensor& noise) const;
 
   std::int64_t latent_channels() const;

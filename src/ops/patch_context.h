@@ -37,7 +37,7 @@ struct RowsAround {
 // ranks and hold no state: what they need between steps lies here.
 class PatchContext {
  public:
-  // The whole image as one patch: exchanges nothing. For the VAE, and for tests.
+  // The whole image as one patch: exchanges nothing. For the planner, and for tests.
   explicit PatchContext(int condition_slots = 0);
 
   // `plan` and `cache` must outlive the context.

@@ -11,6 +11,7 @@
 #include "base/excerpt.h"
 #include "base/log.h"
 #include "cache/exchange_plan.h"
+#include "models/vae_config.h"
 #include "parallel/topology.h"
 #include "pipeline/request.h"
 #include "pipeline/translate.h"
@@ -21,25 +22,20 @@ namespace {
 
 constexpr std::int64_t kDefaultSide = 64;  // latent rows, where the config has no sample_size
 constexpr std::int64_t kMaximumSide = 16384;
-constexpr std::size_t kMaximumLevels = 16;  // of a VAE
 
 }  // namespace
 
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   check<CheckpointError>(unet.in_channels == unet.out_channels,
-                         "{}: the U-Net takes {} channels and predicts {}: only text-to-image "
-                         "models are supported",
+                         "{}: the U-Net takes {} channels and predicts {}: those that read more "
+                         "than latents, for inpainting and the like, are not supported",
                          checkpoint.folder().string(), unet.in_channels, unet.out_channels);
   ModelInfo info;
   info.latent_channels = static_cast<int>(unet.in_channels);
   info.row_unit = static_cast<int>(unet.row_unit());
   if (checkpoint.has("vae")) {
     ConfigReader vae = checkpoint.component("vae").config();
-    const std::size_t levels = vae.integers("block_out_channels").size();
-    if (levels == 0 || levels > kMaximumLevels) {
-      vae.refuse("block_out_channels", "it must have between 1 and 16 entries");
-    }
-    info.scale = 1 << (levels - 1);
+    info.scale = 1 << (read_vae_channels(vae).size() - 1);
   }
   if (checkpoint.has("scheduler")) {
     ConfigReader scheduler = checkpoint.component("scheduler").config("scheduler_config.json");

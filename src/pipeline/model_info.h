@@ -9,7 +9,7 @@
 
 namespace pcpp {
 
-// Throws CheckpointError where the U-Net is not one of a text-to-image model.
+// Throws CheckpointError where the U-Net reads more than latents.
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet);
 
 // Warns where the folder names the class of a pipeline that does more than Stable Diffusion's: its

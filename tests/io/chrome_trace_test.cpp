@@ -127,6 +127,17 @@ TEST_F(ChromeTraceTest, CountsTheBytesOfADecodingBehindTheSteps) {
   EXPECT_EQ(counters[1].at("args").at("halo"), 2);
 }
 
+TEST_F(ChromeTraceTest, CountsTheBytesOfAnEncodingAheadOfTheSteps) {
+  GenerationResult result = example();
+  std::vector<TraceSpan>& spans = result.trace->ranks[1].spans;
+  spans.insert(spans.begin(), {"encode", 0, -1, 100, 500});
+  result.ranks[1].encode = StepRecord{-1, StepKind::synchronous, 0.4, 0.1, {4, 5, 6, 0}};
+  const std::vector<Json> counters = of(write(result), "C", 1);
+  ASSERT_EQ(counters.size(), 2U);
+  EXPECT_EQ(counters[0].at("ts"), 100);
+  EXPECT_EQ(counters[0].at("args").at("halo"), 5);
+}
+
 TEST_F(ChromeTraceTest, AFileLargerThanOneBlockIsWhole) {
   GenerationResult result = example();
   std::vector<TraceSpan>& spans = result.trace->ranks[1].spans;

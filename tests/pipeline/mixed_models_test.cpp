@@ -104,7 +104,7 @@ TEST(ModelInfo, RefusesAUNetThatPredictsOtherChannelsThanItTakes) {
   place.write("unet/config.json", unet.dump());
   testing::expect_error<CheckpointError>(
       [&] { read_model_info(place.path()); },
-      {place.path().string(), "takes 9 channels and predicts 4", "only text-to-image"});
+      {place.path().string(), "takes 9 channels and predicts 4", "read more than latents"});
 }
 
 }  // namespace
