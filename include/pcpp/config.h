@@ -88,7 +88,8 @@ enum class SchedulerKind {
   euler,            // Euler's method
   dpmpp_2m,         // DPM-Solver++ with two steps' predictions (DPM++ 2M)
   euler_ancestral,  // k-diffusion's "Euler a"
-  lcm,              // of latent consistency models (arXiv 2310.04378) and LCM-LoRA
+  lcm,              // of latent consistency models (arXiv 2310.04378): for LCM-LoRA.
+                    // Steady steps of several bands spoil its pictures: make all synchronous
 };
 
 // "ddim", "euler", "dpmpp_2m", "euler_ancestral" or "lcm".
@@ -130,12 +131,12 @@ struct PCPP_EXPORT GenerationRequest {
   // images leave to chance, what the run begins with, what its steps add.
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
-  std::optional<SchedulerKind> scheduler = {};  // absent: the model's own; DDIM where that is PNDM
+  std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
   std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own; LCM takes none
   std::optional<SigmaSpacing> sigmas = {};  // likewise; only Euler and DPM++ 2M take them
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; takes
-  // the place of what the run begins with: `seed` draws the rest.
+  // the place of the noise that the run begins with, for which `seed` then draws nothing.
   std::optional<FloatTensor> latents = {};
   // Image to image (SDEdit, arXiv 2108.01073): what the run begins with, under noise; one for all
   // prompts, or one for each; no side longer than kMostPixels. Those of another size are brought to
@@ -172,7 +173,8 @@ struct PCPP_EXPORT GenerationRequest {
   // for it, for peer_timeout at most. Must not throw.
   std::function<void(const StepProgress&)> on_step = {};
   // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
-  // their next block) and the loading of both, and throws Cancelled.
+  // their next block), the loading of both and what is drawn and resized before them, and throws
+  // Cancelled.
   std::stop_token stop = {};
   // The longest that a rank waits for its peers before it gives up with TransportError.
   std::chrono::milliseconds peer_timeout = std::chrono::minutes(10);

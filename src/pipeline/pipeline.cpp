@@ -3,13 +3,13 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -71,6 +71,18 @@ std::vector<RankReport> reports(const ExchangePlan& plan) {
   return reports;
 }
 
+// It replaces all noise of the latents in every step, and stale rows are of those before.
+void warn_of_stale_noise(const DenoiseTask& task) {
+  const bool reads_stale_rows = task.plan.topology().patches() > 1 &&
+                                task.parallel.reach != Reach::none &&
+                                task.parallel.sync_steps < std::ssize(task.scheduler.timesteps());
+  if (!reads_stale_rows || task.scheduler.kind() != SchedulerKind::lcm) return;
+  log().warn(
+      "steady steps of several bands spoil pictures of the lcm scheduler: make all steps "
+      "synchronous (sync_steps {})",
+      task.scheduler.timesteps().size());
+}
+
 }  // namespace
 
 class Pipeline::Parts {
@@ -93,9 +105,9 @@ class Pipeline::Parts {
   // A request as tensors.
   struct Inputs {
     std::unique_ptr<Scheduler> scheduler;        // with the steps that are made
+    StandardNormal normal;                       // behind the draws of what follows
     at::Tensor noise;                            // standard normal
     at::Tensor posterior_noise;                  // of init images; undefined without them
-    at::Tensor step_noises;                      // that the steps add; undefined where they do not
     std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
@@ -109,6 +121,8 @@ class Pipeline::Parts {
                            Inputs& inputs, GenerationResult& result);
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents) const;
+  // What the steps add, as SolverState has it; undefined where they add nothing.
+  static at::Tensor step_noises(Inputs& inputs, const std::stop_token& stop);
   // The latents that the first step begins with.
   at::Tensor first_latents(const GenerationRequest& request, const RequestSizes& sizes,
                            const Inputs& inputs, Clock::time_point trace_zero,
@@ -161,25 +175,17 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
-  Inputs inputs;
-  inputs.scheduler = networks_.scheduler(request);
+  Inputs inputs{networks_.scheduler(request), StandardNormal(request.seed), {}, {}, {}};
   const UNetConfig& config = unet().config();
   if (sizes.embedded) {
     inputs.conditions =
         given_conditions(request, config.text_width, config.pooled_width(), sizes.guided);
   }
-  StandardNormal normal(request.seed);
   const auto draw = [&](std::int64_t images) {
-    return normal.draw({images, model().latent_channels, sizes.rows, sizes.columns});
+    return inputs.normal.draw({images, model().latent_channels, sizes.rows, sizes.columns});
   };
   if (sizes.init_images > 0) inputs.posterior_noise = draw(sizes.init_images);
   inputs.noise = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
-  const std::size_t steps = inputs.scheduler->timesteps().size();
-  if (inputs.scheduler->adds_noise() && steps > 1) {
-    std::vector<at::Tensor> noises(steps - 1);
-    for (at::Tensor& noise : noises) noise = draw(sizes.images);
-    inputs.step_noises = at::stack(noises);
-  }
   return inputs;
 }
 
@@ -230,6 +236,19 @@ void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResul
   }
 }
 
+at::Tensor Pipeline::Parts::step_noises(Inputs& inputs, const std::stop_token& stop) {
+  const std::int64_t steps = std::ssize(inputs.scheduler->timesteps());
+  if (!inputs.scheduler->adds_noise() || steps == 1) return {};
+  std::vector<std::int64_t> shape = inputs.noise.sizes().vec();
+  shape.insert(shape.begin(), steps - 1);
+  at::Tensor noises = at::empty(shape, at::kFloat);
+  for (const at::Tensor& noise : noises.unbind()) {
+    check_not_stopped(stop);
+    inputs.normal.draw_into(noise);
+  }
+  return noises;
+}
+
 BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                                           const RequestSizes& sizes, Inputs& inputs,
                                           GenerationResult& result) {
@@ -277,20 +296,22 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   result.scheduler = scheduler.kind();
   result.ranks = reports(plan);
   if (request.trace) result.trace = network_trace(unet(), plan.topology().world_size());
-  const DenoiseTask task{.scheduler = scheduler,
-                         .plan = plan,
-                         .parallel = parallel,
-                         .conditions = std::move(conditions),
-                         .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
-                         .guidance_scale = request.guidance_scale,
-                         .step_noises = inputs.step_noises,
-                         .dtype = scalar_type_of(networks_.dtype()),
-                         .peer_timeout = request.peer_timeout,
-                         .stop = request.stop,
-                         .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
-                         .in_turn = request.ranks_in_turn,
-                         .on_step = request.on_step,
-                         .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
+  const DenoiseTask task{
+      .scheduler = scheduler,
+      .plan = plan,
+      .parallel = parallel,
+      .conditions = std::move(conditions),
+      .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
+      .guidance_scale = request.guidance_scale,
+      .step_noises = ranks().outside([&] { return step_noises(inputs, request.stop); }),
+      .dtype = scalar_type_of(networks_.dtype()),
+      .peer_timeout = request.peer_timeout,
+      .stop = request.stop,
+      .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
+      .in_turn = request.ranks_in_turn,
+      .on_step = request.on_step,
+      .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
+  warn_of_stale_noise(task);
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), scheduler.timesteps().size(),
              name_of(result.scheduler));

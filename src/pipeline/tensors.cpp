@@ -4,7 +4,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/randn.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -46,8 +45,12 @@ StandardNormal::StandardNormal(std::uint64_t seed)
     : generator_(at::detail::createCPUGenerator(seed)) {}
 
 at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
-  return at::randn(shape, generator_, at::kFloat);
+  at::Tensor values = at::empty(shape, at::kFloat);
+  draw_into(values);
+  return values;
 }
+
+void StandardNormal::draw_into(const at::Tensor& values) { values.normal_(0, 1, generator_); }
 
 at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width) {
   at::Tensor bytes = at::empty({1, image.height, image.width, 3}, at::kByte);

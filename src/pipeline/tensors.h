@@ -22,6 +22,7 @@ class StandardNormal {
  public:
   explicit StandardNormal(std::uint64_t seed);
   at::Tensor draw(at::IntArrayRef shape);
+  void draw_into(const at::Tensor& values);
 
  private:
   at::Generator generator_;

@@ -13,8 +13,8 @@
 
 #include "base/check.h"
 #include "schedulers/noise_schedule.h"
+#include "schedulers/predicted_image.h"
 #include "schedulers/sigmas.h"
-#include "schedulers/thresholding.h"
 
 namespace pcpp {
 namespace {
@@ -25,7 +25,7 @@ enum class Correction { midpoint, heun };
 struct DpmSolverConfig {
   NoiseSchedule schedule;
   Prediction prediction = Prediction::epsilon;
-  std::optional<Thresholding> thresholding;
+  ImageRange range;  // without a clip
   Correction correction = Correction::midpoint;
   SigmaSpacing spacing = SigmaSpacing::timesteps;
   bool rounds_timesteps = true;  // to whole ones, of other spacings; else they are cut
@@ -65,10 +65,9 @@ class DpmSolver : public Scheduler {
     float lambda;
   };
 
-  // One step, from the level `image`, `noise`; the names are those of what they multiply.
+  // One step, from a sample with `now`; the names are those of what they multiply.
   struct Weights {
-    float image = 0;
-    float noise = 0;
+    Shares now;
     float sample = 0;
     float predicted = 0;
     float change = 0;         // of the predicted image since the last step, over
@@ -79,8 +78,6 @@ class DpmSolver : public Scheduler {
   std::int64_t visited_timesteps() const;
   std::vector<double> whole_timesteps(int steps, std::int64_t visited) const;
   bool first_order_at(std::size_t step, std::size_t steps) const;
-  at::Tensor predicted_image(const at::Tensor& prediction, const Weights& weights,
-                             const at::Tensor& sample) const;
 
   DpmSolverConfig config_;
   TrainingSigmas training_;
@@ -170,8 +167,7 @@ void DpmSolver::set_steps(int steps, int skipped) {
                        "steps is {}; that visits the noise level {} twice: take fewer steps", steps,
                        sigmas[i]);
     const float decay = std::exp(-length) - 1;
-    Weights step{.image = from.image,
-                 .noise = from.noise,
+    Weights step{.now = {from.image, from.noise},
                  .sample = to.noise / from.noise,
                  .predicted = to.image * decay,
                  .first_order = stays || first_order_at(i, count)};
@@ -188,7 +184,7 @@ void DpmSolver::set_steps(int steps, int skipped) {
 }
 
 at::Tensor DpmSolver::noised(const at::Tensor& image, const at::Tensor& noise) const {
-  return weights_.at(0).image * image + weights_.at(0).noise * noise;
+  return mixed(weights_.at(0).now, image, noise);
 }
 
 at::Tensor DpmSolver::scale_input(const at::Tensor& sample, int step) const {
@@ -196,21 +192,11 @@ at::Tensor DpmSolver::scale_input(const at::Tensor& sample, int step) const {
   return sample;
 }
 
-at::Tensor DpmSolver::predicted_image(const at::Tensor& prediction, const Weights& weights,
-                                      const at::Tensor& sample) const {
-  at::Tensor image = prediction;
-  if (config_.prediction == Prediction::epsilon) {
-    image = (sample - weights.noise * prediction) / weights.image;
-  } else if (config_.prediction == Prediction::v_prediction) {
-    image = weights.image * sample - weights.noise * prediction;
-  }
-  return config_.thresholding ? thresholded(image, *config_.thresholding) : image;
-}
-
 at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                            SolverState& state) const {
   const Weights& weights = weights_.at(static_cast<std::size_t>(step));
-  const at::Tensor image = predicted_image(prediction, weights, sample);
+  const at::Tensor image =
+      kept_in(config_.range, image_of(config_.prediction, weights.now, prediction, sample));
   const at::Tensor last = std::exchange(state.image, image);
   at::Tensor next = weights.sample * sample - weights.predicted * image;
   if (weights.first_order || !last.defined()) return next;
@@ -239,7 +225,7 @@ std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
   read.schedule = read_sigma_schedule(config);
   read.prediction = prediction_named(
       config.one_of("prediction_type", {"epsilon", "sample", "v_prediction"}, "epsilon"));
-  read.thresholding = read_thresholding(config);
+  read.range.thresholding = read_thresholding(config);
   config.one_of("algorithm_type", {"dpmsolver++", "deis"}, "dpmsolver++");
   if (config.integer("solver_order", 2) != 2) config.refuse("solver_order", "2 is supported");
   for (const char* key : {"use_lu_lambdas", "use_flow_sigmas", "use_dynamic_shifting"}) {

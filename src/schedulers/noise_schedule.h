@@ -61,9 +61,9 @@ template <typename Value>
 void skip_first(std::vector<Value>& values, int skipped) {
   check<ConfigError>(
       skipped >= 0 && skipped < std::ssize(values),
-      "{} of {} steps are to be skipped, which leaves none: ask for more strength or "
-      "more steps",
-      skipped, values.size());
+      "a run that visits {} timesteps has no step left behind the {} that it leaves out: ask for "
+      "more strength or more steps",
+      values.size(), skipped);
   values.erase(values.begin(), values.begin() + skipped);
 }
 

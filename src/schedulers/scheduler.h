@@ -39,7 +39,7 @@ class Scheduler {
   void set_steps(int steps) { set_steps(steps, 0); }
 
   // What the U-Net is given, one a step, noisiest first; empty before set_steps. float32 values
-  // with Euler, else whole numbers.
+  // with both Eulers, else whole numbers.
   virtual const std::vector<double>& timesteps() const = 0;
 
   // The factor that makes standard normal noise the first sample. After set_steps.

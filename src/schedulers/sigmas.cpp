@@ -54,6 +54,11 @@ NoiseSchedule read_sigma_schedule(ConfigReader& config) {
   NoiseSchedule schedule = read_noise_schedule(config, {"linspace"});
   // A signal of 0 would be infinite noise: diffusers puts the least float16 in its place.
   if (schedule.zero_terminal_snr) schedule.alphas_cumprod.back() = 0x1p-24F;
+  const float most = schedule.sigma(schedule.train_timesteps() - 1);
+  if (!std::isfinite(most * most)) {
+    config.refuse(config.has("trained_betas") ? "trained_betas" : "beta_end",
+                  "with it the last timestep has more noise than float32 can count");
+  }
   return schedule;
 }
 

@@ -199,7 +199,10 @@ TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
     Words others;
   };
   const std::vector<Option> options = {
-      {"--scheduler", "scheduler", {"ddim", "euler", "dpmpp_2m"}, {"--method", "single"}},
+      {"--scheduler",
+       "scheduler",
+       {"ddim", "euler", "dpmpp_2m", "euler_ancestral", "lcm"},
+       {"--method", "single"}},
       {"--timestep-spacing",
        "timestep_spacing",
        {"leading", "linspace", "trailing"},

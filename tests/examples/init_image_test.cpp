@@ -38,6 +38,21 @@ TEST_F(InitImageTest, BeginsWithThePictureAndSaysSo) {
   EXPECT_GT(report.at("ranks")[0].at("encode").at("compute_ms"), 0);
 }
 
+TEST_F(InitImageTest, EachPictureNamesItsOwn) {
+  for (const char* name : {"a.png", "b.png"}) {
+    write_png(place(name), {8, 8, std::vector<std::uint8_t>(192, 7)});
+  }
+  const Outcome outcome =
+      generate({"--prompt", "a", "--prompt", "b", "--init-image", place("a.png"), "--init-image",
+                place("b.png"), "--output", place("x.png")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  for (const auto& [picture, image] : {std::pair{"x-1.png", "a.png"}, {"x-2.png", "b.png"}}) {
+    std::map<std::string, std::string> text;
+    read_png(place(picture), &text);
+    EXPECT_EQ(text.at("init_images"), image);
+  }
+}
+
 TEST_F(InitImageTest, NothingIsSaidWithoutOne) {
   const Outcome outcome =
       generate({"--prompt", "a", "--output", place("x.png"), "--report", place("x.json")});

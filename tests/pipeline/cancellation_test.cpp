@@ -128,6 +128,30 @@ TEST(Cancellation, AStopEndsTheEncodingOfAnInitImage) {
   EXPECT_NO_THROW(whole.generate(drawn));
 }
 
+// Two images of another size are resized one by one; 4 steps add noise 3 times, behind the noise
+// that the run begins with.
+TEST(Cancellation, AStopEndsWhatIsMadeAheadOfTheSteps) {
+  Pipeline whole(test_data("models/sd15"), World(1, 1));
+  GenerationRequest drawn;
+  drawn.prompts = {"a fox", "a cat"};
+  drawn.width = drawn.height = 64;
+  drawn.steps = 4;
+  drawn.scheduler = SchedulerKind::lcm;
+  const auto calls_until_stopped = [&](const std::string& call, int last) {
+    std::stop_source source;
+    drawn.stop = source.get_token();
+    int calls = 0;
+    const CallWatch watch([&](const std::string& name) {
+      if (name == call && ++calls == last) source.request_stop();
+    });
+    EXPECT_THROW(whole.generate(drawn), Cancelled);
+    return calls;
+  };
+  EXPECT_EQ(calls_until_stopped("aten::normal_", 2), 2);
+  drawn.init_images = {striped(32, 64, 1), striped(40, 64, 2)};
+  EXPECT_EQ(calls_until_stopped("aten::_upsample_bicubic2d_aa", 1), 1);
+}
+
 TEST(Cancellation, AStopEndsWhatAnAutomaticRequestMeasures) {
   Pipeline fresh(test_data("patch"), World(1, 1));
   GenerationRequest automatic = request();

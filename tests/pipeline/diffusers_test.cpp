@@ -147,6 +147,7 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
     request.init_images = images_of(references.at("image"));
   }
   request.strength = run.at("strength");
+  request.images_per_prompt = run.value("images_per_prompt", 1);
   request.seed = run.at("seed");
   request.decode = false;
   Pipeline& pipeline = cached_pipeline("models/" + run.at("family").get<std::string>(), 1);

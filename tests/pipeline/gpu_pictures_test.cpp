@@ -65,14 +65,32 @@ TEST_F(GpuPictures, PicturesBecomePicturesAsOnACpu) {
   request.steps = 6;
   request.parallel.sync_steps = request.steps;
   request.strength = 0.5;
-  request.scheduler = SchedulerKind::lcm;  // which adds noise as well
-  request.guidance_scale = 1;
   const GenerationResult expected = cached_pipeline("models/sd15", 1).generate(request);
   for (const int ranks : {1, 2}) {
     Pipeline gpu(test_data("models/sd15"), World::cuda({0}, ranks));
     const GenerationResult actual = gpu.generate(request);
     EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << ranks;
     EXPECT_LE(largest_difference(actual.images[0], expected.images[0]), 1) << ranks;
+  }
+}
+
+TEST_F(GpuPictures, StepsThatAddNoiseAreTheSameToTheBitAsGraphs) {
+  for (const auto scheduler : {SchedulerKind::euler_ancestral, SchedulerKind::lcm}) {
+    GenerationRequest request = worded_request();
+    request.scheduler = scheduler;
+    request.steps = 6;
+    request.parallel.sync_steps = 1;
+    request.decode = false;
+    PipelineOptions eager;
+    eager.cuda_graphs = false;
+    const World world = World::cuda({0}, 2);
+    const GenerationResult graphs = Pipeline(test_data("models/sd15"), world).generate(request);
+    EXPECT_GT(graphs.ranks[0].steps[4].graphs, 0);
+    const GenerationResult single =
+        Pipeline(test_data("models/sd15"), world, eager).generate(request);
+    EXPECT_EQ(graphs.latents.values, single.latents.values) << name_of(scheduler);
+    const GenerationResult cpu = cached_pipeline("models/sd15", 2).generate(request);
+    EXPECT_LE(relative_distance(graphs.latents, cpu.latents), 1e-3) << name_of(scheduler);
   }
 }
 

@@ -6,8 +6,8 @@ noise.
 
 Needs what models_make.py needs, whose models it reads. It writes for each run
 
-- FAMILY_NAME.safetensors: step_I, the latents behind the run's first and last step. Where it begins
-  with pictures: image [n, 3, h, w], their bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's
+- FAMILY_NAME.safetensors: step_I, the latents behind the run's first and last step. Where the noise
+  that it begins with is given: latents. Where it begins with pictures: image [n, 3, h, w], their bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's
   encoder makes of them;
 - resized.safetensors: image [1, 3, 37, 29], and smaller and larger, which Pillow's bicubic filter
   makes of it;
@@ -55,6 +55,11 @@ RUNS: list[dict[str, Any]] = [
      "width": 64, "images": 1, "prompts": [PROMPTS[0]], "guidance_scale": 2.0, "seed": 604},
     {"family": "sdxl", "name": "ancestral", "scheduler": "euler_ancestral", "steps": 7, "strength": 1.0,
      "height": 80, "width": 96, "images": 0, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 605},
+    {"family": "sd21", "name": "image_ancestral", "scheduler": "euler_ancestral", "steps": 8, "strength": 0.5,
+     "height": 64, "width": 64, "images": 1, "prompts": [PROMPTS[0]], "guidance_scale": 2.0, "seed": 606},
+    {"family": "sd15", "name": "latents_lcm", "scheduler": "lcm", "steps": 4, "strength": 1.0, "height": 64,
+     "width": 64, "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "images_per_prompt": 2, "latents": True,
+     "guidance_scale": 1.0, "seed": 607},
 ]  # fmt: skip
 
 
@@ -80,6 +85,13 @@ def image_pipeline(pipeline: DiffusionPipeline) -> DiffusionPipeline:
     return made
 
 
+def given_latents(run: dict[str, Any]) -> dict[str, Tensor]:
+    if not run.get("latents"):
+        return {}
+    count = len(run["prompts"]) * run["images_per_prompt"]
+    return {"latents": normal(run["seed"] + 5, count, 4, run["height"] // 8, run["width"] // 8)}
+
+
 def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Image]) -> list[Tensor]:
     """The latents after each step."""
     steps: list[Tensor] = []
@@ -91,6 +103,7 @@ def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Im
     sizes = {"height": run["height"], "width": run["width"]}
     pipeline(
         prompt=run["prompts"], **({"image": images, "strength": run["strength"]} if images else sizes),
+        num_images_per_prompt=run.get("images_per_prompt", 1), **given_latents(run),
         num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
         generator=torch.Generator().manual_seed(run["seed"]), output_type="latent",
         callback_on_step_end=keep,
@@ -110,7 +123,7 @@ def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]
     for i in range(len(images)):
         others = [*images[:i], draw_image(1, *sizes), *images[i + 1 :]]
         assert distance(draw(pipeline, run, others)[-1], steps[-1]) > 0.1
-    tensors = {"step_000": steps[0], f"step_{len(steps) - 1:03}": steps[-1]}
+    tensors = given_latents(run) | {"step_000": steps[0], f"step_{len(steps) - 1:03}": steps[-1]}
     if images:
         pixels = bytes_of(images)
         posterior = pipeline.vae.encode(pixels / 255 * 2 - 1).latent_dist.parameters

@@ -86,6 +86,10 @@ TEST(SchedulerRefusals, OptionsOfLcm) {
        {R"("original_inference_steps": 0)", {"original_inference_steps", "[1, 1000]"}},
        {R"("original_inference_steps": 1001)", {"original_inference_steps", "1001"}},
        {R"("timestep_scaling": "ten")", {"timestep_scaling", "ten"}},
+       {R"("timestep_scaling": 0)", {"timestep_scaling", "above 0"}},
+       {R"("timestep_scaling": -10)", {"timestep_scaling", "-10"}},
+       {R"("timestep_scaling": 1e300)", {"timestep_scaling", "1e+300"}},
+       {R"("num_train_timesteps": 37)", {"original_inference_steps", "[1, 37]", "50"}},
        {R"("clip_sample": true, "clip_sample_range": 0)", {"clip_sample_range", "above 0"}}});
 }
 
@@ -137,6 +141,7 @@ TEST(SchedulerRefusals, OptionsOfEuler) {
                    {"interpolation_type", "log_linear", "continuous"}},
                   {R"("timestep_type": "random")", {"timestep_type", "random"}},
                   {R"("final_sigmas_type": "one")", {"final_sigmas_type", "one"}},
+                  {R"("beta_end": 0.17)", {"beta_end", "0.17", "float32"}},
                   {R"("sigma_min": 0)", {"sigma_min", "0"}},
                   {R"("sigma_max": -3)", {"sigma_max", "-3"}},
                   {R"("sigma_min": 5, "sigma_max": 4)", {"sigma_min", "5", "sigma_max"}}});
