@@ -136,16 +136,13 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
 }
 
 // What the parser cannot see: options that do not go together. Empty where all is well.
-std::string contradiction(const CLI::App& app, const GenerateOptions& options) {
+std::string contradiction(const GenerateOptions& options) {
   if (options.prompts.empty() && options.prompt_embeds.empty()) {
     return "--prompt or --prompt-embeds is required";
   }
   if (!options.prompt_embeds.empty() &&
       (!options.prompts.empty() || !options.negative_prompts.empty())) {
     return "--prompt-embeds takes the place of --prompt and --negative-prompt: give one of them";
-  }
-  if (app.count("--strength") > 0 && options.init_images.empty()) {
-    return "--strength is for --init-image: add that, or leave it out";
   }
   if (options.save_steps && options.save_latents.empty()) {
     return "--save-steps needs --save-latents";
@@ -161,17 +158,20 @@ std::string contradiction(const CLI::App& app, const GenerateOptions& options) {
   return contradiction(options.device, options.dtype, options.threads);
 }
 
-// Options that only some methods read. Empty where none was given in vain.
-std::string unread(const CLI::App& app, Method method) {
-  const bool automatic = method == Method::automatic;
+// Options that only some others make anything read. Empty where none was given in vain.
+std::string unread(const CLI::App& app, const GenerateOptions& options) {
+  const bool automatic = options.method == Method::automatic;
   for (const char* name : {"--partial", "--pool"}) {
-    if (app.count(name) > 0 && method != Method::pcpp && !automatic) {
+    if (app.count(name) > 0 && options.method != Method::pcpp && !automatic) {
       return fmt::format("{} is for --method pcpp, not {}: leave it out", name,
-                         word_for(kMethods, method));
+                         word_for(kMethods, options.method));
     }
   }
   if (app.count("--profile") > 0 && !automatic) {
     return "--profile is for --method auto: add that, or leave it out";
+  }
+  if (app.count("--strength") > 0 && options.init_images.empty()) {
+    return "--strength is for --init-image: add that, or leave it out";
   }
   return {};
 }
@@ -217,8 +217,8 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   add_parallel_options(app, options);
   add_file_options(app, options);
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;
-  std::string problem = contradiction(app, options);
-  if (problem.empty()) problem = unread(app, options.method);
+  std::string problem = contradiction(options);
+  if (problem.empty()) problem = unread(app, options);
   if (!problem.empty()) return usage_error(app, problem);
   return options;
 }

@@ -30,7 +30,6 @@ class Ddim : public Scheduler {
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
-  at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   std::optional<LinearUpdate> linear_update(int step) const override;
@@ -85,11 +84,6 @@ void Ddim::set_steps(int steps, int skipped) {
 
 at::Tensor Ddim::noised(const at::Tensor& image, const at::Tensor& noise) const {
   return mixed(steps_.at(0).now, image, noise);
-}
-
-at::Tensor Ddim::scale_input(const at::Tensor& sample, int step) const {
-  static_cast<void>(steps_.at(static_cast<std::size_t>(step)));
-  return sample;
 }
 
 at::Tensor Ddim::step(const at::Tensor& prediction, int step, const at::Tensor& sample,

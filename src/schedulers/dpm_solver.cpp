@@ -48,7 +48,6 @@ class DpmSolver : public Scheduler {
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
-  at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   // The images of two steps enter one.
@@ -185,11 +184,6 @@ void DpmSolver::set_steps(int steps, int skipped) {
 
 at::Tensor DpmSolver::noised(const at::Tensor& image, const at::Tensor& noise) const {
   return mixed(weights_.at(0).now, image, noise);
-}
-
-at::Tensor DpmSolver::scale_input(const at::Tensor& sample, int step) const {
-  static_cast<void>(weights_.at(static_cast<std::size_t>(step)));
-  return sample;
 }
 
 at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Tensor& sample,

@@ -36,7 +36,6 @@ class Lcm : public Scheduler {
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
-  at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   bool adds_noise() const override { return true; }
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
@@ -95,11 +94,6 @@ void Lcm::set_steps(int steps, int skipped) {
 
 at::Tensor Lcm::noised(const at::Tensor& image, const at::Tensor& noise) const {
   return mixed(steps_.at(0).now, image, noise);
-}
-
-at::Tensor Lcm::scale_input(const at::Tensor& sample, int step) const {
-  static_cast<void>(steps_.at(static_cast<std::size_t>(step)));
-  return sample;
 }
 
 at::Tensor Lcm::step(const at::Tensor& prediction, int step, const at::Tensor& sample,

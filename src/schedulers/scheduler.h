@@ -50,8 +50,9 @@ class Scheduler {
   virtual at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const = 0;
 
   // What the U-Net is given in place of `sample` (float32, any shape and device) in step `step`,
-  // counted from 0; may be `sample` itself.
-  virtual at::Tensor scale_input(const at::Tensor& sample, int step) const = 0;
+  // counted from 0; may be `sample` itself, which it is of all that do not count noise to a whole
+  // image.
+  virtual at::Tensor scale_input(const at::Tensor& sample, int step) const;
 
   // Whether every step but the last adds noise, which its state holds then.
   virtual bool adds_noise() const { return false; }
