@@ -50,7 +50,8 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   for (const std::filesystem::path& file : options.init_images) {
     request.init_images.push_back(read_png(file));
   }
-  request.strength = options.strength;
+  for (const std::filesystem::path& file : options.masks) request.masks.push_back(read_png(file));
+  if (options.strength >= 0) request.strength = options.strength;
   if (!options.latents.empty()) {
     TensorMap file = load_tensors(options.latents);
     const auto found = file.find("latents");
@@ -138,6 +139,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
                                                has_times ? options.convolution_times : ""};
   for (const Lora& lora : options.loras) inputs.push_back(lora.file);
   inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());
+  inputs.insert(inputs.end(), options.masks.begin(), options.masks.end());
   check_outputs(outputs, inputs);
   const World world = options.device.world(ranks, options.threads);
   PipelineOptions loading = options.device.pipeline_options();

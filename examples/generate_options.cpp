@@ -55,8 +55,13 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                            "PNG file that the picture begins with; one for all, or one for each "
                            "prompt")
                 ->type_name("FILE"));
+  take_each(app.add_option("--mask", options.masks,
+                           "PNG file, white where the picture is drawn anew and black where the "
+                           "init image stays; one for all, or one for each prompt")
+                ->type_name("FILE"));
   add_number(app, "--strength", options.strength, 0, 1,
-             "how much of the init image is drawn anew, above 0 and at most 1");
+             "how much of the init image is drawn anew, above 0 and at most 1 (default: 0.8, with "
+             "--mask 1)");
   add_number(
       app, "--width", options.width, 1, kMostPixels,
       "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, or the model's)");
@@ -170,8 +175,10 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
   if (app.count("--profile") > 0 && !automatic) {
     return "--profile is for --method auto: add that, or leave it out";
   }
-  if (app.count("--strength") > 0 && options.init_images.empty()) {
-    return "--strength is for --init-image: add that, or leave it out";
+  for (const char* name : {"--strength", "--mask"}) {
+    if (app.count(name) > 0 && options.init_images.empty()) {
+      return fmt::format("{} is for --init-image: add that, or leave it out", name);
+    }
   }
   return {};
 }

@@ -51,7 +51,8 @@ struct GenerateOptions {
   std::vector<int> bands;
   std::string profile;
   std::vector<std::filesystem::path> init_images;
-  double strength = GenerationRequest{}.strength;
+  std::vector<std::filesystem::path> masks;
+  double strength = -1;  // below 0: the library's
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;

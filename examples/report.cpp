@@ -14,6 +14,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json paths(const std::vector<std::filesystem::path>& files) {
+  Json all = Json::array();
+  for (const std::filesystem::path& file : files) all.push_back(file.string());
+  return all;
+}
+
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 Json settings(const RunFacts& facts) {
@@ -22,17 +28,15 @@ Json settings(const RunFacts& facts) {
   for (const Lora& lora : options.loras) {
     loras.push_back({{"file", lora.file.string()}, {"scale", lora.scale}});
   }
-  Json init_images = Json::array();
-  for (const std::filesystem::path& file : options.init_images)
-    init_images.push_back(file.string());
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
               {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
-              {"init_images", std::move(init_images)},
-              {"strength", options.init_images.empty() ? Json() : Json(options.strength)},
+              {"init_images", paths(options.init_images)},
+              {"masks", paths(options.masks)},
+              {"strength", options.init_images.empty() ? Json() : Json(facts.result.strength)},
               {"width", facts.result.width},
               {"height", facts.result.height},
               {"steps", options.steps},
@@ -111,6 +115,13 @@ std::string as_utf8(const std::string& bytes) {
   return Json::parse(dumped).get<std::string>();
 }
 
+// Their names alone, as pictures carry them.
+std::string names(const std::vector<std::filesystem::path>& files) {
+  std::vector<std::string> all;
+  for (const std::filesystem::path& file : files) all.push_back(as_utf8(name_in(file)));
+  return fmt::format("{}", fmt::join(all, ", "));
+}
+
 }  // namespace
 
 std::string report_json(const RunFacts& facts) {
@@ -168,11 +179,9 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     loras.push_back(fmt::format("{}:{}", as_utf8(name_in(lora.file)), lora.scale));
   }
   if (!loras.empty()) words["loras"] = fmt::format("{}", fmt::join(loras, ", "));
-  std::vector<std::string> init_images;
-  for (const std::filesystem::path& file : facts.options.init_images) {
-    init_images.push_back(as_utf8(name_in(file)));
-  }
-  if (!init_images.empty()) words["init_images"] = fmt::format("{}", fmt::join(init_images, ", "));
+  const GenerateOptions& options = facts.options;
+  if (!options.init_images.empty()) words["init_images"] = names(options.init_images);
+  if (!options.masks.empty()) words["masks"] = names(options.masks);
   return words;
 }
 
@@ -189,6 +198,7 @@ std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_
   if (options.init_images.size() > 1) {
     chunks["init_images"] = as_utf8(name_in(options.init_images.at(prompt)));
   }
+  if (options.masks.size() > 1) chunks["masks"] = as_utf8(name_in(options.masks.at(prompt)));
   chunks["image"] = std::to_string(index);
   return chunks;
 }

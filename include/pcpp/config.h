@@ -128,7 +128,7 @@ struct PCPP_EXPORT GenerationRequest {
   int steps = 25;
   double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
   // Of all noise, each draw for the whole batch, as diffusers' with one CPU generator: what init
-  // images leave to chance, what the run begins with, what its steps add.
+  // images leave to chance, what the run begins with, what masked ones leave, what its steps add.
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
@@ -143,9 +143,15 @@ struct PCPP_EXPORT GenerationRequest {
   // the request's, whatever becomes of their aspect ratio (bicubic, antialiased; diffusers takes
   // Lanczos' filter). Empty: the run begins with noise alone.
   std::vector<Image> init_images = {};
-  // How much of them is drawn anew, above 0 and at most 1: the last strength * steps of the steps
-  // are made, rounded down, of which there must be one. Not looked at without init_images.
-  double strength = 0.8;
+  // Inpainting: where a mask is white (its luma 128 or above) the picture is drawn anew, where it
+  // is black the init image stays, but for what its way through the VAE changes; one for all
+  // prompts, or one for each, of sizes as init_images. Of each latent row and column the first
+  // pixel's counts (as in diffusers). Models for inpainting (ModelInfo::inpainting) need them.
+  std::vector<Image> masks = {};
+  // How much of the init images is drawn anew, above 0 and at most 1: the last strength * steps of
+  // the steps are made, rounded down, of which there must be one. Absent: 0.8, and 1 with masks,
+  // at which a masked picture begins with noise alone. Not looked at without init_images.
+  std::optional<double> strength = {};
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
   TensorMap prompt_embeds = {};

@@ -82,6 +82,8 @@ struct PCPP_EXPORT ModelInfo {
   int default_height = 0;
   int scale = 8;  // pixels a latent row: sizes are multiples of it
   int latent_channels = 4;
+  // Whether its U-Net reads a mask and what it keeps beside the latents: then requests need masks.
+  bool inpainting = false;
   int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
 
@@ -139,6 +141,7 @@ struct GenerationResult {
   int width = 0;
   int height = 0;
   SchedulerKind scheduler = SchedulerKind::ddim;  // that drew
+  double strength = 1;                            // likewise; 1 without init images
   // Of the longest text, beyond what the text encoder takes. Negative prompts count where guidance
   // reads them.
   int truncated_tokens = 0;

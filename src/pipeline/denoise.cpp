@@ -5,9 +5,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -38,6 +40,11 @@ class Rank {
         gather_(task.plan, graphs_, task.peer_timeout),
         context_(task.plan, cache_, transport.rank(), unet.sites().condition_slots()) {
     if (task.step_noises.defined()) state_.noises = task.step_noises.to(unet.device());
+    if (task.beside.defined()) beside_ = task.beside.to(unet.device());
+    if (task.kept) {
+      const auto there = [&](const at::Tensor& tensor) { return tensor.to(unet.device()); };
+      kept_ = {there(task.kept->image), there(task.kept->noise), there(task.kept->mask)};
+    }
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
@@ -70,6 +77,22 @@ class Rank {
   // The latents after the step, by the prediction that was gathered last.
   at::Tensor advance(const at::Tensor& latents, int step) {
     const SpanScope scope("scheduler");
+    return with_kept(predicted(latents, step), step + 1);
+  }
+
+  // Without its times.
+  StepRecord record(int step, StepKind kind) const {
+    StepRecord record;
+    record.step = step;
+    record.kind = kind;
+    record.sent = cache_.sent();
+    record.sent.gather = gather_.sent_bytes();
+    record.graphs = graphs_.count();
+    return record;
+  }
+
+ private:
+  at::Tensor predicted(const at::Tensor& latents, int step) {
     const bool split = task_.plan.topology().branches_of_rank() < task_.branches();
     const at::Tensor conditional = whole_noise(split ? 1 : 0);  // guided already, where not split
     const at::Tensor unconditional = split ? whole_noise(0) : at::Tensor();
@@ -91,24 +114,21 @@ class Rank {
     return next;
   }
 
-  // Without its times.
-  StepRecord record(int step, StepKind kind) const {
-    StepRecord record;
-    record.step = step;
-    record.kind = kind;
-    record.sent = cache_.sent();
-    record.sent.gather = gather_.sent_bytes();
-    record.graphs = graphs_.count();
-    return record;
+  // `next` is the step that reads them, or how many there are.
+  at::Tensor with_kept(const at::Tensor& latents, int next) const {
+    if (!kept_) return latents;
+    const auto& [image, noise, mask] = *kept_;
+    const bool last = next == std::ssize(task_.scheduler.timesteps());
+    return at::where(mask.to(at::kBool), latents,
+                     last ? image : task_.scheduler.noised(image, noise, next));
   }
 
- private:
   // At the same addresses in every step, which graphs read.
   void set_inputs(const at::Tensor& latents, int step) {
     const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
-    const at::Tensor band = band_with_halo(task_.scheduler.scale_input(latents, step))
-                                .repeat({repeats, 1, 1, 1})
-                                .to(task_.dtype);
+    at::Tensor whole = task_.scheduler.scale_input(latents, step);
+    if (beside_.defined()) whole = at::cat({whole, beside_}, 1);
+    const at::Tensor band = band_with_halo(whole).repeat({repeats, 1, 1, 1}).to(task_.dtype);
     if (!input_.defined()) {
       input_ = at::empty_like(band);
       timestep_ = at::empty({1}, latents.options());
@@ -197,6 +217,8 @@ class Rank {
   at::Tensor text_;
   std::optional<AddedConditions> added_;
   SolverState state_;
+  std::optional<KeptImage> kept_;
+  at::Tensor beside_;
 };
 
 StepKind kind_of(const ParallelConfig& config, int step) {

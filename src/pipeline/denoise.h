@@ -22,6 +22,14 @@
 
 namespace pcpp {
 
+// Where the mask is 0, every step's latents are this image's, with as much of this noise as there
+// is then, and the last one's the image alone. Whole float32 latents.
+struct KeptImage {
+  at::Tensor image;  // [images, c, h, w]
+  at::Tensor noise;  // standard normal, likewise
+  at::Tensor mask;   // [images, 1, h, w], 0 or 1
+};
+
 // What all ranks of a request share; nothing in it changes while they run.
 struct DenoiseTask {
   const Scheduler& scheduler;  // after set_steps
@@ -32,6 +40,10 @@ struct DenoiseTask {
   double guidance_scale = 1;
   // As SolverState has them, on the CPU; undefined where none are added.
   at::Tensor step_noises = {};
+  std::optional<KeptImage> kept = std::nullopt;  // on the CPU
+  // [images, c, h, w], on the CPU: what the U-Net reads behind the scaled latents' channels;
+  // undefined for those that read latents alone.
+  at::Tensor beside = {};
   at::ScalarType dtype = at::kFloat;
   std::chrono::milliseconds peer_timeout{};
   std::stop_token stop;

@@ -26,12 +26,16 @@ constexpr std::int64_t kMaximumSide = 16384;
 }  // namespace
 
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
-  check<CheckpointError>(unet.in_channels == unet.out_channels,
-                         "{}: the U-Net takes {} channels and predicts {}: those that read more "
-                         "than latents, for inpainting and the like, are not supported",
-                         checkpoint.folder().string(), unet.in_channels, unet.out_channels);
+  // Those and, for inpainting, a mask and the latents of the picture that it leaves.
+  const std::int64_t masked_channels = 2 * unet.out_channels + 1;
+  check<CheckpointError>(
+      unet.in_channels == unet.out_channels || unet.in_channels == masked_channels,
+      "{}: the U-Net takes {} channels and predicts {}: those that read more than latents, and {} "
+      "channels for inpainting, are not supported",
+      checkpoint.folder().string(), unet.in_channels, unet.out_channels, masked_channels);
   ModelInfo info;
-  info.latent_channels = static_cast<int>(unet.in_channels);
+  info.latent_channels = static_cast<int>(unet.out_channels);
+  info.inpainting = unet.in_channels == masked_channels;
   info.row_unit = static_cast<int>(unet.row_unit());
   if (checkpoint.has("vae")) {
     ConfigReader vae = checkpoint.component("vae").config();

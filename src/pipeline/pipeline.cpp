@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "kernels/moments.h"
 #include "models/unet.h"
+#include "pipeline/beginning.h"
 #include "pipeline/conditions.h"
 #include "pipeline/denoise.h"
 #include "pipeline/networks.h"
@@ -72,15 +73,15 @@ std::vector<RankReport> reports(const ExchangePlan& plan) {
 }
 
 // It replaces all noise of the latents in every step, and stale rows are of those before.
-void warn_of_stale_noise(const DenoiseTask& task) {
-  const bool reads_stale_rows = task.plan.topology().patches() > 1 &&
-                                task.parallel.reach != Reach::none &&
-                                task.parallel.sync_steps < std::ssize(task.scheduler.timesteps());
-  if (!reads_stale_rows || task.scheduler.kind() != SchedulerKind::lcm) return;
+void warn_of_stale_noise(const Scheduler& scheduler, const Topology& topology,
+                         const ParallelConfig& parallel) {
+  const bool reads_stale_rows = topology.patches() > 1 && parallel.reach != Reach::none &&
+                                parallel.sync_steps < std::ssize(scheduler.timesteps());
+  if (!reads_stale_rows || scheduler.kind() != SchedulerKind::lcm) return;
   log().warn(
       "steady steps of several bands spoil pictures of the lcm scheduler: make all steps "
       "synchronous (sync_steps {})",
-      task.scheduler.timesteps().size());
+      scheduler.timesteps().size());
 }
 
 }  // namespace
@@ -104,10 +105,8 @@ class Pipeline::Parts {
 
   // A request as tensors.
   struct Inputs {
-    std::unique_ptr<Scheduler> scheduler;        // with the steps that are made
-    StandardNormal normal;                       // behind the draws of what follows
-    at::Tensor noise;                            // standard normal
-    at::Tensor posterior_noise;                  // of init images; undefined without them
+    std::unique_ptr<Scheduler> scheduler;  // with the steps that are made
+    BeginningNoise noise;
     std::optional<BranchConditions> conditions;  // absent: the request has prompts
   };
 
@@ -122,11 +121,7 @@ class Pipeline::Parts {
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents) const;
   // What the steps add, as SolverState has it; undefined where they add nothing.
-  static at::Tensor step_noises(Inputs& inputs, const std::stop_token& stop);
-  // The latents that the first step begins with.
-  at::Tensor first_latents(const GenerationRequest& request, const RequestSizes& sizes,
-                           const Inputs& inputs, Clock::time_point trace_zero,
-                           GenerationResult& result) const;
+  static at::Tensor noises_of_steps(Inputs& inputs, const std::stop_token& stop);
   void collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
 
   std::mutex drawing_;  // held while a request is drawn
@@ -175,18 +170,13 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
-  Inputs inputs{networks_.scheduler(request), StandardNormal(request.seed), {}, {}, {}};
+  std::unique_ptr<Scheduler> scheduler = networks_.scheduler(request);
   const UNetConfig& config = unet().config();
+  std::optional<BranchConditions> conditions;
   if (sizes.embedded) {
-    inputs.conditions =
-        given_conditions(request, config.text_width, config.pooled_width(), sizes.guided);
+    conditions = given_conditions(request, config.text_width, config.pooled_width(), sizes.guided);
   }
-  const auto draw = [&](std::int64_t images) {
-    return inputs.normal.draw({images, model().latent_channels, sizes.rows, sizes.columns});
-  };
-  if (sizes.init_images > 0) inputs.posterior_noise = draw(sizes.init_images);
-  inputs.noise = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
-  return inputs;
+  return {std::move(scheduler), draw_noise(request, sizes, model()), std::move(conditions)};
 }
 
 std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
@@ -201,24 +191,6 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
         denoise(task, ranks().unet(rank), transport, latents, request.keep_steps && rank == 0);
   });
   return results;
-}
-
-at::Tensor Pipeline::Parts::first_latents(const GenerationRequest& request,
-                                          const RequestSizes& sizes, const Inputs& inputs,
-                                          Clock::time_point trace_zero,
-                                          GenerationResult& result) const {
-  const Scheduler& scheduler = *inputs.scheduler;
-  if (request.init_images.empty()) {
-    return ranks().outside([&] { return inputs.noise * scheduler.init_noise_sigma(); });
-  }
-  const at::Tensor posterior = encode(networks_, request, trace_zero, result);
-  return ranks().outside([&] {
-    const at::Tensor latents = networks_.encoder().latents_of(posterior, inputs.posterior_noise);
-    // A prompt's pictures follow each other, and all begin with its image. (diffusers deals images
-    // out in turn, whosever prompt comes next.)
-    const at::Tensor all = latents.repeat_interleave(sizes.images / sizes.init_images, 0);
-    return scheduler.noised(all, inputs.noise);
-  });
 }
 
 void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const {
@@ -236,15 +208,15 @@ void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResul
   }
 }
 
-at::Tensor Pipeline::Parts::step_noises(Inputs& inputs, const std::stop_token& stop) {
+at::Tensor Pipeline::Parts::noises_of_steps(Inputs& inputs, const std::stop_token& stop) {
   const std::int64_t steps = std::ssize(inputs.scheduler->timesteps());
   if (!inputs.scheduler->adds_noise() || steps == 1) return {};
-  std::vector<std::int64_t> shape = inputs.noise.sizes().vec();
+  std::vector<std::int64_t> shape = inputs.noise.latents.sizes().vec();
   shape.insert(shape.begin(), steps - 1);
   at::Tensor noises = at::empty(shape, at::kFloat);
   for (const at::Tensor& noise : noises.unbind()) {
     check_not_stopped(stop);
-    inputs.normal.draw_into(noise);
+    inputs.noise.normal.draw_into(noise);
   }
   return noises;
 }
@@ -294,30 +266,35 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler.kind();
+  if (!request.init_images.empty()) result.strength = strength_of(request);
   result.ranks = reports(plan);
   if (request.trace) result.trace = network_trace(unet(), plan.topology().world_size());
-  const DenoiseTask task{
-      .scheduler = scheduler,
-      .plan = plan,
-      .parallel = parallel,
-      .conditions = std::move(conditions),
-      .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
-      .guidance_scale = request.guidance_scale,
-      .step_noises = ranks().outside([&] { return step_noises(inputs, request.stop); }),
-      .dtype = scalar_type_of(networks_.dtype()),
-      .peer_timeout = request.peer_timeout,
-      .stop = request.stop,
-      .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
-      .in_turn = request.ranks_in_turn,
-      .on_step = request.on_step,
-      .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
-  warn_of_stale_noise(task);
+  warn_of_stale_noise(scheduler, topology, parallel);
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), scheduler.timesteps().size(),
              name_of(result.scheduler));
-  const at::Tensor latents = first_latents(request, sizes, inputs, begin, result);
+  const at::Tensor step_noises =
+      ranks().outside([&] { return noises_of_steps(inputs, request.stop); });
+  Beginning beginning =
+      begin_run(networks_, request, sizes, scheduler, inputs.noise, begin, result);
+  const DenoiseTask task{.scheduler = scheduler,
+                         .plan = plan,
+                         .parallel = parallel,
+                         .conditions = std::move(conditions),
+                         .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
+                         .guidance_scale = request.guidance_scale,
+                         .step_noises = step_noises,
+                         .kept = std::move(beginning.kept),
+                         .beside = std::move(beginning.beside),
+                         .dtype = scalar_type_of(networks_.dtype()),
+                         .peer_timeout = request.peer_timeout,
+                         .stop = request.stop,
+                         .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
+                         .in_turn = request.ranks_in_turn,
+                         .on_step = request.on_step,
+                         .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   const Clock::time_point denoise_begin = Clock::now();
-  std::vector<DenoiseResult> drawn = run(task, request, latents);
+  std::vector<DenoiseResult> drawn = run(task, request, beginning.latents);
   result.times.denoise_seconds = seconds_since(denoise_begin);
   ranks().outside([&] { collect(drawn, result); });
   if (request.decode) decode(networks_, request, drawn.front().latents, begin, result);

@@ -62,29 +62,41 @@ std::int64_t check_texts(const GenerationRequest& request) {
   return static_cast<std::int64_t>(prompts);
 }
 
-void check_init_images(const GenerationRequest& request) {
-  for (const Image& image : request.init_images) {
+void check_images(const char* name, const std::vector<Image>& images) {
+  for (const Image& image : images) {
     const int longest = std::max(image.width, image.height);
     check<ConfigError>(std::min(image.width, image.height) > 0 && longest <= kMostPixels,
-                       "an init image of {}x{} pixels: each side must lie in [1, {}]", image.width,
+                       "{} of {}x{} pixels: each side must lie in [1, {}]", name, image.width,
                        image.height, kMostPixels);
     const std::int64_t bytes = std::int64_t{3} * image.width * image.height;
     check<ConfigError>(std::ssize(image.rgb) == bytes,
-                       "an init image of {}x{} pixels has {} bytes: 3 for each pixel are needed",
+                       "{} of {}x{} pixels has {} bytes: 3 for each pixel are needed", name,
                        image.width, image.height, image.rgb.size());
   }
 }
 
-void check_strength(const GenerationRequest& request, std::int64_t prompts) {
-  const auto images = static_cast<std::int64_t>(request.init_images.size());
-  if (images == 0) return;
-  check<ConfigError>(images == 1 || images == prompts,
-                     "{} init images for {} prompts: give one, or one for each", images, prompts);
-  check<ConfigError>(request.strength > 0 && request.strength <= 1,
-                     "a strength of {}: above 0, and at most 1, is possible", request.strength);
+void check_count(const char* name, const std::vector<Image>& images, std::int64_t prompts) {
+  check<ConfigError>(images.size() <= 1 || std::ssize(images) == prompts,
+                     "{} {} for {} prompts: give one, or one for each", images.size(), name,
+                     prompts);
+}
+
+void check_beginning(const GenerationRequest& request, const ModelInfo& model,
+                     std::int64_t prompts) {
+  check_count("init images", request.init_images, prompts);
+  check_count("masks", request.masks, prompts);
+  check<ConfigError>(request.masks.empty() || !request.init_images.empty(),
+                     "the request has a mask and no init image: give what it keeps a part of");
+  check<ConfigError>(!model.inpainting || !request.masks.empty(),
+                     "the model is for inpainting: give an init image and a mask, or take a model "
+                     "that draws without");
+  if (request.init_images.empty()) return;
+  const double strength = strength_of(request);
+  check<ConfigError>(strength > 0 && strength <= 1,
+                     "a strength of {}: above 0, and at most 1, is possible", strength);
   check<ConfigError>(steps_made(request) > 0,
                      "{} steps at a strength of {} leave none to make: ask for more of either",
-                     request.steps, request.strength);
+                     request.steps, strength);
 }
 
 void check_turns(const GenerationRequest& request) {
@@ -104,7 +116,8 @@ void check_turns(const GenerationRequest& request) {
 
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model) {
   RequestSizes sizes;
-  check_init_images(request);
+  check_images("an init image", request.init_images);
+  check_images("a mask", request.masks);
   const PictureSize size = model.picture_size(request);
   sizes.width = size.width;
   sizes.height = size.height;
@@ -135,8 +148,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} prompts of {} images each: at most {} images can be asked for at once",
                      prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
-  check_strength(request, prompts);
-  sizes.init_images = std::ssize(request.init_images);
+  check_beginning(request, model, prompts);
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
                                                 sizes.columns};
@@ -147,10 +159,14 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   return sizes;
 }
 
+double strength_of(const GenerationRequest& request) {
+  return request.strength.value_or(request.masks.empty() ? 0.8 : 1.0);
+}
+
 int steps_made(const GenerationRequest& request) {
   if (request.init_images.empty()) return request.steps;
   // In double precision and cut, as diffusers does.
-  return std::min(static_cast<int>(request.steps * request.strength), request.steps);
+  return std::min(static_cast<int>(request.steps * strength_of(request)), request.steps);
 }
 
 void check_automatic(const ParallelConfig& parallel, int ranks) {

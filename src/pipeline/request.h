@@ -16,14 +16,16 @@ struct RequestSizes {
   std::int64_t rows = 0;  // of the latent
   std::int64_t columns = 0;
   std::int64_t images = 0;
-  std::int64_t init_images = 0;  // 0, 1, or one for each prompt
-  bool guided = false;           // an unconditional branch runs
-  bool embedded = false;         // the request gives embeddings instead of prompts
+  bool guided = false;    // an unconditional branch runs
+  bool embedded = false;  // the request gives embeddings instead of prompts
 };
 
 // Throws ConfigError that names the value, the rule and the remedy. What only the plan, the
 // scheduler or the U-Net's config can judge is left to them.
 RequestSizes check_request(const GenerationRequest& request, const ModelInfo& model);
+
+// Of a request with init images: what it says, or the default.
+double strength_of(const GenerationRequest& request);
 
 // How many steps are made of a checked request: fewer than it says where it begins with images.
 int steps_made(const GenerationRequest& request);

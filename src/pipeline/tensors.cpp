@@ -8,10 +8,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "base/check.h"
 
 namespace pcpp {
+
+namespace {
+
+constexpr int kMaskedLuma = 128;
+
+// [1, 3, height, width] in [0, 1]
+at::Tensor resized(const Image& image, std::int64_t height, std::int64_t width) {
+  at::Tensor bytes = at::empty({1, image.height, image.width, 3}, at::kByte);
+  std::copy(image.rgb.begin(), image.rgb.end(), bytes.mutable_data_ptr<std::uint8_t>());
+  at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat).div_(255);
+  if (pixels.size(2) == height && pixels.size(3) == width) return pixels;
+  return at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp_(0, 1);
+}
+
+}  // namespace
 
 at::Tensor to_tensor(const FloatTensor& source, const char* name) {
   const auto values = static_cast<std::int64_t>(source.values.size());
@@ -53,13 +69,15 @@ at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
 void StandardNormal::draw_into(const at::Tensor& values) { values.normal_(0, 1, generator_); }
 
 at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width) {
-  at::Tensor bytes = at::empty({1, image.height, image.width, 3}, at::kByte);
-  std::copy(image.rgb.begin(), image.rgb.end(), bytes.mutable_data_ptr<std::uint8_t>());
-  at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat).div_(255);
-  if (pixels.size(2) != height || pixels.size(3) != width) {
-    pixels = at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp_(0, 1);
-  }
-  return pixels.mul_(2).sub_(1);
+  return resized(image, height, width).mul_(2).sub_(1);
+}
+
+at::Tensor to_mask(const Image& image, std::int64_t height, std::int64_t width) {
+  const std::vector<at::Tensor> rgb =
+      resized(image, height, width).mul_(255).round_().to(at::kInt).split(1, 1);
+  // Luma of ITU-R BT.601 in 65536ths, rounded, as Pillow has it.
+  const at::Tensor luma = 19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768;
+  return luma.ge(kMaskedLuma * 65536).to(at::kFloat);
 }
 
 Image to_image(const at::Tensor& decoded) {

@@ -31,6 +31,10 @@ class StandardNormal {
 // [1, 3, height, width] float32 in [-1, 1]; of another size by bicubic interpolation, antialiased.
 at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width);
 
+// [1, 1, height, width] float32: 1 where the image, brought to that size likewise, is as bright as
+// GenerationRequest::masks says, else 0.
+at::Tensor to_mask(const Image& image, std::int64_t height, std::int64_t width);
+
 // [3, h, w] in [-1, 1], nominally, to eight bits.
 Image to_image(const at::Tensor& decoded);
 

@@ -110,22 +110,12 @@ at::Tensor run(const Task& task, const Ranks& ranks, const char* what,
   });
 }
 
-// Of its init images, in the result's size.
-at::Tensor pixels_of(const GenerationRequest& request, const GenerationResult& result) {
-  std::vector<at::Tensor> pixels;
-  for (const Image& image : request.init_images) {
-    check_not_stopped(request.stop);
-    pixels.push_back(to_pixels(image, result.height, result.width));
-  }
-  return at::cat(pixels);
-}
-
 }  // namespace
 
 at::Tensor encode(const Networks& networks, const GenerationRequest& request,
-                  Clock::time_point trace_zero, GenerationResult& result) {
+                  const at::Tensor& pixels, Clock::time_point trace_zero,
+                  GenerationResult& result) {
   const Clock::time_point begin = Clock::now();
-  const at::Tensor pixels = networks.ranks().outside([&] { return pixels_of(request, result); });
   const VaeEncoder& first = networks.encoder();
   const auto zero = request.trace ? std::optional(trace_zero) : std::nullopt;
   const ExchangePlan plan = plan_of(first.sites(), static_cast<int>(result.ranks.size()),

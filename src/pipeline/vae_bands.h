@@ -17,10 +17,10 @@ namespace pcpp {
 // `trace_zero`, where it has one. Throw DeviceError where a value is not finite, and what their
 // ranks throw.
 
-// A checked request's init images, brought to the result's size -> the posterior, as
-// VaeEncoder::encode(). Behind networks.load_encoder().
+// Pixels [images, 3, height, width] -> the posterior, as VaeEncoder::encode(). Behind
+// networks.load_encoder().
 at::Tensor encode(const Networks& networks, const GenerationRequest& request,
-                  Clock::time_point trace_zero, GenerationResult& result);
+                  const at::Tensor& pixels, Clock::time_point trace_zero, GenerationResult& result);
 
 // Latents [images, c, rows, columns], as the last step left them -> the result's images. Behind
 // networks.load_decoder().

@@ -65,7 +65,7 @@ class Planner {
     return {network_.unet().sites().sites(),
             topology,
             parallel,
-            {shape_.rows, shape_.columns, network_.unet().config().in_channels, shape_.images,
+            {shape_.rows, shape_.columns, network_.unet().config().out_channels, shape_.images,
              network_.dtype()}};
   }
   RankCost rank_cost(const ExchangePlan& plan, int rank, const Costs& costs);

@@ -99,11 +99,11 @@ class Measurement {
   ExchangePlan plan_for(const Arranged& arranged) const {
     const Topology topology(arranged.ranks, arranged.parallel.guidance, shape_.branches,
                             shape_.rows, unet_.row_unit());
-    return {
-        unet_.sites().sites(),
-        topology,
-        arranged.parallel,
-        {shape_.rows, shape_.columns, unet_.config().in_channels, shape_.images, network_.dtype()}};
+    return {unet_.sites().sites(),
+            topology,
+            arranged.parallel,
+            {shape_.rows, shape_.columns, unet_.config().out_channels, shape_.images,
+             network_.dtype()}};
   }
   TimedSteps run(const ExchangePlan& plan, int steps);
   void run_rank(const ExchangePlan& plan, Transport& transport, int steps,

@@ -29,7 +29,7 @@ class Ddim : public Scheduler {
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
-  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   std::optional<LinearUpdate> linear_update(int step) const override;
@@ -82,8 +82,8 @@ void Ddim::set_steps(int steps, int skipped) {
   steps_ = std::move(planned);
 }
 
-at::Tensor Ddim::noised(const at::Tensor& image, const at::Tensor& noise) const {
-  return mixed(steps_.at(0).now, image, noise);
+at::Tensor Ddim::noised(const at::Tensor& image, const at::Tensor& noise, int step) const {
+  return mixed(steps_.at(static_cast<std::size_t>(step)).now, image, noise);
 }
 
 at::Tensor Ddim::step(const at::Tensor& prediction, int step, const at::Tensor& sample,

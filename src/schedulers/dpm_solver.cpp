@@ -47,7 +47,7 @@ class DpmSolver : public Scheduler {
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
-  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   // The images of two steps enter one.
@@ -182,8 +182,8 @@ void DpmSolver::set_steps(int steps, int skipped) {
   weights_ = std::move(weights);
 }
 
-at::Tensor DpmSolver::noised(const at::Tensor& image, const at::Tensor& noise) const {
-  return mixed(weights_.at(0).now, image, noise);
+at::Tensor DpmSolver::noised(const at::Tensor& image, const at::Tensor& noise, int step) const {
+  return mixed(weights_.at(static_cast<std::size_t>(step)).now, image, noise);
 }
 
 at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Tensor& sample,

@@ -41,7 +41,7 @@ class Euler : public Scheduler {
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return init_noise_sigma_; }
-  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor scale_input(const at::Tensor& sample, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
@@ -126,8 +126,8 @@ void Euler::set_steps(int steps, int skipped) {
       config_.schedule.spacing == TimestepSpacing::leading ? std::sqrt(most * most + 1) : most;
 }
 
-at::Tensor Euler::noised(const at::Tensor& image, const at::Tensor& noise) const {
-  return image + noise * levels_.at(0).sigma;
+at::Tensor Euler::noised(const at::Tensor& image, const at::Tensor& noise, int step) const {
+  return image + noise * levels_.at(static_cast<std::size_t>(step)).sigma;
 }
 
 at::Tensor Euler::scale_input(const at::Tensor& sample, int step) const {

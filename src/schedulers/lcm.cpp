@@ -35,7 +35,7 @@ class Lcm : public Scheduler {
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   double init_noise_sigma() const override { return 1; }
-  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const override;
+  at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   bool adds_noise() const override { return true; }
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
@@ -92,8 +92,8 @@ void Lcm::set_steps(int steps, int skipped) {
   steps_ = std::move(planned);
 }
 
-at::Tensor Lcm::noised(const at::Tensor& image, const at::Tensor& noise) const {
-  return mixed(steps_.at(0).now, image, noise);
+at::Tensor Lcm::noised(const at::Tensor& image, const at::Tensor& noise, int step) const {
+  return mixed(steps_.at(static_cast<std::size_t>(step)).now, image, noise);
 }
 
 at::Tensor Lcm::step(const at::Tensor& prediction, int step, const at::Tensor& sample,

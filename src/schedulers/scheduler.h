@@ -45,9 +45,9 @@ class Scheduler {
   // The factor that makes standard normal noise the first sample. After set_steps.
   virtual double init_noise_sigma() const = 0;
 
-  // The first sample of a run that begins with `image`: with standard normal `noise` of the same
-  // shape, as much as there is before step 0. Both are float32 latents. After set_steps.
-  virtual at::Tensor noised(const at::Tensor& image, const at::Tensor& noise) const = 0;
+  // A sample of `image` before step `step`: with standard normal `noise` of the same shape, as much
+  // as there is then. Both are float32 latents, on one device.
+  virtual at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const = 0;
 
   // What the U-Net is given in place of `sample` (float32, any shape and device) in step `step`,
   // counted from 0; may be `sample` itself, which it is of all that do not count noise to a whole
@@ -59,7 +59,7 @@ class Scheduler {
 
   // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
   // float32, of one shape and on one device. Neither is written; `state` is of the same run. A
-  // step outside [0, timesteps().size()) throws std::out_of_range, here and in scale_input.
+  // step outside [0, timesteps().size()) throws std::out_of_range, here and in the two above.
   virtual at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                           SolverState& state) const = 0;
 

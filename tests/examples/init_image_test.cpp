@@ -53,6 +53,31 @@ TEST_F(InitImageTest, EachPictureNamesItsOwn) {
   }
 }
 
+// With a mask of all that is drawn anew, unless a strength is given.
+TEST_F(InitImageTest, MasksKeepAPartAndAreNamed) {
+  Image picture{64, 128, std::vector<std::uint8_t>(std::size_t{3} * 64 * 128, 200)};
+  write_png(place("a.png"), picture);
+  for (const char* name : {"left.png", "right.png"}) {
+    for (std::size_t i = 0; i < picture.rgb.size(); ++i) {
+      picture.rgb[i] = (i / 3 % 64 < 32) == (name[0] == 'l') ? 255 : 0;
+    }
+    write_png(place(name), picture);
+  }
+  const Outcome outcome =
+      generate({"--prompt", "a", "--prompt", "b", "--init-image", place("a.png"), "--mask",
+                place("left.png"), "--mask", place("right.png"), "--output", place("x.png"),
+                "--report", place("x.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  for (const auto& [drawn, mask] : {std::pair{"x-1.png", "left.png"}, {"x-2.png", "right.png"}}) {
+    std::map<std::string, std::string> text;
+    read_png(place(drawn), &text);
+    EXPECT_EQ(text.at("masks"), mask);
+    EXPECT_EQ(text.at("strength"), "1.0");
+  }
+  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
+  EXPECT_EQ(report.at("settings").at("masks")[1], place("right.png"));
+}
+
 TEST_F(InitImageTest, NothingIsSaidWithoutOne) {
   const Outcome outcome =
       generate({"--prompt", "a", "--output", place("x.png"), "--report", place("x.json")});
@@ -61,6 +86,7 @@ TEST_F(InitImageTest, NothingIsSaidWithoutOne) {
   read_png(place("x.png"), &text);
   EXPECT_FALSE(text.contains("init_images"));
   EXPECT_FALSE(text.contains("strength"));
+  EXPECT_FALSE(text.contains("masks"));
   const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
   EXPECT_TRUE(report.at("settings").at("strength").is_null());
   EXPECT_TRUE(report.at("ranks")[0].at("encode").is_null());
@@ -69,6 +95,7 @@ TEST_F(InitImageTest, NothingIsSaidWithoutOne) {
 TEST_F(InitImageTest, RefusesWhatCannotBeBegunWith) {
   std::ofstream(place("photo.jpg")) << "not a picture";
   write_png(place("a.png"), {8, 8, std::vector<std::uint8_t>(192, 7)});
+  write_png(place("b.png"), {8, 8, std::vector<std::uint8_t>(192, 7)});
   struct Refusal {
     Words more;
     int status;
@@ -78,6 +105,11 @@ TEST_F(InitImageTest, RefusesWhatCannotBeBegunWith) {
            {{"--init-image", place("photo.jpg")}, 1, "photo.jpg is not a PNG file"},
            {{"--init-image", place("none.png")}, 1, "none.png"},
            {{"--strength", "0.5"}, 2, "--strength is for --init-image"},
+           {{"--mask", place("a.png")}, 2, "--mask is for --init-image"},
+           {{"--init-image", place("a.png"), "--mask", place("photo.jpg")}, 1, "is not a PNG file"},
+           {{"--init-image", place("b.png"), "--mask", place("a.png"), "--output", place("a.png")},
+            1,
+            "a.png"},
            {{"--init-image", place("a.png"), "--strength", "0"}, 1, "a strength of 0"},
            {{"--init-image", place("a.png"), "--strength", "0.1"}, 1, "leave none to make"},
            {{"--init-image", place("a.png"), "--output", place("a.png")}, 1, "a.png"}}) {
@@ -87,7 +119,7 @@ TEST_F(InitImageTest, RefusesWhatCannotBeBegunWith) {
     EXPECT_EQ(outcome.status, refusal.status) << refusal.text;
     EXPECT_NE(outcome.errors.find(refusal.text), std::string::npos) << outcome.errors;
   }
-  EXPECT_EQ(files(), (std::vector<std::string>{"a.png", "photo.jpg"}));
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.png", "b.png", "photo.jpg"}));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "io/files.h"
 #include "pipeline/references.h"
 
 namespace pcpp {
@@ -146,16 +147,25 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
     request.width = request.height = 0;
     request.init_images = images_of(references.at("image"));
   }
-  request.strength = run.at("strength");
+  if (references.contains("mask")) request.masks = images_of(references.at("mask"));
+  request.strength = run.at("strength").get<double>();
   request.images_per_prompt = run.value("images_per_prompt", 1);
   request.seed = run.at("seed");
   request.decode = false;
-  Pipeline& pipeline = cached_pipeline("models/" + run.at("family").get<std::string>(), 1);
-  const GenerationResult result = pipeline.generate(request);
+  const std::string family = run.at("family");
+  const auto conv_in = references.find("conv_in.weight");
+  const bool for_inpainting = conv_in != references.end();
+  const testing::TemporaryFolder place;
+  if (for_inpainting) {
+    write_inpainting_model(place.path() / "model", family, conv_in->second);
+  }
+  const GenerationResult result =
+      for_inpainting ? Pipeline(place.path() / "model", World(1, 1)).generate(request)
+                     : cached_pipeline("models/" + family, 1).generate(request);
   EXPECT_EQ(result.width, run.at("width"));
   EXPECT_EQ(result.height, run.at("height"));
   EXPECT_EQ(static_cast<int>(result.step_latents.size()),
-            static_cast<int>(request.steps * request.strength));
+            static_cast<int>(request.steps * *request.strength));
   expect_steps(result.step_latents, references);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/files.h"
 #include "pipeline/on_gpus.h"
 #include "pipeline/references.h"
 #include "support/call_watch.h"
@@ -71,6 +72,24 @@ TEST_F(GpuPictures, PicturesBecomePicturesAsOnACpu) {
     const GenerationResult actual = gpu.generate(request);
     EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << ranks;
     EXPECT_LE(largest_difference(actual.images[0], expected.images[0]), 1) << ranks;
+  }
+}
+
+TEST_F(GpuPictures, MasksKeepTheirPartAsOnACpu) {
+  GenerationRequest request = worded_request();
+  request.init_images = {striped(64, 128, 1)};
+  request.masks = {white_below(48, 64, 128)};
+  request.steps = 6;
+  request.parallel.sync_steps = 1;
+  const testing::TemporaryFolder place;
+  const std::filesystem::path model = place.path() / "model";
+  const TensorMap references = load_tensors(test_data("seeded/sd15_inpainting.safetensors"));
+  write_inpainting_model(model, "sd15", references.at("conv_in.weight"));
+  for (const std::filesystem::path& folder : {test_data("models/sd15"), model}) {
+    const GenerationResult expected = Pipeline(folder, World(2, 1)).generate(request);
+    const GenerationResult actual = Pipeline(folder, World::cuda({0}, 2)).generate(request);
+    EXPECT_GT(actual.ranks[0].steps[4].graphs, 0);
+    EXPECT_LE(relative_distance(actual.latents, expected.latents), 1e-3) << folder;
   }
 }
 

@@ -100,11 +100,15 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ModelInfo, RefusesAUNetThatPredictsOtherChannelsThanItTakes) {
   const testing::TemporaryFolder place;
   nlohmann::json unet = read_json_file(test_data("models/sd15/unet/config.json"));
+  unet["in_channels"] = 8;
+  place.write("unet/config.json", unet.dump());
+  testing::expect_error<CheckpointError>([&] { read_model_info(place.path()); },
+                                         {place.path().string(), "takes 8 channels and predicts 4",
+                                          "read more than latents, and 9 channels"});
   unet["in_channels"] = 9;
   place.write("unet/config.json", unet.dump());
-  testing::expect_error<CheckpointError>(
-      [&] { read_model_info(place.path()); },
-      {place.path().string(), "takes 9 channels and predicts 4", "read more than latents"});
+  EXPECT_TRUE(read_model_info(place.path()).inpainting);
+  EXPECT_EQ(read_model_info(place.path()).latent_channels, 4);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -88,6 +89,33 @@ inline Image striped(int width, int height, int seed) {
         static_cast<std::uint8_t>((seed + 9 * column + 5 * row + 70 * (i % 3)) % 256));
   }
   return image;
+}
+
+// A tiny family's model with a U-Net for inpainting: the family's own but for this first
+// convolution, [c, 2 * latents + 1, 3, 3].
+inline void write_inpainting_model(const std::filesystem::path& folder, const std::string& family,
+                                   const FloatTensor& conv_in) {
+  std::filesystem::copy(test_data("models/" + family), folder,
+                        std::filesystem::copy_options::recursive);
+  const std::filesystem::path unet = folder / "unet";
+  nlohmann::json config = read_json_file(unet / "config.json");
+  config["in_channels"] = conv_in.shape[1];
+  std::ofstream(unet / "config.json") << config;
+  for (const auto& file : std::filesystem::directory_iterator(unet)) {
+    if (file.path().extension() != ".safetensors") continue;
+    TensorMap tensors = load_tensors(file.path());
+    const auto found = tensors.find("conv_in.weight");
+    if (found == tensors.end()) continue;  // in another shard
+    found->second = conv_in;
+    save_tensors(file.path(), tensors);
+  }
+}
+
+// Black above a row, white below.
+inline Image white_below(int row, int width, int height) {
+  Image mask{width, height, {}};
+  for (int i = 0; i < 3 * width * height; ++i) mask.rgb.push_back(i < 3 * width * row ? 0 : 255);
+  return mask;
 }
 
 // Of two pictures of one size, over all bytes.

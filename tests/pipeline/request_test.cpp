@@ -33,7 +33,6 @@ TEST(CheckRequest, TakesTheSizeOfTheFirstInitImage) {
   request.init_images = {grey(71, 40), grey(8, 8)};
   EXPECT_EQ(check_request(request, kModel).width, 64);
   EXPECT_EQ(check_request(request, kModel).height, 40);
-  EXPECT_EQ(check_request(request, kModel).init_images, 2);
   request.init_images[0] = grey(1, 15);
   EXPECT_EQ(check_request(request, kModel).width, 8);
   EXPECT_EQ(check_request(request, kModel).height, 8);
@@ -55,6 +54,22 @@ TEST(CheckRequest, MakesTheLastStepsAsDiffusersCountsThem) {
   EXPECT_EQ(steps_made(request), 28);
   request.strength = 1;
   EXPECT_EQ(steps_made(request), 50);
+  request.strength.reset();
+  EXPECT_EQ(steps_made(request), 40);
+  request.masks = {grey(64, 96)};
+  EXPECT_EQ(steps_made(request), 50);
+}
+
+TEST(CheckRequest, AModelForInpaintingNeedsMasks) {
+  ModelInfo model = kModel;
+  model.inpainting = true;
+  GenerationRequest request = valid();
+  testing::expect_error<ConfigError>([&] { check_request(request, model); },
+                                     {"for inpainting", "give an init image and a mask"});
+  request.init_images = {grey(64, 96)};
+  testing::expect_error<ConfigError>([&] { check_request(request, model); }, {"for inpainting"});
+  request.masks = {grey(8, 8), grey(200, 1)};
+  EXPECT_NO_THROW(check_request(request, model));
 }
 
 TEST(CheckRequest, FillsInTheModelsSize) {
@@ -147,6 +162,18 @@ INSTANTIATE_TEST_SUITE_P(
                 [](auto& r) {
                   r.init_images = {grey(64, 96)};
                   r.init_images[0].rgb.pop_back();
+                }},
+        Refusal{"masks", "3 masks for 2 prompts: give one, or one for each",
+                [](auto& r) {
+                  r.init_images = {grey(64, 96)};
+                  r.masks.resize(3, grey(64, 96));
+                }},
+        Refusal{"masks_of_nothing", "a mask and no init image: give what it keeps",
+                [](auto& r) { r.masks = {grey(64, 96)}; }},
+        Refusal{"missing_pixels_of_a_mask", "a mask of 64x96 pixels has 18431 bytes",
+                [](auto& r) {
+                  r.init_images = r.masks = {grey(64, 96)};
+                  r.masks[0].rgb.pop_back();
                 }},
         Refusal{"no_strength", "a strength of 0",
                 [](auto& r) {

@@ -1,19 +1,21 @@
 """Makes diffusers' pictures of the tiny models whose noise is all drawn from a seed, by one generator,
-that the C++ tests compare with: those that begin with other pictures, and those whose steps add
-noise.
+that the C++ tests compare with: those that begin with other pictures, those of which masks keep a
+part, and those whose steps add noise.
 
     python3 tests/reference/seeded_make.py [--output tests/data/seeded]
 
 Needs what models_make.py needs, whose models it reads. It writes for each run
 
 - FAMILY_NAME.safetensors: step_I, the latents behind the run's first and last step. Where the noise
-  that it begins with is given: latents. Where it begins with pictures: image [n, 3, h, w], their bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's
-  encoder makes of them;
+  that it begins with is given: latents. Where it begins with pictures: image [n, 3, h, w], their
+  bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's encoder makes of them; where masks keep a
+  part, mask [n, 3, h, w], their bytes, in place of that. Of a U-Net for inpainting, which is the family's but for its
+  first convolution: conv_in.weight [c, 9, 3, 3];
 - resized.safetensors: image [1, 3, 37, 29], and smaller and larger, which Pillow's bicubic filter
   makes of it;
 - index.json: the runs.
 
-Before it writes it checks that each picture moves the result by more than 10 %.
+Before it writes it checks that each picture and each mask moves the result by more than 5 %.
 """
 
 import argparse
@@ -31,7 +33,10 @@ from diffusers import (
     EulerDiscreteScheduler,
     LCMScheduler,
     StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    UNet2DConditionModel,
 )
 from models_make import PROMPTS, distance, load_model, normal
 from PIL import Image
@@ -60,6 +65,20 @@ RUNS: list[dict[str, Any]] = [
     {"family": "sd15", "name": "latents_lcm", "scheduler": "lcm", "steps": 4, "strength": 1.0, "height": 64,
      "width": 64, "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "images_per_prompt": 2, "latents": True,
      "guidance_scale": 1.0, "seed": 607},
+    {"family": "sd15", "name": "mask", "scheduler": "ddim", "steps": 8, "strength": 0.8, "height": 48, "width": 64,
+     "images": 1, "masks": 1, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 4.0, "seed": 610},
+    {"family": "sd21", "name": "mask", "scheduler": "dpmpp_2m", "steps": 6, "strength": 1.0, "height": 64, "width": 48,
+     "images": 2, "masks": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 1.0, "seed": 611},
+    {"family": "sdxl", "name": "mask_ancestral", "scheduler": "euler_ancestral", "steps": 6, "strength": 0.7,
+     "height": 64, "width": 48, "images": 1, "masks": 1, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 612},
+    {"family": "sd21", "name": "mask_lcm", "scheduler": "lcm", "steps": 4, "strength": 1.0, "height": 64,
+     "width": 64, "images": 1, "masks": 1, "prompts": [PROMPTS[0]], "guidance_scale": 2.0, "seed": 613},
+    {"family": "sd15", "name": "inpainting", "scheduler": "ddim", "steps": 6, "strength": 1.0, "height": 64,
+     "width": 64, "images": 1, "masks": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "inpainting_unet": True,
+     "guidance_scale": 4.0, "seed": 614},
+    {"family": "sdxl", "name": "inpainting_ancestral", "scheduler": "euler_ancestral", "steps": 6, "strength": 0.7,
+     "height": 64, "width": 48, "images": 1, "masks": 1, "prompts": [PROMPTS[2]], "inpainting_unet": True,
+     "guidance_scale": 5.0, "seed": 615},
 ]  # fmt: skip
 
 
@@ -75,13 +94,25 @@ def bytes_of(images: list[Image.Image]) -> Tensor:
     return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]).float()
 
 
-def image_pipeline(pipeline: DiffusionPipeline) -> DiffusionPipeline:
+def image_pipeline(pipeline: DiffusionPipeline, masked: bool) -> DiffusionPipeline:
     parts = pipeline.components
     if "text_encoder_2" in parts:
-        made = StableDiffusionXLImg2ImgPipeline(**parts, add_watermarker=False)
+        kind = StableDiffusionXLInpaintPipeline if masked else StableDiffusionXLImg2ImgPipeline
+        made = kind(**parts, add_watermarker=False)
     else:
-        made = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+        kind = StableDiffusionInpaintPipeline if masked else StableDiffusionImg2ImgPipeline
+        made = kind(**parts, requires_safety_checker=False)
     made.set_progress_bar_config(disable=True)
+    return made
+
+
+def inpainting_unet(unet: UNet2DConditionModel, seed: int) -> UNet2DConditionModel:
+    """It reads a mask and a masked picture's latents besides."""
+    weights = unet.state_dict()
+    more = normal(seed, weights["conv_in.weight"].shape[0], 5, 3, 3) * weights["conv_in.weight"].std()
+    weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], more], 1)
+    made = UNet2DConditionModel.from_config({**unet.config, "in_channels": 9}).eval()
+    made.load_state_dict(weights)
     return made
 
 
@@ -92,7 +123,9 @@ def given_latents(run: dict[str, Any]) -> dict[str, Tensor]:
     return {"latents": normal(run["seed"] + 5, count, 4, run["height"] // 8, run["width"] // 8)}
 
 
-def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Image]) -> list[Tensor]:
+def draw(
+    pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Image], masks: list[Image.Image]
+) -> list[Tensor]:
     """The latents after each step."""
     steps: list[Tensor] = []
 
@@ -100,9 +133,13 @@ def draw(pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Im
         steps.append(values["latents"].clone())
         return values
 
-    sizes = {"height": run["height"], "width": run["width"]}
+    begins = {} if images and not masks else {"height": run["height"], "width": run["width"]}
+    if images:
+        begins |= {"image": images, "strength": run["strength"]}
+    if masks:
+        begins |= {"mask_image": masks}
     pipeline(
-        prompt=run["prompts"], **({"image": images, "strength": run["strength"]} if images else sizes),
+        prompt=run["prompts"], **begins,
         num_images_per_prompt=run.get("images_per_prompt", 1), **given_latents(run),
         num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
         generator=torch.Generator().manual_seed(run["seed"]), output_type="latent",
@@ -116,18 +153,28 @@ def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]
     pipeline = load_model(run["family"], models / run["family"])
     pipeline.scheduler = SCHEDULERS[run["scheduler"]].from_config(pipeline.scheduler.config)
     if run["images"]:
-        pipeline = image_pipeline(pipeline)
+        pipeline = image_pipeline(pipeline, "masks" in run)
+    if "inpainting_unet" in run:
+        pipeline.register_modules(unet=inpainting_unet(pipeline.unet, run["seed"] + 3))
     sizes = (run["height"], run["width"])
     images = [draw_image(run["seed"] + 10 * i, *sizes) for i in range(run["images"])]
-    steps = draw(pipeline, run, images)
-    for i in range(len(images)):
-        others = [*images[:i], draw_image(1, *sizes), *images[i + 1 :]]
-        assert distance(draw(pipeline, run, others)[-1], steps[-1]) > 0.1
+    masks = [draw_image(run["seed"] + 10 * i + 4, *sizes) for i in range(run.get("masks", 0))]
+    steps = draw(pipeline, run, images, masks)
+    for pictures in (images, masks):
+        for i, picture in enumerate(pictures):
+            pictures[i] = draw_image(1, *sizes)
+            assert distance(draw(pipeline, run, images, masks)[-1], steps[-1]) > 0.05
+            pictures[i] = picture
     tensors = given_latents(run) | {"step_000": steps[0], f"step_{len(steps) - 1:03}": steps[-1]}
     if images:
-        pixels = bytes_of(images)
-        posterior = pipeline.vae.encode(pixels / 255 * 2 - 1).latent_dist.parameters
-        tensors |= {"image": pixels, "posterior": posterior}
+        tensors |= {"image": bytes_of(images)}
+    if masks:
+        tensors |= {"mask": bytes_of(masks)}
+    elif images:
+        pixels = tensors["image"] / 255 * 2 - 1
+        tensors |= {"posterior": pipeline.vae.encode(pixels).latent_dist.parameters}
+    if "inpainting_unet" in run:
+        tensors |= {"conv_in.weight": pipeline.unet.conv_in.weight}
     name = f"{run['family']}_{run['name']}.safetensors"
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, output / name)
     return {**run, "negative_prompts": None, "file": name}

@@ -216,7 +216,7 @@ TEST(Schedulers, ASkippedStepLeavesTheOthersAsTheyWere) {
     later->set_steps(8, 3);
     ASSERT_EQ(later->timesteps().size(), 5U);
     const at::Tensor noises = noises_of(8, image.sizes());
-    EXPECT_FALSE(later->noised(image, noise).equal(whole->noised(image, noise)));
+    EXPECT_FALSE(later->noised(image, noise, 0).equal(whole->noised(image, noise, 0)));
     for (int step = 0; step < 5; ++step) {
       EXPECT_EQ(later->timesteps()[static_cast<std::size_t>(step)],
                 whole->timesteps()[static_cast<std::size_t>(step) + 3]);
@@ -225,6 +225,7 @@ TEST(Schedulers, ASkippedStepLeavesTheOthersAsTheyWere) {
       EXPECT_TRUE(
           later->step(noise, step, image, one).equal(whole->step(noise, step + 3, image, other)));
       EXPECT_TRUE(later->scale_input(image, step).equal(whole->scale_input(image, step + 3)));
+      EXPECT_TRUE(later->noised(image, noise, step).equal(whole->noised(image, noise, step + 3)));
     }
     EXPECT_THROW(later->set_steps(8, 8), ConfigError);
     EXPECT_THROW(later->set_steps(8, -1), ConfigError);
@@ -249,13 +250,13 @@ TEST(Schedulers, AnImageIsMixedWithTheNoiseOfTheFirstStep) {
     // Euler's samples count the noise to a whole image.
     const double image_share = scheduler->kind() == SchedulerKind::euler ? 1 : std::sqrt(alpha);
     const at::Tensor expected = (image + noise * std::sqrt((1 - alpha) / alpha)) * image_share;
-    EXPECT_LE(relative_error(scheduler->noised(image, noise), expected), 1e-5);
+    EXPECT_LE(relative_error(scheduler->noised(image, noise, 0), expected), 1e-5);
   }
   // Its timesteps lie elsewhere.
   const auto solver = scheduler_of_class("DPMSolverMultistepScheduler");
   solver->set_steps(4);
-  const at::Tensor mixed = solver->noised(image, at::arange(24, at::kFloat) * 0);
-  const at::Tensor pure = solver->noised(at::arange(24, at::kFloat) * 0, image);
+  const at::Tensor mixed = solver->noised(image, at::arange(24, at::kFloat) * 0, 0);
+  const at::Tensor pure = solver->noised(at::arange(24, at::kFloat) * 0, image, 0);
   EXPECT_NEAR((mixed.square() + pure.square()).sum().item<double>(),
               image.square().sum().item<double>(), 1e-4);
 }

@@ -1,0 +1,131 @@
+#include "pipeline/beginning.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "base/deadline.h"
+#include "pipeline/vae_bands.h"
+
+namespace pcpp {
+
+namespace {
+
+using Convert = std::function<at::Tensor(const Image&, std::int64_t, std::int64_t)>;
+
+at::Tensor all_of(const std::vector<Image>& images, const Convert& convert,
+                  const RequestSizes& sizes, const std::stop_token& stop) {
+  std::vector<at::Tensor> converted;
+  for (const Image& image : images) {
+    check_not_stopped(stop);
+    converted.push_back(convert(image, sizes.height, sizes.width));
+  }
+  return at::cat(converted);
+}
+
+// A prompt's pictures follow each other, and all begin with its image. (diffusers deals images out
+// in turn, whosever prompt comes next.)
+at::Tensor for_each_picture(const at::Tensor& values, const RequestSizes& sizes) {
+  return values.repeat_interleave(sizes.images / values.size(0), 0);
+}
+
+// As diffusers: then nothing is left of the image where the mask is white.
+bool begins_with_noise_alone(const GenerationRequest& request) {
+  return !request.masks.empty() && strength_of(request) == 1;
+}
+
+bool encodes_init_images(const GenerationRequest& request, const ModelInfo& model) {
+  return !request.init_images.empty() && !(model.inpainting && begins_with_noise_alone(request));
+}
+
+// Latents of init images and of what masks keep of them, as far as the run reads them.
+struct Encoded {
+  at::Tensor images;
+  at::Tensor masked_images;
+};
+
+Encoded encode_images(const Networks& networks, const GenerationRequest& request,
+                      const RequestSizes& sizes, const at::Tensor& masks,
+                      const BeginningNoise& noise, Clock::time_point trace_zero,
+                      GenerationResult& result) {
+  const ModelInfo& model = networks.model();
+  std::vector<at::Tensor> pixels;
+  std::vector<at::Tensor> noises;
+  networks.ranks().outside([&] {
+    const at::Tensor images = all_of(request.init_images, to_pixels, sizes, request.stop);
+    if (encodes_init_images(request, model)) {
+      pixels.push_back(images);
+      noises.push_back(noise.images);
+    }
+    if (model.inpainting) {
+      pixels.push_back(images * (1 - masks));
+      noises.push_back(noise.masked_images);
+    }
+    pixels = {at::cat(pixels)};
+  });
+  const at::Tensor posterior = encode(networks, request, pixels.front(), trace_zero, result);
+  return networks.ranks().outside([&] {
+    const at::Tensor latents = networks.encoder().latents_of(posterior, at::cat(noises));
+    const std::int64_t images = noise.images.defined() ? noise.images.size(0) : 0;
+    return Encoded{latents.slice(0, 0, images), latents.slice(0, images)};
+  });
+}
+
+}  // namespace
+
+BeginningNoise draw_noise(const GenerationRequest& request, const RequestSizes& sizes,
+                          const ModelInfo& model) {
+  BeginningNoise noise{StandardNormal(request.seed), {}, {}, {}};
+  const auto draw = [&](std::int64_t images) {
+    return noise.normal.draw({images, model.latent_channels, sizes.rows, sizes.columns});
+  };
+  const std::int64_t images = std::ssize(request.init_images);
+  const std::int64_t masks = std::ssize(request.masks);
+  if (encodes_init_images(request, model)) noise.images = draw(images);
+  noise.latents = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
+  if (masks > 0) noise.masked_images = draw(std::max(images, masks));
+  return noise;
+}
+
+Beginning begin_run(const Networks& networks, const GenerationRequest& request,
+                    const RequestSizes& sizes, const Scheduler& scheduler,
+                    const BeginningNoise& noise, Clock::time_point trace_zero,
+                    GenerationResult& result) {
+  const auto outside = [&](const auto& work) { return networks.ranks().outside(work); };
+  Beginning beginning;
+  if (request.init_images.empty()) {
+    beginning.latents = outside([&] { return noise.latents * scheduler.init_noise_sigma(); });
+    return beginning;
+  }
+  at::Tensor masks;
+  if (!request.masks.empty()) {
+    masks = outside([&] { return all_of(request.masks, to_mask, sizes, request.stop); });
+  }
+  const Encoded encoded = encode_images(networks, request, sizes, masks, noise, trace_zero, result);
+  outside([&] {
+    const at::Tensor images = encodes_init_images(request, networks.model())
+                                  ? for_each_picture(encoded.images, sizes)
+                                  : at::Tensor();
+    beginning.latents = begins_with_noise_alone(request)
+                            ? noise.latents * scheduler.init_noise_sigma()
+                            : scheduler.noised(images, noise.latents, 0);
+    if (!masks.defined()) return;
+    const std::int64_t scale = networks.model().scale;
+    const at::Tensor mask = for_each_picture(
+        masks.slice(2, 0, std::nullopt, scale).slice(3, 0, std::nullopt, scale), sizes);
+    if (networks.model().inpainting) {
+      beginning.beside = at::cat({mask, for_each_picture(encoded.masked_images, sizes)}, 1);
+    } else {
+      beginning.kept = {images, noise.latents, mask};
+    }
+  });
+  return beginning;
+}
+
+}  // namespace pcpp
