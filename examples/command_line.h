@@ -208,6 +208,18 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Number& number,
   return option->type_name(std::is_integral_v<Number> ? "INT" : "FLOAT");
 }
 
+// The same without a default.
+template <typename Number>
+CLI::Option* add_number(CLI::App& app, const std::string& name, std::optional<Number>& number,
+                        std::type_identity_t<Number> least, std::type_identity_t<Number> most,
+                        const std::string& help) {
+  const auto store = [&number, name, least, most](const std::string& text) {
+    number = number_in(name, text, least, most);
+  };
+  CLI::Option* option = app.add_option_function<std::string>(name, store, help);
+  return option->type_name(std::is_integral_v<Number> ? "INT" : "FLOAT");
+}
+
 // The parts of a list that commas separate, at least one.
 std::vector<std::string> split(std::string_view list);
 

@@ -51,7 +51,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
     request.init_images.push_back(read_png(file));
   }
   for (const std::filesystem::path& file : options.masks) request.masks.push_back(read_png(file));
-  if (options.strength >= 0) request.strength = options.strength;
+  request.strength = options.strength;
   if (!options.latents.empty()) {
     TensorMap file = load_tensors(options.latents);
     const auto found = file.find("latents");

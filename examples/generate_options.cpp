@@ -60,8 +60,8 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                            "init image stays; one for all, or one for each prompt")
                 ->type_name("FILE"));
   add_number(app, "--strength", options.strength, 0, 1,
-             "how much of the init image is drawn anew, above 0 and at most 1 (default: 0.8, with "
-             "--mask 1)");
+             "how much of the init image is drawn anew, above 0 and at most 1 (default: 0.8, and 1 "
+             "with --mask)");
   add_number(
       app, "--width", options.width, 1, kMostPixels,
       "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, or the model's)");

@@ -52,7 +52,7 @@ struct GenerateOptions {
   std::string profile;
   std::vector<std::filesystem::path> init_images;
   std::vector<std::filesystem::path> masks;
-  double strength = -1;  // below 0: the library's
+  std::optional<double> strength;
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;

@@ -136,7 +136,8 @@ struct PCPP_EXPORT GenerationRequest {
   std::optional<SigmaSpacing> sigmas = {};  // likewise; only Euler and DPM++ 2M take them
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; takes
-  // the place of the noise that the run begins with, for which `seed` then draws nothing.
+  // the place of the noise that the run begins with, for which `seed` then draws nothing. (With
+  // masks and a strength below 1 diffusers leaves the init image out of such a beginning.)
   std::optional<FloatTensor> latents = {};
   // Image to image (SDEdit, arXiv 2108.01073): what the run begins with, under noise; one for all
   // prompts, or one for each; no side longer than kMostPixels. Those of another size are brought to
@@ -144,9 +145,10 @@ struct PCPP_EXPORT GenerationRequest {
   // Lanczos' filter). Empty: the run begins with noise alone.
   std::vector<Image> init_images = {};
   // Inpainting: where a mask is white (its luma 128 or above) the picture is drawn anew, where it
-  // is black the init image stays, but for what its way through the VAE changes; one for all
-  // prompts, or one for each, of sizes as init_images. Of each latent row and column the first
-  // pixel's counts (as in diffusers). Models for inpainting (ModelInfo::inpainting) need them.
+  // is black the init image stays, but for what its way through the VAE changes. One for all
+  // prompts, or one for each, of sizes as init_images, without which there must be none. Of each
+  // latent row and column the first pixel's counts (as in diffusers). Models for inpainting
+  // (ModelInfo::inpainting) need them: they are shown what is to stay, and may change it a little.
   std::vector<Image> masks = {};
   // How much of the init images is drawn anew, above 0 and at most 1: the last strength * steps of
   // the steps are made, rounded down, of which there must be one. Absent: 0.8, and 1 with masks,

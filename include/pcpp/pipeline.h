@@ -113,8 +113,9 @@ struct ConvolutionWays {
 
 // Where the time of a request went.
 struct RunTimes {
-  double text_seconds = 0;     // tokenizer and text encoders
-  double encode_seconds = 0;   // of init images: the VAE's encoder, on all ranks
+  double text_seconds = 0;  // tokenizer and text encoders
+  double encode_seconds =
+      0;  // of init images and of what masks keep: the VAE's encoder, on all ranks
   double denoise_seconds = 0;  // all steps
   double decode_seconds = 0;   // the VAE's decoder, on all ranks
   double total_seconds = 0;
@@ -126,8 +127,8 @@ struct RankReport {
   int branch = 0;                // with split guidance 0: unconditional, 1: conditional; else 0
   std::int64_t stale_bytes = 0;  // of its buffers for stale rows
   std::vector<StepRecord> steps = {};
-  // Of all init images, as step -1. Absent: there were none, or this rank encoded nothing, for
-  // which no row of the latents was left.
+  // Of all init images and what masks keep of them, as step -1. Absent: there were none, or this
+  // rank encoded nothing, for which no row of the latents was left.
   std::optional<StepRecord> encode = {};
   // Of all pictures, as one step behind the last. Absent: nothing was decoded, or not by this rank,
   // for which no row of the latents was left.

@@ -68,7 +68,7 @@ struct TraceSpan {
   std::string name = {};
   int depth = 0;  // how many other parts it lies in
   // Counted from 0; the decoding of all pictures comes behind the last, the encoding of init images
-  // is -1.
+  // and what masks keep of them is -1.
   int step = 0;
   double begin_us = 0;
   double duration_us = 0;

@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
-#include <utility>
+#include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "base/deadline.h"
@@ -55,21 +56,21 @@ Encoded encode_images(const Networks& networks, const GenerationRequest& request
                       const BeginningNoise& noise, Clock::time_point trace_zero,
                       GenerationResult& result) {
   const ModelInfo& model = networks.model();
-  std::vector<at::Tensor> pixels;
   std::vector<at::Tensor> noises;
-  networks.ranks().outside([&] {
+  const at::Tensor pixels = networks.ranks().outside([&] {
+    std::vector<at::Tensor> parts;
     const at::Tensor images = all_of(request.init_images, to_pixels, sizes, request.stop);
     if (encodes_init_images(request, model)) {
-      pixels.push_back(images);
+      parts.push_back(images);
       noises.push_back(noise.images);
     }
     if (model.inpainting) {
-      pixels.push_back(images * (1 - masks));
+      parts.push_back(images * (1 - masks));
       noises.push_back(noise.masked_images);
     }
-    pixels = {at::cat(pixels)};
+    return at::cat(parts);
   });
-  const at::Tensor posterior = encode(networks, request, pixels.front(), trace_zero, result);
+  const at::Tensor posterior = encode(networks, request, pixels, trace_zero, result);
   return networks.ranks().outside([&] {
     const at::Tensor latents = networks.encoder().latents_of(posterior, at::cat(noises));
     const std::int64_t images = noise.images.defined() ? noise.images.size(0) : 0;
@@ -89,6 +90,7 @@ BeginningNoise draw_noise(const GenerationRequest& request, const RequestSizes& 
   const std::int64_t masks = std::ssize(request.masks);
   if (encodes_init_images(request, model)) noise.images = draw(images);
   noise.latents = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
+  // Where no U-Net reads it too: diffusers draws it, and the steps' noise comes behind.
   if (masks > 0) noise.masked_images = draw(std::max(images, masks));
   return noise;
 }

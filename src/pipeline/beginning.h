@@ -22,7 +22,7 @@ struct BeginningNoise {
   StandardNormal normal;     // behind what follows
   at::Tensor latents;        // that the run begins with, or the request's own
   at::Tensor images;         // for the posterior of init images; undefined where none are encoded
-  at::Tensor masked_images;  // of what masks keep of them; undefined without masks
+  at::Tensor masked_images;  // of what masks keep of them, read or not; undefined without masks
 };
 
 // Throws ConfigError where a checked request's latents are not what they are said to be.

@@ -30,9 +30,10 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   const std::int64_t masked_channels = 2 * unet.out_channels + 1;
   check<CheckpointError>(
       unet.in_channels == unet.out_channels || unet.in_channels == masked_channels,
-      "{}: the U-Net takes {} channels and predicts {}: those that read more than latents, and {} "
-      "channels for inpainting, are not supported",
-      checkpoint.folder().string(), unet.in_channels, unet.out_channels, masked_channels);
+      "{}: the U-Net takes {} channels and predicts {}: only {} (latents alone) and {} (for "
+      "inpainting) are supported",
+      checkpoint.folder().string(), unet.in_channels, unet.out_channels, unet.out_channels,
+      masked_channels);
   ModelInfo info;
   info.latent_channels = static_cast<int>(unet.out_channels);
   info.inpainting = unet.in_channels == masked_channels;

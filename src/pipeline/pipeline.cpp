@@ -1,6 +1,5 @@
 #include "pcpp/pipeline.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
@@ -118,6 +117,10 @@ class Pipeline::Parts {
   // Loads what is missing and returns what the U-Net is told.
   BranchConditions prepare(const GenerationRequest& request, const RequestSizes& sizes,
                            Inputs& inputs, GenerationResult& result);
+  // All that is known before anything is drawn.
+  void begin_result(const GenerationRequest& request, const RequestSizes& sizes,
+                    const Scheduler& scheduler, const ExchangePlan& plan,
+                    GenerationResult& result) const;
   std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
                                  const at::Tensor& latents) const;
   // What the steps add, as SolverState has it; undefined where they add nothing.
@@ -241,6 +244,17 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
   return conditions;
 }
 
+void Pipeline::Parts::begin_result(const GenerationRequest& request, const RequestSizes& sizes,
+                                   const Scheduler& scheduler, const ExchangePlan& plan,
+                                   GenerationResult& result) const {
+  result.width = sizes.width;
+  result.height = sizes.height;
+  result.scheduler = scheduler.kind();
+  if (!request.init_images.empty()) result.strength = strength_of(request);
+  result.ranks = reports(plan);
+  if (request.trace) result.trace = network_trace(unet(), plan.topology().world_size());
+}
+
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const std::unique_lock alone(drawing_, std::try_to_lock);
   check<ConfigError>(alone.owns_lock(),
@@ -263,12 +277,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
       {sizes.rows, sizes.columns, model().latent_channels, sizes.images, networks_.dtype()});
   BranchConditions conditions =
       ranks().outside([&] { return prepare(request, sizes, inputs, result); });
-  result.width = sizes.width;
-  result.height = sizes.height;
-  result.scheduler = scheduler.kind();
-  if (!request.init_images.empty()) result.strength = strength_of(request);
-  result.ranks = reports(plan);
-  if (request.trace) result.trace = network_trace(unet(), plan.topology().world_size());
+  begin_result(request, sizes, scheduler, plan, result);
   warn_of_stale_noise(scheduler, topology, parallel);
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), scheduler.timesteps().size(),

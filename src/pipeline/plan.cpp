@@ -32,7 +32,8 @@ struct Model {
   ModelInfo info;
 };
 
-RequestSizes sizes_of(const PlanRequest& request, const ModelInfo& info) {
+RequestSizes sizes_of(const PlanRequest& request, ModelInfo info) {
+  info.inpainting = false;  // masks do not change what a step costs
   GenerationRequest picture;
   picture.prompts = {""};
   picture.width = request.width;

@@ -59,7 +59,8 @@ class Scheduler {
 
   // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
   // float32, of one shape and on one device. Neither is written; `state` is of the same run. A
-  // step outside [0, timesteps().size()) throws std::out_of_range, here and in the two above.
+  // step outside [0, timesteps().size()) throws std::out_of_range, here and in noised() and
+  // scale_input().
   virtual at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                           SolverState& state) const = 0;
 

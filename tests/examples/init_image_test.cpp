@@ -63,11 +63,16 @@ TEST_F(InitImageTest, MasksKeepAPartAndAreNamed) {
     }
     write_png(place(name), picture);
   }
-  const Outcome outcome =
-      generate({"--prompt", "a", "--prompt", "b", "--init-image", place("a.png"), "--mask",
-                place("left.png"), "--mask", place("right.png"), "--output", place("x.png"),
-                "--report", place("x.json")});
-  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto draw = [&](const char* first, const char* second, const char* output) {
+    const Outcome outcome = generate(
+        {"--prompt", "a", "--prompt", "b", "--init-image", place("a.png"), "--mask", place(first),
+         "--mask", place(second), "--output", place(output), "--report", place("x.json")});
+    ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  };
+  draw("right.png", "right.png", "y.png");
+  draw("left.png", "right.png", "x.png");
+  EXPECT_NE(read_png(place("x-1.png")).rgb, read_png(place("y-1.png")).rgb);
+  EXPECT_EQ(read_png(place("x-2.png")).rgb, read_png(place("y-2.png")).rgb);
   for (const auto& [drawn, mask] : {std::pair{"x-1.png", "left.png"}, {"x-2.png", "right.png"}}) {
     std::map<std::string, std::string> text;
     read_png(place(drawn), &text);

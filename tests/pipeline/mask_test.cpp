@@ -100,6 +100,29 @@ TEST(Masks, BandsDrawWhatOneDeviceDraws) {
   }
 }
 
+// What is planned and measured counts nine channels in and four out.
+TEST(Masks, AutomaticRequestsTakeThem) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path model = place.path() / "model";
+  const TensorMap references = load_tensors(test_data("seeded/sd15_inpainting.safetensors"));
+  write_inpainting_model(model, "sd15", references.at("conv_in.weight"));
+  GenerationRequest request = masked();
+  request.automatic = true;
+  EXPECT_TRUE(Pipeline(model, World(2, 1)).generate(request).chosen.has_value());
+  const DeviceProfile& profile = DeviceProfile::named("a100-nvlink");
+  PlanRequest asked;
+  asked.width = 64;
+  asked.height = 192;
+  asked.devices = 2;
+  const Plan planned = make_plan(model, asked, profile);
+  const Plan other = make_plan(test_data("models/sd15"), asked, profile);
+  ASSERT_EQ(planned.runs.size(), other.runs.size());
+  for (std::size_t i = 0; i < planned.runs.size(); ++i) {
+    EXPECT_EQ(planned.runs[i].sent.gather, other.runs[i].sent.gather);
+    EXPECT_GT(planned.runs[i].mean_flops, other.runs[i].mean_flops);
+  }
+}
+
 TEST(Masks, AreWhereTheLumaIsAtLeastHalf) {
   // The luma of 0, 218 and 0 is 127.96, that of 0, 217 and 0 is 127.37.
   const Image image{4, 1, {0, 218, 0, 0, 217, 0, 128, 128, 128, 127, 127, 127}};

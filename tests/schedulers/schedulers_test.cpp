@@ -352,6 +352,8 @@ TEST(Schedulers, StepOutsideThePlanThrows) {
     EXPECT_THROW(scheduler->step(sample, -1, sample, state), std::out_of_range);
     EXPECT_THROW(scheduler->scale_input(sample, -1), std::out_of_range);
     EXPECT_THROW(scheduler->scale_input(sample, 3), std::out_of_range);
+    EXPECT_THROW(scheduler->noised(sample, sample, -1), std::out_of_range);
+    EXPECT_THROW(scheduler->noised(sample, sample, 3), std::out_of_range);
   }
 }
 
