@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -127,7 +129,9 @@ void write_outputs(const RunFacts& facts) {
 void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
   const GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
-  const ModelInfo model = read_model_info(options.model);
+  std::optional<std::filesystem::path> configs;
+  if (!options.configs.empty()) configs = options.configs;
+  const ModelInfo model = read_model_info(options.model, configs);
   const int ranks = choose_ranks(options, request, model);
   model.check(request, ranks);
   std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
@@ -145,6 +149,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
   if (!options.variant.empty()) loading.variant = options.variant;
+  loading.configs = configs;
   loading.loras = options.loras;
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == kNone) {

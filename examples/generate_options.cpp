@@ -36,7 +36,12 @@ void take_each(CLI::Option* option) {
 }
 
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
-  add_path(app, "--model", options.model, "folder of the model, in diffusers' layout");
+  add_path(app, "--model", options.model,
+           "folder of the model, in diffusers' layout, or a single safetensors file");
+  add_path(
+      app, "--configs", options.configs,
+      "of a single file: folder in diffusers' layout, for its configs and tokenizers (default: "
+      "those of Stable Diffusion 1.x, 2.x or SDXL)");
   app.add_option("--variant", options.variant,
                  "of the weights, as fp16 (default: the plain files where they are there)");
   const auto add_lora = [&](const std::vector<std::string>& texts) {

@@ -31,6 +31,7 @@ Json settings(const RunFacts& facts) {
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
+              {"configs", or_null(options.configs)},
               {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
@@ -171,7 +172,8 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     words[key] = value.is_string() ? as_utf8(value.get<std::string>()) : value.dump();
   }
   // Pictures are passed on, and where a file lay is nobody else's business.
-  for (const char* key : {"model", "latents", "prompt_embeds", "profile", "convolution_times"}) {
+  for (const char* key :
+       {"model", "configs", "latents", "prompt_embeds", "profile", "convolution_times"}) {
     if (words.contains(key)) words[key] = name_in(words[key]);
   }
   std::vector<std::string> loras;

@@ -40,8 +40,12 @@ struct Lora {
 struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
   DataType dtype = DataType::float32;
-  // The files' variant, such as "fp16"; absent: the plain files where both are there.
+  // A folder's files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant = {};
+  // Of a single file: a folder in diffusers' layout, of which configs and tokenizers are taken (its
+  // weights are not read). Absent: those that Stable Diffusion 1.x, 2.x (predicting velocity, at
+  // 768 pixels) or SDXL were published with, by what the U-Net reads of texts.
+  std::optional<std::filesystem::path> configs = {};
   // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // constructor throws CheckpointError for one that changes weights which the model does not have.
   std::vector<Lora> loras = {};
@@ -98,9 +102,11 @@ struct PCPP_EXPORT ModelInfo {
   void check(const GenerationRequest& request, int ranks) const;
 };
 
-// From the configs alone, without loading weights. Throws CheckpointError for a folder that cannot
-// be read or is not supported.
-PCPP_EXPORT ModelInfo read_model_info(const std::filesystem::path& folder);
+// From the configs alone, without loading weights. `model` is what Pipeline takes, and `configs` as
+// in PipelineOptions. Throws CheckpointError for what cannot be read or is not supported.
+PCPP_EXPORT ModelInfo
+read_model_info(const std::filesystem::path& model,
+                const std::optional<std::filesystem::path>& configs = std::nullopt);
 
 // How many 3x3 convolutions of a network compute by definition, and how many by Winograd's
 // algorithm with tiles of 2x2 and of 4x4 pixels, which makes weights larger.
@@ -154,17 +160,18 @@ struct GenerationResult {
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far
 };
 
-// A diffusion model in diffusers' folder layout (SD 1.x, SD 2.x, SDXL). The U-Net is loaded by the
-// constructor, text encoders and VAE by the first request that needs them. One request at a time:
-// calls of generate() on one object must not overlap, which is ConfigError. Several objects may
-// draw at once, of the same devices as well; those that use NCCL on a device do it in turn there,
-// and wait for peer_timeout at most.
+// A diffusion model (SD 1.x, SD 2.x, SDXL): a folder in diffusers' layout, or a single safetensors
+// file with the names that the models were first published with, as ComfyUI and
+// stable-diffusion.cpp take it. The U-Net is loaded by the constructor, text encoders and VAE by
+// the first request that needs them. One request at a time: calls of generate() on one object must
+// not overlap, which is ConfigError. Several objects may draw at once, of the same devices as well;
+// those that use NCCL on a device do it in turn there, and wait for peer_timeout at most.
 class PCPP_EXPORT Pipeline {
  public:
-  // Throws CheckpointError for a folder that cannot be read or is not supported, ConfigError for
+  // Throws CheckpointError for a model that cannot be read or is not supported, ConfigError for
   // options that cannot be met, DeviceError where the model does not fit or a device fails,
   // Cancelled. The paths are those of this time: the process may go to another folder.
-  Pipeline(const std::filesystem::path& folder, const World& world,
+  Pipeline(const std::filesystem::path& model, const World& world,
            const PipelineOptions& options = {});
   ~Pipeline();
   Pipeline(Pipeline&&) noexcept;

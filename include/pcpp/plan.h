@@ -116,9 +116,10 @@ struct PCPP_EXPORT Plan {
   const PlannedRun& fastest() const;
 };
 
-// From the model's configs alone; no weights are read. Throws CheckpointError for a folder that
-// cannot be read, ConfigError for a request that cannot be met.
-PCPP_EXPORT Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
+// From the model's configs alone; no weights are read. `model` is what Pipeline takes, a single
+// file with its family's configs. Throws CheckpointError for a model that cannot be read,
+// ConfigError for a request that cannot be met.
+PCPP_EXPORT Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
                            const DeviceProfile& profile);
 
 // Times the model's own operators at the request's size on one rank of `world`, and on 2, 4, ...
@@ -126,10 +127,10 @@ PCPP_EXPORT Plan make_plan(const std::filesystem::path& folder, const PlanReques
 // weights made for it. The curves serve other sizes too, less well the further they are. Between
 // GPUs the link is that of the fastest transfers seen, and steps are launched without CUDA graphs:
 // small bands will be faster with them. Throws ConfigError for a request that cannot be met, before
-// anything is timed, CheckpointError for a folder that cannot be read, TransportError where a rank
+// anything is timed, CheckpointError for a model that cannot be read, TransportError where a rank
 // waits for another for ten minutes, DeviceError, and Cancelled from within a step once `stop` is
 // requested.
-PCPP_EXPORT DeviceProfile measure_profile(const std::filesystem::path& folder,
+PCPP_EXPORT DeviceProfile measure_profile(const std::filesystem::path& model,
                                           const PlanRequest& request, DataType dtype,
                                           const World& world, const std::stop_token& stop = {});
 

@@ -1,8 +1,10 @@
 #include "io/byte_pairs.h"
 
+#include <algorithm>
 #include <functional>
 #include <queue>
 #include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "base/excerpt.h"
@@ -51,7 +53,28 @@ struct Candidate {
   }
 };
 
+// Printable ones come first.
+std::vector<std::string> symbols_in_order() {
+  std::array<std::string, 256> symbols = byte_symbols();
+  std::ranges::stable_partition(symbols, [](const std::string& symbol) {
+    return symbol < encode_utf8(std::u32string_view(U"\u0100"));
+  });
+  return {symbols.begin(), symbols.end()};
+}
+
 }  // namespace
+
+Vocabulary vocabulary_of(const Merges& merges) {
+  Vocabulary tokens;
+  const auto add = [&](std::string token) {
+    tokens.emplace(std::move(token), static_cast<std::int64_t>(tokens.size()));
+  };
+  const std::vector<std::string> symbols = symbols_in_order();
+  for (const std::string& symbol : symbols) add(symbol);
+  for (const std::string& symbol : symbols) add(symbol + std::string(kWordEnd));
+  for (const auto& [left, right] : merges) add(left + right);
+  return tokens;
+}
 
 std::size_t BytePairs::PairHash::operator()(const Pair& pair) const {
   const std::uint64_t mixed = static_cast<std::uint64_t>(pair.first) * 0x9E3779B97F4A7C15U ^

@@ -18,6 +18,10 @@ inline constexpr std::string_view kWordEnd = "</w>";
 using Vocabulary = std::unordered_map<std::string, std::int64_t>;
 using Merges = std::vector<std::pair<std::string, std::string>>;
 
+// The vocabulary that CLIP makes of merges: the bytes' symbols, the same at a word's end, what each
+// merge makes, numbered in this order. (Special tokens follow.)
+Vocabulary vocabulary_of(const Merges& merges);
+
 // Immutable, thread-safe.
 class BytePairs {
  public:

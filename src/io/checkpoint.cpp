@@ -11,6 +11,8 @@
 #include "base/excerpt.h"
 #include "io/input_file.h"
 #include "io/json_file.h"
+#include "io/model_family.h"
+#include "io/single_file.h"
 
 namespace pcpp {
 namespace {
@@ -18,191 +20,33 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 2> kStems = {"diffusion_pytorch_model", "model"};
-constexpr std::string_view kSuffix = ".safetensors";
-constexpr std::string_view kIndex = ".safetensors.index";
-
-// The set of weights that a file name belongs to.
-struct Candidate {
-  fs::path path;
-  std::string variant;  // empty for the plain weights
-  bool is_index = false;
-};
-
-bool is_variant_name(std::string_view text) {
-  return !text.empty() && text.find_first_of(".-") == text.npos;
-}
-
-// STEM[.VARIANT].safetensors is a file of weights. STEM.safetensors.index[.VARIANT].json is an
-// index of shards; older diffusers wrote STEM.safetensors[.VARIANT].index.json. Shards
-// themselves (STEM[.VARIANT]-00001-of-00002.safetensors) are found through their index.
-std::optional<Candidate> as_candidate(const fs::path& path) {
-  const std::string name = path.filename().string();
-  for (const std::string_view stem : kStems) {
-    if (!name.starts_with(std::string(stem) + ".")) continue;
-    std::string_view rest = std::string_view(name).substr(stem.size());
-    if (rest == kSuffix) return Candidate{path, "", false};
-    if (rest.ends_with(".json")) {
-      rest.remove_suffix(5);
-      if (rest == kIndex) return Candidate{path, "", true};
-      if (rest.starts_with(kIndex)) {
-        rest.remove_prefix(kIndex.size() + 1);
-      } else if (rest.starts_with(kSuffix) && rest.ends_with(".index")) {
-        rest.remove_prefix(kSuffix.size() + 1);
-        rest.remove_suffix(std::min<std::size_t>(rest.size(), 6));
-      } else {
-        continue;
-      }
-      if (is_variant_name(rest)) return Candidate{path, std::string(rest), true};
-    } else if (rest.ends_with(kSuffix)) {
-      rest.remove_suffix(kSuffix.size());
-      rest.remove_prefix(1);
-      if (is_variant_name(rest)) return Candidate{path, std::string(rest), false};
-    }
-  }
-  return std::nullopt;
-}
-
-std::vector<fs::path> files_of(const fs::path& folder) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    files.push_back(entry->path());
-  }
-  check<CheckpointError>(!error, "cannot read the folder {}: {}", folder.string(), error.message());
-  std::ranges::sort(files);
-  return files;
-}
-
-[[noreturn]] void fail_without_weights(const fs::path& folder, const std::vector<fs::path>& files) {
-  for (const fs::path& file : files) {
-    if (file.extension() != ".bin" && file.extension() != ".ckpt") continue;
-    fail<CheckpointError>(
-        "{}: {} is a pickled file, which could run code when it is read, and there are no "
-        "safetensors weights; convert the model: load it with diffusers and call "
-        "save_pretrained(..., safe_serialization=True)",
-        folder.string(), excerpt(file.filename().string()));
-  }
-  fail<CheckpointError>(
-      "{}: there are no weights; diffusion_pytorch_model.safetensors or model.safetensors is "
-      "wanted, or an index (.safetensors.index.json) with its shards",
-      folder.string());
-}
-
-std::vector<Candidate> weights_among(const std::vector<fs::path>& files) {
-  std::vector<Candidate> weights;
-  for (const fs::path& file : files) {
-    if (std::optional<Candidate> found = as_candidate(file)) weights.push_back(*std::move(found));
-  }
-  return weights;
-}
-
-std::set<std::string> variants_of(const std::vector<Candidate>& weights) {
-  std::set<std::string> variants;
-  for (const Candidate& each : weights) variants.insert(each.variant);
-  return variants;
-}
-
-std::string list_of(const std::set<std::string>& variants) {
-  return excerpt(fmt::format("{}", fmt::join(variants, ", ")));
-}
-
-Candidate find_weights(const fs::path& folder, const std::optional<std::string>& variant) {
-  const std::vector<fs::path> files = files_of(folder);
-  std::vector<Candidate> all = weights_among(files);
-  const std::set<std::string> variants = variants_of(all);
-  if (all.empty()) fail_without_weights(folder, files);
-  std::string chosen;
-  if (variant && variants.contains(*variant)) {
-    chosen = *variant;
-  } else if (!variants.contains("")) {
-    check<CheckpointError>(variants.size() == 1 && !variant,
-                           "{}: there are only these variants of the weights: {}; name one of them",
-                           folder.string(), list_of(variants));
-    chosen = *variants.begin();
-  }
-  std::erase_if(all, [&](const Candidate& candidate) { return candidate.variant != chosen; });
-  check<CheckpointError>(all.size() == 1,
-                         "{}: {} and {} both claim to be the weights; remove the wrong one",
-                         folder.string(), excerpt(all.front().path.filename().string()),
-                         excerpt(all.back().path.filename().string()));
-  return all.front();
-}
-
-// The shard of each tensor. File names must stay in the folder: an index is not trusted.
-std::map<std::string, std::string> read_weight_map(const fs::path& index) {
-  const json root = read_json_file(index);
-  const auto found = root.is_object() ? root.find("weight_map") : root.end();
-  check<CheckpointError>(root.is_object() && found != root.end() && found->is_object(),
-                         "{}: an index must be an object with an object weight_map",
-                         index.string());
-  std::map<std::string, std::string> result;
-  for (const auto& [name, value] : found->items()) {
-    const std::string file = value.is_string() ? value.get<std::string>() : std::string();
-    check<CheckpointError>(
-        file.ends_with(kSuffix) && file.find_first_of(std::string_view("/\\\0", 3)) == file.npos,
-        "{}: weight_map gives {} for '{}'; it must be the name of a .safetensors file beside the "
-        "index",
-        index.string(), to_error_text(value), excerpt(name));
-    result.emplace(name, file);
-  }
-  return result;
-}
+constexpr std::array<std::string_view, 4> kWithWeights = {"unet", "vae", "text_encoder",
+                                                          "text_encoder_2"};
 
 bool is_there(const fs::path& path) { return type_of(path) != fs::file_type::not_found; }
 
 bool is_folder(const fs::path& path) { return type_of(path) == fs::file_type::directory; }
 
-void check_folder(const fs::path& folder) {
-  check<CheckpointError>(is_there(folder), "there is no folder {}", folder.string());
-  check<CheckpointError>(is_folder(folder),
-                         "{} is not a folder; a model in diffusers' layout is wanted, with a "
-                         "folder for each component",
-                         folder.string());
+// Of the kinds that people have models in.
+void check_kind(const fs::path& file) {
+  const std::string kind = file.extension().string();
+  for (const std::string_view pickled : {".ckpt", ".pt", ".pth", ".bin"}) {
+    check<CheckpointError>(kind != pickled,
+                           "{} is a pickled file, which could run code when it is read: get the "
+                           "model as a safetensors file, or convert it with diffusers",
+                           file.string());
+  }
+  check<CheckpointError>(
+      kind != ".gguf",
+      "{} is a GGUF file, which is not supported: get the model as a safetensors "
+      "file",
+      file.string());
 }
 
 }  // namespace
 
-Weights Weights::open(const fs::path& folder, const std::optional<std::string>& variant) {
-  check_folder(folder);
-  const Candidate candidate = find_weights(folder, variant);
-  Weights result;
-  result.path_ = candidate.path;
-  if (!candidate.is_index) {
-    result.files_.push_back(SafetensorsFile::open(candidate.path));
-    result.tensors_ = result.files_.front().tensors();
-    return result;
-  }
-  const std::string index = candidate.path.string();
-  const std::map<std::string, std::string> weight_map = read_weight_map(candidate.path);
-  std::set<std::string> shards;
-  for (const auto& [name, shard] : weight_map) shards.insert(shard);
-  for (const std::string& shard : shards) {
-    result.files_.push_back(SafetensorsFile::open(folder / shard));
-    for (const auto& [name, view] : result.files_.back().tensors()) {
-      const auto place = weight_map.find(name);
-      check<CheckpointError>(
-          place != weight_map.end() && place->second == shard,
-          "{}: shard {} holds '{}', which the index {}", index, excerpt(shard), excerpt(name),
-          place == weight_map.end() ? "does not name" : "places in " + excerpt(place->second));
-      result.tensors_.emplace(name, view);
-    }
-  }
-  for (const auto& [name, shard] : weight_map) {
-    check<CheckpointError>(result.tensors_.contains(name),
-                           "{}: the index places '{}' in {}, which does not hold it", index,
-                           excerpt(name), excerpt(shard));
-  }
-  return result;
-}
-
-void Weights::release(const TensorView& tensor) const {
-  for (const SafetensorsFile& file : files_) file.release(tensor);
-}
-
 Component::Component(fs::path folder, std::optional<std::string> variant)
-    : folder_(std::move(folder)), variant_(std::move(variant)) {}
+    : place_(folder.string()), folder_(std::move(folder)), variant_(std::move(variant)) {}
 
 fs::path Component::file(std::string_view name) const {
   fs::path path = folder_ / name;
@@ -211,28 +55,74 @@ fs::path Component::file(std::string_view name) const {
   return path;
 }
 
-ConfigReader Component::config(std::string_view file_name) const {
-  return ConfigReader(file(file_name));
+std::string Component::config_source(std::string_view file_name) const {
+  return config_ ? place_ : file(file_name).string();
 }
 
-Weights Component::weights() const { return Weights::open(folder_, variant_); }
+json Component::config_object(std::string_view file_name) const {
+  return config_ ? *config_ : read_json_file(file(file_name));
+}
 
-Checkpoint Checkpoint::open(const fs::path& folder, const std::optional<std::string>& variant) {
-  check_folder(folder);
+ConfigReader Component::config(std::string_view file_name) const {
+  return {config_object(file_name), config_source(file_name)};
+}
+
+Weights Component::weights() const {
+  return weights_ ? *weights_ : Weights::open(folder_, variant_);
+}
+
+ClipTokenizer Component::tokenizer() const {
+  return config_ ? ClipTokenizer::clip(config_->at("pad_token")) : ClipTokenizer::load(folder_);
+}
+
+struct Checkpoint::Parts {
+  SafetensorsFile file;
+  SingleFile single;
+  std::optional<Checkpoint> folder;     // with configs, or
+  std::map<std::string, json> configs;  // by component
+};
+
+Checkpoint Checkpoint::open_file(const fs::path& file, const std::optional<fs::path>& configs) {
+  check_kind(file);
   Checkpoint result;
-  result.folder_ = from_root(folder);
+  result.path_ = from_root(file);
+  result.index_ = json::object();
+  const SafetensorsFile opened = SafetensorsFile::open(result.path_);
+  const std::string source = file.string();
+  Parts parts{opened, read_single_file(opened.tensors(), source), {}, {}};
+  if (configs) {
+    parts.folder = open(*configs);
+  } else {
+    parts.configs = family_configs(parts.single, opened.tensors(), source);
+  }
+  result.parts_ = std::make_shared<const Parts>(std::move(parts));
+  return result;
+}
+
+Checkpoint Checkpoint::open(const fs::path& path, const std::optional<std::string>& variant,
+                            const std::optional<fs::path>& configs) {
+  if (type_of(path) == fs::file_type::regular) {
+    check<CheckpointError>(!variant, "{} is a single file, which has no variants: name none",
+                           path.string());
+    return open_file(path, configs);
+  }
+  check<ConfigError>(!configs, "{}: configs are named for a single file, and this is none",
+                     path.string());
+  check_model_folder(path);
+  Checkpoint result;
+  result.path_ = from_root(path);
   result.variant_ = variant;
   result.index_ = json::object();
-  const fs::path index = folder / "model_index.json";
+  const fs::path index = path / "model_index.json";
   if (is_there(index)) {
     result.index_ = read_json_file(index);
     check<CheckpointError>(result.index_.is_object(), "{}: {} is not a JSON object", index.string(),
                            to_error_text(result.index_));
   } else {
-    check<CheckpointError>(is_folder(folder / "unet"),
+    check<CheckpointError>(is_folder(path / "unet"),
                            "{} holds neither model_index.json nor a folder unet; a model in "
                            "diffusers' layout is wanted",
-                           folder.string());
+                           path.string());
   }
   if (variant) result.check_variant(*variant);
   return result;
@@ -240,39 +130,71 @@ Checkpoint Checkpoint::open(const fs::path& folder, const std::optional<std::str
 
 void Checkpoint::check_variant(const std::string& variant) const {
   std::set<std::string> variants;
-  for (const std::string_view name : {"unet", "vae", "text_encoder", "text_encoder_2"}) {
-    if (has(name)) variants.merge(variants_of(weights_among(files_of(folder_ / name))));
+  for (const std::string_view name : kWithWeights) {
+    if (has(name)) variants.merge(variants_in(path_ / name));
   }
   variants.erase("");
   check<CheckpointError>(variants.contains(variant),
-                         "{}: no component has weights of the variant {}; {}", folder_.string(),
+                         "{}: no component has weights of the variant {}; {}", path_.string(),
                          excerpt(variant),
                          variants.empty() ? "there are only plain ones: name none"
                                           : "there are: " + list_of(variants));
 }
 
 bool Checkpoint::has(std::string_view name) const {
+  if (parts_) {
+    const std::string key(name);
+    if (parts_->single.components.contains(key)) return true;
+    if (std::ranges::find(kWithWeights, name) != kWithWeights.end()) return false;
+    return parts_->folder ? parts_->folder->has(name) : parts_->configs.contains(key);
+  }
   const auto entry = index_.find(name);
   const bool is_null = entry != index_.end() &&
                        (entry->is_null() || (entry->is_array() && entry->size() == 2 &&
                                              (*entry)[0].is_null() && (*entry)[1].is_null()));
-  return !is_null && is_folder(folder_ / name);
+  return !is_null && is_folder(path_ / name);
 }
 
 Component Checkpoint::component(std::string_view name) const {
-  check<CheckpointError>(has(name),
-                         "{}: the model has no {}; {} is missing or model_index.json "
-                         "says null",
-                         folder_.string(), name, (folder_ / name).string());
-  return {folder_ / name, variant_};
+  if (!parts_) {
+    check<CheckpointError>(has(name),
+                           "{}: the model has no {}; {} is missing or model_index.json "
+                           "says null",
+                           path_.string(), name, (path_ / name).string());
+    return {path_ / name, variant_};
+  }
+  check<CheckpointError>(has(name), "{}: the file has no {}", path_.string(), name);
+  if (parts_->folder) {
+    Component component = parts_->folder->component(name);
+    take_weights(component, name);
+    return component;
+  }
+  Component component({}, {});
+  component.place_ = fmt::format("{} ({})", path_.string(), name);
+  const auto config = parts_->configs.find(std::string(name));
+  check<CheckpointError>(config != parts_->configs.end(),
+                         "{}: it has a {}, which its U-Net's family has not: name a folder with "
+                         "its configs",
+                         path_.string(), name);
+  component.config_ = config->second;
+  take_weights(component, name);
+  return component;
+}
+
+void Checkpoint::take_weights(Component& component, std::string_view name) const {
+  const auto found = parts_->single.components.find(std::string(name));
+  if (found == parts_->single.components.end()) return;
+  component.weights_ = Weights(parts_->file, found->second, parts_->single.made);
 }
 
 std::string Checkpoint::pipeline_class() const {
-  return ConfigReader(index_, (folder_ / "model_index.json").string()).text("_class_name", "");
+  if (parts_) return parts_->folder ? parts_->folder->pipeline_class() : "";
+  return ConfigReader(index_, (path_ / "model_index.json").string()).text("_class_name", "");
 }
 
 bool Checkpoint::flag(std::string_view key, bool absent) const {
-  ConfigReader index(index_, (folder_ / "model_index.json").string());
+  if (parts_ && parts_->folder) return parts_->folder->flag(key, absent);
+  ConfigReader index(index_, (path_ / "model_index.json").string());
   return index.has(key) ? index.boolean(key) : absent;
 }
 

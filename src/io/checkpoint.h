@@ -1,76 +1,69 @@
-// A model's folder in diffusers' layout: model_index.json and one folder for each component, with
-// its config and its weights in one safetensors file or in shards.
+// A model: a folder in diffusers' layout (model_index.json and one folder for each component, with
+// its config and its weights in one safetensors file or in shards), or a single file that holds the
+// weights of all components.
 #ifndef PCPP_IO_CHECKPOINT_H_
 #define PCPP_IO_CHECKPOINT_H_
 
 #include <filesystem>
-#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "io/clip_tokenizer.h"
 #include "io/config_reader.h"
-#include "io/safetensors.h"
+#include "io/weights.h"
 
 namespace pcpp {
 
-// The weights of one component: all tensors of its file or of its shards, in one map. The object
-// owns the mappings; views live as long as any copy of it. Immutable, thread-safe.
-class Weights {
- public:
-  // Finds the weights in `folder`: diffusion_pytorch_model or model, `.safetensors` or
-  // `.safetensors.index.json` with shards, with `variant` ("fp16": diffusion_pytorch_model.fp16
-  // .safetensors, diffusion_pytorch_model.safetensors.index.fp16.json). Without a variant the plain
-  // files are taken where they exist, else the only variant that is there. Throws CheckpointError
-  // where there are none, where only pickled files (.bin) are, or where index and shards disagree.
-  static Weights open(const std::filesystem::path& folder,
-                      const std::optional<std::string>& variant = std::nullopt);
-
-  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
-  // The file or the index that was read, for errors.
-  const std::filesystem::path& path() const { return path_; }
-
-  // Gives back the memory of one of them; it keeps its values.
-  void release(const TensorView& tensor) const;
-
- private:
-  std::filesystem::path path_;
-  std::vector<SafetensorsFile> files_;
-  std::map<std::string, TensorView> tensors_;
-};
-
-// One component's folder.
+// One component: its folder, or its part of a single file.
 class Component {
  public:
   Component(std::filesystem::path folder, std::optional<std::string> variant);
 
-  const std::filesystem::path& folder() const { return folder_; }
-  // The file of this name in it. Throws CheckpointError where it is missing.
-  std::filesystem::path file(std::string_view name) const;
-  // `file_name` is config.json, or scheduler_config.json for a scheduler.
+  // Its folder, or the single file and its name, for people.
+  const std::string& place() const { return place_; }
+  // `file_name` is config.json, or scheduler_config.json for a scheduler. Throws CheckpointError
+  // where it is missing.
   ConfigReader config(std::string_view file_name = "config.json") const;
+  // The same as an object, and as what errors call it.
+  nlohmann::json config_object(std::string_view file_name) const;
+  std::string config_source(std::string_view file_name) const;
   Weights weights() const;
+  ClipTokenizer tokenizer() const;
 
  private:
+  friend class Checkpoint;
+  std::filesystem::path file(std::string_view name) const;
+
+  std::string place_;
   std::filesystem::path folder_;
   std::optional<std::string> variant_;
+  std::optional<nlohmann::json> config_;  // in place of the folder's
+  std::optional<Weights> weights_;        // likewise
 };
 
-// The folder as a whole. Immutable, thread-safe. Throws CheckpointError that names what is missing
+// The model as a whole. Immutable, thread-safe. Throws CheckpointError that names what is missing
 // and what to do.
 class Checkpoint {
  public:
   // `variant` is asked of every component that has it; a component without it gives its plain
   // weights, as diffusers does, but one of them must have it. What is opened stays the same folder
   // when the process goes to another.
-  static Checkpoint open(const std::filesystem::path& folder,
-                         const std::optional<std::string>& variant = std::nullopt);
+  //
+  // `path` may be a single file (io/single_file), which has no variants. Its configs and tokenizers
+  // are its family's (io/model_family), or those of the folder `configs`, whose weights are not
+  // read. Throws ConfigError for `configs` of a folder.
+  static Checkpoint open(const std::filesystem::path& path,
+                         const std::optional<std::string>& variant = std::nullopt,
+                         const std::optional<std::filesystem::path>& configs = std::nullopt);
 
-  const std::filesystem::path& folder() const { return folder_; }
+  // The folder or the single file.
+  const std::filesystem::path& path() const { return path_; }
   // Whether `name` ("unet", "text_encoder_2") has a folder and model_index.json, if there is one,
-  // does not say that it is null. Throws CheckpointError where the system does not tell.
+  // does not say that it is null. Of a single file: whether it has weights of it, or the configs
+  // what has none. Throws CheckpointError where the system does not tell.
   bool has(std::string_view name) const;
   // Throws CheckpointError unless has(name).
   Component component(std::string_view name) const;
@@ -86,9 +79,18 @@ class Checkpoint {
   // Throws CheckpointError unless one of the components has weights of it.
   void check_variant(const std::string& variant) const;
 
-  std::filesystem::path folder_;
+  static Checkpoint open_file(const std::filesystem::path& file,
+                              const std::optional<std::filesystem::path>& configs);
+  // Gives a component those of the single file.
+  void take_weights(Component& component, std::string_view name) const;
+
+  // What a single file is read as.
+  struct Parts;
+
+  std::filesystem::path path_;
   std::optional<std::string> variant_;
-  nlohmann::json index_;  // an object, empty where the folder has no model_index.json
+  nlohmann::json index_;                // an object, empty where the folder has no model_index.json
+  std::shared_ptr<const Parts> parts_;  // of a single file
 };
 
 }  // namespace pcpp

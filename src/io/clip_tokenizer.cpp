@@ -153,21 +153,28 @@ struct ClipTokenizer::Tables {
 };
 
 ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
-  const ClipVocabulary vocabulary = read_clip_vocabulary(folder);
-  auto tables = std::make_shared<Tables>(
-      Tables{.pairs = {vocabulary.tokens, vocabulary.merges, folder.string()},
-             .raw_literals = {},
-             .normalized_literals = {},
-             .max_length = vocabulary.max_length,
-             .start_id = vocabulary.find(vocabulary.start),
-             .end_id = vocabulary.find(vocabulary.end),
-             .pad_id = vocabulary.find(vocabulary.pad),
-             .vocabulary_size = 0});
+  return of(read_clip_vocabulary(folder), folder.string());
+}
+
+ClipTokenizer ClipTokenizer::clip(const std::string& pad_token) {
+  return of(own_clip_vocabulary(pad_token), "CLIP's vocabulary");
+}
+
+ClipTokenizer ClipTokenizer::of(const ClipVocabulary& vocabulary, const std::string& source) {
+  auto tables =
+      std::make_shared<Tables>(Tables{.pairs = {vocabulary.tokens, vocabulary.merges, source},
+                                      .raw_literals = {},
+                                      .normalized_literals = {},
+                                      .max_length = vocabulary.max_length,
+                                      .start_id = vocabulary.find(vocabulary.start),
+                                      .end_id = vocabulary.find(vocabulary.end),
+                                      .pad_id = vocabulary.find(vocabulary.pad),
+                                      .vocabulary_size = 0});
   check_merges(vocabulary);
   for (const AddedToken& token : vocabulary.added) {
     const std::optional<std::u32string> content = decode_utf8(token.content);
-    check<CheckpointError>(content.has_value(), "{}: the added token {} is not UTF-8",
-                           folder.string(), token.id);
+    check<CheckpointError>(content.has_value(), "{}: the added token {} is not UTF-8", source,
+                           token.id);
     if (token.normalized) {
       tables->normalized_literals.push_back({normalize(*content), token.id});
     } else {

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace pcpp {
+
+struct ClipVocabulary;
 
 // The ids of one prompt.
 struct TokenIds {
@@ -27,6 +30,10 @@ class ClipTokenizer {
   // cannot encode every text, merges are missing for its tokens, or the config asks for something
   // else than CLIP's own encoding.
   static ClipTokenizer load(const std::filesystem::path& folder);
+  // CLIP's own vocabulary and 77 tokens, padded with `pad_token`, which is one of them: as load()
+  // of what Stable Diffusion 1.x, 2.x and SDXL were published with. (The first of SDXL's also takes
+  // "<|ENDOFTEXT|>" in capitals for the end.)
+  static ClipTokenizer clip(const std::string& pad_token);
 
   // Throws ConfigError where `text` is not UTF-8.
   TokenIds encode(std::string_view text) const;
@@ -40,6 +47,7 @@ class ClipTokenizer {
  private:
   struct Tables;
   explicit ClipTokenizer(std::shared_ptr<const Tables> tables);
+  static ClipTokenizer of(const ClipVocabulary& vocabulary, const std::string& source);
 
   std::shared_ptr<const Tables> tables_;
 };

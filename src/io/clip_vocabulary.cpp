@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/excerpt.h"
 #include "io/config_reader.h"
+#include "io/embedded_files.h"
 #include "io/input_file.h"
 #include "io/json_file.h"
 
@@ -25,6 +26,7 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaximumLength = 65536;
+constexpr int kClipTokens = 77;
 constexpr std::size_t kMaximumMergesBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostAddedTokens = 1024;  // each is sought at each character of a text
 constexpr std::string_view kStart = "<|startoftext|>";
@@ -62,12 +64,7 @@ std::pair<std::string, std::string> split_merge(std::string_view line, const std
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
-Merges read_merges_file(const fs::path& path) {
-  const InputFile file(path);
-  check<CheckpointError>(file.size() <= kMaximumMergesBytes,
-                         "{} holds {} bytes; a list of merges may hold {} at most", path.string(),
-                         file.size(), kMaximumMergesBytes);
-  const std::string text = file.read();
+Merges read_merges(std::string_view text, const std::string& source) {
   std::string_view rest = text;
   Merges merges;
   while (!rest.empty()) {
@@ -76,9 +73,17 @@ Merges read_merges_file(const fs::path& path) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.starts_with("#version") || (line.empty() && rest.empty())) continue;
-    merges.push_back(split_merge(line, path.string(), merges.size() + 1));
+    merges.push_back(split_merge(line, source, merges.size() + 1));
   }
   return merges;
+}
+
+Merges read_merges_file(const fs::path& path) {
+  const InputFile file(path);
+  check<CheckpointError>(file.size() <= kMaximumMergesBytes,
+                         "{} holds {} bytes; a list of merges may hold {} at most", path.string(),
+                         file.size(), kMaximumMergesBytes);
+  return read_merges(file.read(), path.string());
 }
 
 Merges read_merges_list(const json& list, const std::string& source) {
@@ -303,5 +308,25 @@ std::int64_t ClipVocabulary::find(const std::string& token) const {
 }
 
 ClipVocabulary read_clip_vocabulary(const fs::path& folder) { return FolderReader(folder).read(); }
+
+ClipVocabulary own_clip_vocabulary(const std::string& pad_token) {
+  ClipVocabulary result;
+  result.merges_file = "CLIP's merges";
+  result.merges = read_merges(clip_merges_text(), result.merges_file);
+  result.tokens = vocabulary_of(result.merges);
+  result.start = kStart;
+  result.end = kEnd;
+  result.pad = pad_token;
+  result.max_length = kClipTokens;
+  for (const std::string_view content : {kStart, kEnd}) {
+    const auto id = static_cast<std::int64_t>(result.tokens.size());
+    result.tokens.emplace(content, id);
+    result.added.push_back({std::string(content), id, /*normalized=*/content != pad_token});
+  }
+  if (pad_token != kStart && pad_token != kEnd) {
+    result.added.push_back({pad_token, result.tokens.at(pad_token), /*normalized=*/false});
+  }
+  return result;
+}
 
 }  // namespace pcpp

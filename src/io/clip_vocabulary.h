@@ -35,6 +35,9 @@ struct ClipVocabulary {
 // Reads what ClipTokenizer::load describes. Throws CheckpointError naming the file and the entry.
 ClipVocabulary read_clip_vocabulary(const std::filesystem::path& folder);
 
+// What ClipTokenizer::clip describes.
+ClipVocabulary own_clip_vocabulary(const std::string& pad_token);
+
 }  // namespace pcpp
 
 #endif  // PCPP_IO_CLIP_VOCABULARY_H_

@@ -12,6 +12,8 @@ namespace pcpp {
 
 // One resolution of the U-Net: its block on the way down and the one on the way up.
 struct UNetLevel {
+  bool operator==(const UNetLevel&) const = default;
+
   std::int64_t channels = 0;
   std::int64_t layers = 0;  // on the way down; one more on the way up
   std::int64_t heads = 0;
@@ -22,6 +24,8 @@ struct UNetLevel {
 
 // SDXL's second time embedding ("text_time").
 struct AddedEmbedding {
+  bool operator==(const AddedEmbedding&) const = default;
+
   std::int64_t time_width = 0;   // of each time id's sinusoid
   std::int64_t input_width = 0;  // the pooled text and all sinusoids, side by side
 
@@ -30,6 +34,8 @@ struct AddedEmbedding {
 };
 
 struct UNetConfig {
+  bool operator==(const UNetConfig&) const = default;
+
   // Of SDXL's pooled text; 0 where the U-Net takes none.
   std::int64_t pooled_width() const { return added ? added->pooled_width() : 0; }
   // Latent rows that make one row of the lowest level: bands are cut at multiples of so many.

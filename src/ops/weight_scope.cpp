@@ -219,12 +219,12 @@ at::Tensor WeightScope::take(const std::string& name,
   }
   const auto found = source_->tensors.find(full);
   check<CheckpointError>(found != source_->tensors.end(),
-                         "{}: the tensor {} of shape {} is missing: the folder's config.json and "
+                         "{}: the tensor {} of shape {} is missing: config and "
                          "weights do not belong together, or the file is not complete",
                          source_->name, full, to_string(shape));
   const TensorView& view = found->second;
   check<CheckpointError>(view.shape == shape,
-                         "{}: the tensor {} has shape {} where config.json asks for {}: config and "
+                         "{}: the tensor {} has shape {} where the config asks for {}: config and "
                          "weights do not belong together",
                          source_->name, full, to_string(view.shape), to_string(shape));
   check<std::logic_error>(source_->taken.insert(full).second, "the tensor {} was taken twice",
@@ -258,7 +258,7 @@ void WeightScope::finish() const {
     extra.push_back(excerpt(name));
   }
   check<CheckpointError>(extra.empty(),
-                         "{}: {} tensors are not part of the network that config.json describes: "
+                         "{}: {} tensors are not part of the network that the config describes: "
                          "{}; config and weights do not belong together",
                          source_->name, extra.size(), first_of(extra));
 }

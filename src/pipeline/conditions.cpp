@@ -76,8 +76,8 @@ TextEncoders::TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraF
     const Component component = checkpoint.component(model);
     const WeightScope weights(component.weights(), dtype, device, stop);
     for (const LoraFile& lora : loras) weights.add(lora, model);
-    encoders_.push_back({ClipTokenizer::load(checkpoint.component(tokenizer).folder()),
-                         ClipText(component.config(), weights)});
+    encoders_.push_back(
+        {checkpoint.component(tokenizer).tokenizer(), ClipText(component.config(), weights)});
     const Encoder& added = encoders_.back();
     check<CheckpointError>(added.tokenizer.max_length() <= added.model.max_tokens(),
                            "{} makes {} tokens, {} takes at most {}", tokenizer,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,7 +33,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
       unet.in_channels == unet.out_channels || unet.in_channels == masked_channels,
       "{}: the U-Net takes {} channels and predicts {}: only {} (latents alone) and {} (for "
       "inpainting) are supported",
-      checkpoint.folder().string(), unet.in_channels, unet.out_channels, unet.out_channels,
+      checkpoint.path().string(), unet.in_channels, unet.out_channels, unet.out_channels,
       masked_channels);
   ModelInfo info;
   info.latent_channels = static_cast<int>(unet.out_channels);
@@ -50,7 +51,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   const auto side = [&](std::int64_t latent) {
     check<CheckpointError>(latent <= kMaximumSide,
                            "{}: the U-Net's sample_size is {}; at most {} is supported",
-                           checkpoint.folder().string(), latent, kMaximumSide);
+                           checkpoint.path().string(), latent, kMaximumSide);
     return static_cast<int>(latent > 0 ? latent : kDefaultSide) * info.scale;
   };
   info.default_width = side(unet.sample_columns);
@@ -67,7 +68,7 @@ void warn_of_class(const Checkpoint& checkpoint, bool is_xl) {
   };
   if (name.empty() || is_known("StableDiffusion") || is_known("StableDiffusionXL")) return;
   log().warn("{}: {} is not built in: {} draws, without what the other adds",
-             checkpoint.folder().string(), excerpt(name),
+             checkpoint.path().string(), excerpt(name),
              is_xl ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");
 }
 
@@ -103,9 +104,10 @@ void ModelInfo::check(const GenerationRequest& request, int ranks) const {
   check_settings(parallel, topology.patches());
 }
 
-ModelInfo read_model_info(const std::filesystem::path& folder) {
+ModelInfo read_model_info(const std::filesystem::path& model,
+                          const std::optional<std::filesystem::path>& configs) {
   return translated("the cpu", [&] {
-    const Checkpoint checkpoint = Checkpoint::open(folder);
+    const Checkpoint checkpoint = Checkpoint::open(model, std::nullopt, configs);
     return model_info(checkpoint, read_unet_config(checkpoint.component("unet").config()));
   });
 }

@@ -6,7 +6,6 @@
 #include "base/deadline.h"
 #include "base/log.h"
 #include "io/input_file.h"
-#include "io/json_file.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
 #include "pipeline/model_info.h"
@@ -19,6 +18,8 @@ namespace pcpp {
 
 namespace {
 
+constexpr const char* kSchedulerConfig = "scheduler_config.json";
+
 // Judges them by all of the model's weights, none of which is read.
 std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint& checkpoint) {
   std::vector<LoraFile> files;
@@ -27,7 +28,7 @@ std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint&
     for (const auto& [component, updates] : file.components()) {
       check<CheckpointError>(checkpoint.has(component),
                              "{} changes the model's {}, and {} has none: it is for another model",
-                             file.path().string(), component, checkpoint.folder().string());
+                             file.path().string(), component, checkpoint.path().string());
       WeightScope(checkpoint.component(component).weights(), at::kFloat).add(file, component);
     }
   }
@@ -36,13 +37,13 @@ std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint&
 
 }  // namespace
 
-Networks::Networks(const std::filesystem::path& folder, const World& world,
+Networks::Networks(const std::filesystem::path& model, const World& world,
                    const PipelineOptions& options)
     : dtype_(checked(options, world).dtype),
-      checkpoint_(Checkpoint::open(folder, options.variant)),
+      checkpoint_(Checkpoint::open(model, options.variant, options.configs)),
       loras_(open_all(options.loras, checkpoint_)),
-      scheduler_file_(checkpoint_.component("scheduler").file("scheduler_config.json")),
-      scheduler_config_(read_json_file(scheduler_file_)),
+      scheduler_source_(checkpoint_.component("scheduler").config_source(kSchedulerConfig)),
+      scheduler_config_(checkpoint_.component("scheduler").config_object(kSchedulerConfig)),
       ranks_(world, dtype_, [&](at::Device device) { return load_unet(device, options.stop); }),
       model_(model_info(checkpoint_, unet().config())),
       extra_weight_bytes_(options.extra_weight_bytes),
@@ -58,7 +59,7 @@ UNet Networks::load_unet(at::Device device, const std::stop_token& stop) const {
   const WeightScope weights(component.weights(), scalar_type_of(dtype_), device, stop);
   for (const LoraFile& lora : loras_) weights.add(lora, "unet");
   UNet unet(read_unet_config(component.config()), weights);
-  log().info("loaded {} to {} in {:.1f} s", component.folder().string(), device.str(),
+  log().info("loaded {} to {} in {:.1f} s", component.place(), device.str(),
              milliseconds_since(begin) / 1000);
   return unet;
 }
@@ -75,7 +76,7 @@ ConvolutionWays Networks::choose_convolutions_of(const SiteRegistry& sites,
 
 std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request) const {
   std::unique_ptr<Scheduler> scheduler =
-      make_scheduler(scheduler_config_, scheduler_file_.string(),
+      make_scheduler(scheduler_config_, scheduler_source_,
                      {request.scheduler, request.timestep_spacing, request.sigmas},
                      is_xl() ? OutdatedValues::keep : OutdatedValues::mend);
   scheduler->set_steps(request.steps, request.steps - steps_made(request));

@@ -27,7 +27,7 @@ class Networks {
  public:
   // Throws CheckpointError, ConfigError for options that the world cannot meet, and Cancelled once
   // their stop is requested. Called in inference mode, as all that follows.
-  Networks(const std::filesystem::path& folder, const World& world, const PipelineOptions& options);
+  Networks(const std::filesystem::path& model, const World& world, const PipelineOptions& options);
 
   const Ranks& ranks() const { return ranks_; }
   const World& world() const { return ranks_.world(); }
@@ -66,7 +66,7 @@ class Networks {
   DataType dtype_;
   Checkpoint checkpoint_;
   std::vector<LoraFile> loras_;
-  std::filesystem::path scheduler_file_;
+  std::string scheduler_source_;
   nlohmann::json scheduler_config_;  // that it held
   Ranks ranks_;
   ModelInfo model_;

@@ -87,8 +87,8 @@ void warn_of_stale_noise(const Scheduler& scheduler, const Topology& topology,
 
 class Pipeline::Parts {
  public:
-  Parts(const std::filesystem::path& folder, const World& world, const PipelineOptions& options)
-      : networks_(folder, world, options),
+  Parts(const std::filesystem::path& model, const World& world, const PipelineOptions& options)
+      : networks_(model, world, options),
         profile_(options.profile),
         attention_(options.attention),
         cuda_graphs_(options.cuda_graphs) {}
@@ -314,10 +314,10 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   return result;
 }
 
-Pipeline::Pipeline(const std::filesystem::path& folder, const World& world,
+Pipeline::Pipeline(const std::filesystem::path& model, const World& world,
                    const PipelineOptions& options)
     : parts_(translated(world.device(), [&] {
-        return on_own_thread([&] { return std::make_unique<Parts>(folder, world, options); });
+        return on_own_thread([&] { return std::make_unique<Parts>(model, world, options); });
       })) {}
 
 Pipeline::~Pipeline() = default;

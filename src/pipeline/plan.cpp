@@ -23,8 +23,8 @@ namespace {
 constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(10);
 
 struct Model {
-  explicit Model(const std::filesystem::path& folder)
-      : checkpoint(Checkpoint::open(folder)),
+  explicit Model(const std::filesystem::path& path)
+      : checkpoint(Checkpoint::open(path)),
         unet(read_unet_config(checkpoint.component("unet").config())),
         info(model_info(checkpoint, unet)) {}
   Checkpoint checkpoint;
@@ -49,10 +49,10 @@ WorkShape shape_of(const RequestSizes& sizes) {
 
 }  // namespace
 
-Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
+Plan make_plan(const std::filesystem::path& path, const PlanRequest& request,
                const DeviceProfile& profile) {
   return translated("the cpu", [&] {
-    const Model model(folder);
+    const Model model(path);
     const RequestSizes sizes = sizes_of(request, model.info);
     return Plan{
         sizes.width, sizes.height, profile.name, profile.measured,
@@ -60,11 +60,11 @@ Plan make_plan(const std::filesystem::path& folder, const PlanRequest& request,
   });
 }
 
-DeviceProfile measure_profile(const std::filesystem::path& folder, const PlanRequest& request,
+DeviceProfile measure_profile(const std::filesystem::path& path, const PlanRequest& request,
                               DataType dtype, const World& world, const std::stop_token& stop) {
   check_dtype(dtype, world);
   return translated(world.device(), [&] {
-    const Model model(folder);
+    const Model model(path);
     const WorkShape shape = shape_of(sizes_of(request, model.info));
     check_arrangements(request.devices, request.methods);
     check_not_stopped(stop);

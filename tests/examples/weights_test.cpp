@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "examples/generate_runs.h"
 #include "pcpp/pcpp.h"
@@ -29,6 +32,38 @@ TEST_F(WeightsTest, TakesTheVariantOfTheWeightsThatIsNamed) {
   named.insert(named.end(), {"--variant", "fp16"});
   const Outcome outcome = generate(named);
   EXPECT_EQ(outcome.status, 0) << outcome.errors;
+}
+
+// By the names of tests/reference/single_file_make.py.
+TEST_F(WeightsTest, TakesASingleFileAndTheConfigsOfAFolder) {
+  const TensorMap unet = load_tensors(data("models/sd15/unet/diffusion_pytorch_model.safetensors"));
+  TensorMap tensors;
+  const auto names = nlohmann::json::parse(std::ifstream(data("single_file/sd15.json")));
+  for (const auto& [name, component, part, how] :
+       names.get<std::vector<std::array<std::string, 4>>>()) {
+    if (component == "unet") tensors[name] = unet.at(part);
+  }
+  save_tensors(place("model.safetensors"), tensors);
+  const FloatTensor text{{1, 77, 16}, std::vector<float>(std::size_t{77} * 16, 0.5F)};
+  save_tensors(place("text.safetensors"), {{"prompt_embeds", text}});
+  const auto draw = [&](const Words& model) {
+    Words all = model;
+    all.insert(all.end(), {"--prompt-embeds", place("text.safetensors"), "--guidance-scale", "1",
+                           "--steps", "2", "--output", "none", "--save-latents",
+                           place("latents.safetensors"), "--report", place("x.json")});
+    const Outcome outcome = generate(all);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return load_tensors(place("latents.safetensors")).at("latents").values;
+  };
+  const std::vector<float> expected = draw({"--model", data("models/sd15")});
+  EXPECT_EQ(draw({"--model", place("model.safetensors"), "--configs", data("models/sd15")}),
+            expected);
+  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
+  EXPECT_EQ(report.at("settings").at("configs"), data("models/sd15"));
+  const Outcome unknown =
+      generate({"--model", place("model.safetensors"), "--prompt", "a", "--output", "none"});
+  EXPECT_EQ(unknown.status, 1);
+  EXPECT_NE(unknown.errors.find("name a folder with its configs"), std::string::npos);
 }
 
 TEST_F(WeightsTest, AddsLorasAndSaysWhich) {

@@ -84,7 +84,14 @@ TEST_F(CheckpointTest, RefusesWhatIsNoModelFolder) {
   expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
                                 {"model_index.json", "unet"});
   const auto file = folder_.write("model.safetensors", "x");
-  expect_error<CheckpointError>([&] { Checkpoint::open(file); }, {"not a folder", "diffusers"});
+  expect_error<CheckpointError>([&] { Checkpoint::open(file); },
+                                {"model.safetensors", "too few for a safetensors file"});
+  for (const char* name : {"model.ckpt", "model.pt", "model.pth", "pytorch_model.bin"}) {
+    const auto pickled = folder_.write(name, "x");
+    expect_error<CheckpointError>([&] { Checkpoint::open(pickled); }, {name, "pickled"});
+  }
+  const auto gguf = folder_.write("model.gguf", "x");
+  expect_error<CheckpointError>([&] { Checkpoint::open(gguf); }, {"model.gguf", "GGUF"});
   folder_.write("model_index.json", "[]");
   expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
                                 {"model_index.json", "not a JSON object"});

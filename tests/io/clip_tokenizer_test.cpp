@@ -21,7 +21,7 @@ using testing::TemporaryFolder;
 
 const std::filesystem::path kData = std::filesystem::path(PCPP_TEST_DATA) / "tokenizer";
 
-json read_data(const char* name) { return json::parse(read_text(kData / name)); }
+json read_data(const std::string& name) { return json::parse(read_text(kData / name)); }
 
 std::string text_of(const json& value) { return value.dump(); }
 
@@ -90,8 +90,12 @@ class ClipTokenizerTest : public ::testing::Test {
   }
 
   void expect_reference_ids(const std::string& kind) {
-    const ClipTokenizer tokenizer = load();
-    const json reference = read_data("expected.json");
+    expect_reference_ids(load(), kind, "expected.json");
+  }
+
+  static void expect_reference_ids(const ClipTokenizer& tokenizer, const std::string& kind,
+                                   const std::string& file) {
+    const json reference = read_data(file);
     const auto prompts = reference["prompts"].get<std::vector<std::string>>();
     EXPECT_EQ(tokenizer.pad_id(), reference[kind]["pad"]);
     ASSERT_GE(prompts.size(), 60U);
@@ -108,6 +112,16 @@ class ClipTokenizerTest : public ::testing::Test {
 TEST_F(ClipTokenizerTest, GivesTheReferenceIdsOfStableDiffusion1) {
   make_folder("sd1");
   expect_reference_ids("sd1");
+}
+
+// tests/reference/tokenizer_make.py
+TEST_F(ClipTokenizerTest, HasClipsOwnVocabulary) {
+  expect_reference_ids(ClipTokenizer::clip("<|endoftext|>"), "sd1", "clip.json");
+  for (const char* kind : {"sd2", "sdxl_2"}) {
+    expect_reference_ids(ClipTokenizer::clip("!"), kind, "clip.json");
+  }
+  EXPECT_EQ(ClipTokenizer::clip("!").vocabulary_size(), 49408);
+  EXPECT_EQ(ClipTokenizer::clip("!").end_id(), 49407);
 }
 
 TEST_F(ClipTokenizerTest, GivesTheReferenceIdsOfStableDiffusion2) {

@@ -22,7 +22,7 @@ constexpr double kTolerance = 2e-5;
 struct TextFiles {
   Component component = tiny_component("sdxl", "text_encoder_2");
   Weights weights = component.weights();
-  nlohmann::json config = read_json_file(component.folder() / "config.json");
+  nlohmann::json config = component.config_object("config.json");
   std::map<std::string, TensorView> tensors = weights.tensors();
 
   ClipText build() const {

@@ -18,7 +18,7 @@ struct VaeFiles {
 
   Component component;
   Weights weights = component.weights();
-  nlohmann::json config = read_json_file(component.folder() / "config.json");
+  nlohmann::json config = component.config_object("config.json");
   std::map<std::string, TensorView> tensors = weights.tensors();
 
   // VaeDecoder or VaeEncoder.

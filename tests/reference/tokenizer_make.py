@@ -4,11 +4,13 @@
 
 The vocabulary (vocab.json, merges.txt) is CLIP's own table cut to its first 4000 merges, which is a
 whole byte-pair vocabulary by itself. It is made anew where --table names CLIP's table, which the
-PyPI package open_clip_torch carries (MIT licence); else the files that are there are used.
+PyPI package open_clip_torch carries (MIT licence); else the files that are there are used. So is
+src/io/families/clip_merges.txt, the whole table, which is part of the library.
 
 configs.json    what tokenizer_config.json and special_tokens_map.json say in folders of SD 1.5,
                 SD 2.x and the two tokenizers of SDXL
 expected.json   the prompts; for each config the padding id and each prompt's ids before the padding
+clip.json       the same of the whole table
 """
 
 import argparse
@@ -20,8 +22,11 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-DATA = Path(__file__).resolve().parent.parent / "data" / "tokenizer"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data" / "tokenizer"
+WHOLE = ROOT / "src" / "io" / "families" / "clip_merges.txt"
 MERGES = 4000
+WHOLE_MERGES = 49152 - 256 - 2
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 PROMPTS = [
@@ -135,14 +140,22 @@ def _byte_symbols():
     return [chr(c) for c in printable] + [chr(0x100 + i) for i in range(len(others))]
 
 
-def _write_vocabulary(table):
-    lines = gzip.open(table).read().decode().split("\n")[1 : MERGES + 1]
+def _vocabulary(merges):
     symbols = _byte_symbols()
-    tokens = symbols + [s + "</w>" for s in symbols] + [line.replace(" ", "") for line in lines]
-    vocabulary = {token: i for i, token in enumerate(tokens + [START, END])}
-    (DATA / "merges.txt").write_text("#version: 0.2\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    (DATA / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n",
-                                     encoding="utf-8")
+    tokens = symbols + [s + "</w>" for s in symbols] + [line.replace(" ", "") for line in merges]
+    return {token: i for i, token in enumerate(tokens + [START, END])}
+
+
+def _write_merges(path, merges):
+    path.write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+
+
+def _write_vocabularies(table):
+    lines = gzip.open(table).read().decode().split("\n")[1 : WHOLE_MERGES + 1]
+    _write_merges(WHOLE, lines)
+    _write_merges(DATA / "merges.txt", lines[:MERGES])
+    (DATA / "vocab.json").write_text(json.dumps(_vocabulary(lines[:MERGES]), ensure_ascii=False)
+                                     + "\n", encoding="utf-8")
 
 
 def _ids(folder):
@@ -163,27 +176,40 @@ def _ids(folder):
     return {"pad": tokenizer.pad_token_id, "ids": ids}
 
 
+def _expected(vocabulary, merges, configs):
+    """By each kind of folder."""
+    expected = {}
+    for name, (config, tokens_map) in configs.items():
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            (place / "vocab.json").write_text(json.dumps(vocabulary))
+            shutil.copy(merges, place / "merges.txt")
+            (place / "tokenizer_config.json").write_text(json.dumps(config))
+            if tokens_map:
+                (place / "special_tokens_map.json").write_text(json.dumps(tokens_map))
+            expected[name] = _ids(folder)
+    return expected
+
+
+def _write_expected(path, expected):
+    lines = [f'"prompts": {json.dumps(PROMPTS)}']
+    lines += [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in expected.items()]
+    path.write_text("{" + ",\n".join(lines) + "}\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", help="CLIP's whole table, bpe_simple_vocab_16e6.txt.gz")
     table = parser.parse_args().table
     DATA.mkdir(parents=True, exist_ok=True)
     if table:
-        _write_vocabulary(table)
-    configs = _configs(json.loads((DATA / "vocab.json").read_text(encoding="utf-8")))
-    expected = {}
-    for name, (config, tokens_map) in configs.items():
-        with tempfile.TemporaryDirectory() as folder:
-            for file in ("vocab.json", "merges.txt"):
-                shutil.copy(DATA / file, folder)
-            (Path(folder) / "tokenizer_config.json").write_text(json.dumps(config))
-            if tokens_map:
-                (Path(folder) / "special_tokens_map.json").write_text(json.dumps(tokens_map))
-            expected[name] = _ids(folder)
+        _write_vocabularies(table)
+    vocabulary = json.loads((DATA / "vocab.json").read_text(encoding="utf-8"))
+    configs = _configs(vocabulary)
     (DATA / "configs.json").write_text(json.dumps(configs, indent=1) + "\n")
-    lines = [f'"prompts": {json.dumps(PROMPTS)}']
-    lines += [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in expected.items()]
-    (DATA / "expected.json").write_text("{" + ",\n".join(lines) + "}\n")
+    _write_expected(DATA / "expected.json", _expected(vocabulary, DATA / "merges.txt", configs))
+    whole = _vocabulary(WHOLE.read_text(encoding="utf-8").splitlines()[1:])
+    _write_expected(DATA / "clip.json", _expected(whole, WHOLE, _configs(whole)))
     print(f"{len(PROMPTS)} prompts, {len(configs)} configs")
 
 

@@ -1,0 +1,296 @@
+#include "io/single_file_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <span>
+#include <utility>
+
+namespace pcpp::single_file {
+namespace {
+
+constexpr std::string_view kVaePrefix = "first_stage_model.";
+constexpr std::string_view kSd2TextPrefix = "cond_stage_model.model.";
+constexpr std::array<Part, 6> kParts = {{
+    {kUNetPrefix, "unet", Form::unet, "U-Net"},
+    {kVaePrefix, "vae", Form::vae, "VAE"},
+    {"cond_stage_model.transformer.", "text_encoder", Form::clip, "text encoder"},
+    {"conditioner.embedders.0.transformer.", "text_encoder", Form::clip, "text encoder"},
+    {kSd2TextPrefix, "text_encoder", Form::open_clip, "text encoder"},
+    {"conditioner.embedders.1.model.", "text_encoder_2", Form::open_clip, "text encoder"},
+}};
+
+// Modules by their names in a single file and in diffusers.
+using Pair = std::pair<std::string_view, std::string_view>;
+constexpr std::array<Pair, 7> kUNetOutside = {{
+    {"input_blocks.0.0", "conv_in"},
+    {"time_embed.0", "time_embedding.linear_1"},
+    {"time_embed.2", "time_embedding.linear_2"},
+    {"label_emb.0.0", "add_embedding.linear_1"},
+    {"label_emb.0.2", "add_embedding.linear_2"},
+    {"out.0", "conv_norm_out"},
+    {"out.2", "conv_out"},
+}};
+constexpr std::array<Pair, 6> kUNetResnet = {{
+    {"in_layers.0", "norm1"},
+    {"in_layers.2", "conv1"},
+    {"emb_layers.1", "time_emb_proj"},
+    {"out_layers.0", "norm2"},
+    {"out_layers.3", "conv2"},
+    {"skip_connection", "conv_shortcut"},
+}};
+constexpr std::array<Pair, 5> kVaeResnet = {{
+    {"norm1", "norm1"},
+    {"conv1", "conv1"},
+    {"norm2", "norm2"},
+    {"conv2", "conv2"},
+    {"nin_shortcut", "conv_shortcut"},
+}};
+constexpr std::array<Pair, 5> kVaeAttention = {{
+    {"norm", "group_norm"},
+    {"q", "to_q"},
+    {"k", "to_k"},
+    {"v", "to_v"},
+    {"proj_out", "to_out.0"},
+}};
+constexpr std::array<Pair, 3> kVaeOutside = {
+    {{"conv_in", "conv_in"}, {"norm_out", "conv_norm_out"}, {"conv_out", "conv_out"}}};
+constexpr std::array<Pair, 5> kOpenClipLayer = {{
+    {"ln_1", "layer_norm1"},
+    {"ln_2", "layer_norm2"},
+    {"mlp.c_fc", "mlp.fc1"},
+    {"mlp.c_proj", "mlp.fc2"},
+    {"attn.out_proj", "self_attn.out_proj"},
+}};
+
+// Modules whose names are the same in both.
+using Name = std::string_view;
+constexpr std::array<Name, 3> kTransformer = {"norm", "proj_in", "proj_out"};
+constexpr std::array<Name, 13> kTransformerBlock = {
+    "norm1",         "norm2",      "norm3",         "attn1.to_q", "attn1.to_k",
+    "attn1.to_v",    "attn2.to_q", "attn2.to_k",    "attn2.to_v", "attn1.to_out.0",
+    "ff.net.0.proj", "ff.net.2",   "attn2.to_out.0"};
+constexpr std::array<Name, 3> kClipOutside = {"embeddings.token_embedding",
+                                              "embeddings.position_embedding", "final_layer_norm"};
+constexpr std::array<Name, 8> kClipLayer = {
+    "layer_norm1",      "layer_norm2",      "mlp.fc1",          "mlp.fc2",
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"};
+
+// In diffusers; nothing where the single file's name is none of a module.
+using Module = std::optional<std::string>;
+
+Module renamed(std::string_view scope, std::string_view module, std::span<const Pair> names) {
+  const auto found = std::ranges::find(names, module, &Pair::first);
+  if (found == names.end()) return std::nullopt;
+  return std::string(scope).append(found->second);
+}
+
+bool is_one_of(std::string_view module, std::span<const Name> names) {
+  return std::ranges::find(names, module) != names.end();
+}
+
+bool remove_start(std::string_view& text, std::string_view start) {
+  if (!text.starts_with(start)) return false;
+  text.remove_prefix(start.size());
+  return true;
+}
+
+constexpr int kMostIndex = 999;
+
+// The index that `text` begins with, and the dot behind it, which go.
+std::optional<int> take_index(std::string_view& text) {
+  int index = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (error != std::errc() || index < 0 || index > kMostIndex) return std::nullopt;
+  const auto length = static_cast<std::size_t>(end - text.data());
+  if (length != fmt::formatted_size("{}", index)) return std::nullopt;  // 01
+  text.remove_prefix(length);
+  if (!remove_start(text, ".")) return std::nullopt;
+  return index;
+}
+
+// `part` 0 is the layer's ResNet, 1 the transformer behind that.
+Module layer_module(std::string_view block, int layer, int part, std::string_view module) {
+  if (part == 0) {
+    return renamed(fmt::format("{}.resnets.{}.", block, layer), module, kUNetResnet);
+  }
+  std::string_view inner = module;
+  const bool is_in_transformer =
+      is_one_of(module, kTransformer) || (remove_start(inner, "transformer_blocks.") &&
+                                          take_index(inner) && is_one_of(inner, kTransformerBlock));
+  if (part != 1 || !is_in_transformer) return std::nullopt;
+  return fmt::format("{}.attentions.{}.{}", block, layer, module);
+}
+
+Module middle_module(std::string_view module) {
+  const std::optional<int> part = take_index(module);
+  if (!part || *part > 2) return std::nullopt;
+  return layer_module("mid_block", *part / 2, *part % 2, module);
+}
+
+Module unet_module(std::string_view module, const Layout& layout) {
+  if (Module outside = renamed("", module, kUNetOutside)) return outside;
+  if (remove_start(module, "middle_block.")) return middle_module(module);
+  const bool down = remove_start(module, "input_blocks.");
+  if (!down && !remove_start(module, "output_blocks.")) return std::nullopt;
+  const std::optional<int> number = take_index(module);
+  const std::optional<int> part = take_index(module);
+  if (!number || !part || (down && *number == 0)) return std::nullopt;
+  const int index = down ? *number - 1 : *number;
+  const int layer = index % layout.per_level;
+  const bool is_last = layer == layout.per_level - 1;
+  const std::string block =
+      fmt::format("{}_blocks.{}", down ? "down" : "up", index / layout.per_level);
+  if (down && is_last) {
+    if (*part != 0 || module != "op") return std::nullopt;
+    return block + ".downsamplers.0.conv";
+  }
+  // Its place is behind a transformer, where there is one.
+  if (!down && is_last && (*part == 1 || *part == 2) && module == "conv") {
+    return block + ".upsamplers.0.conv";
+  }
+  return layer_module(block, layer, *part, module);
+}
+
+Module vae_middle_module(const std::string& scope, std::string_view module) {
+  if (remove_start(module, "attn_1.")) {
+    return renamed(scope + "attentions.0.", module, kVaeAttention);
+  }
+  if (remove_start(module, "block_1.")) return renamed(scope + "resnets.0.", module, kVaeResnet);
+  if (remove_start(module, "block_2.")) return renamed(scope + "resnets.1.", module, kVaeResnet);
+  return std::nullopt;
+}
+
+Module vae_module(std::string_view module, const Layout& layout) {
+  if (module == "quant_conv" || module == "post_quant_conv") return std::string(module);
+  const bool down = remove_start(module, "encoder.");
+  if (!down && !remove_start(module, "decoder.")) return std::nullopt;
+  const std::string half = down ? "encoder." : "decoder.";
+  if (Module outside = renamed(half, module, kVaeOutside)) return outside;
+  if (remove_start(module, "mid.")) return vae_middle_module(half + "mid_block.", module);
+  if (!remove_start(module, down ? "down." : "up.")) return std::nullopt;
+  const std::optional<int> level = take_index(module);
+  if (!level) return std::nullopt;
+  const std::string block =
+      down ? fmt::format("{}down_blocks.{}.", half, *level)
+           : fmt::format("{}up_blocks.{}.", half, layout.decoder_levels - 1 - *level);
+  if (module == (down ? "downsample.conv" : "upsample.conv")) {
+    return block + (down ? "downsamplers.0.conv" : "upsamplers.0.conv");
+  }
+  if (!remove_start(module, "block.")) return std::nullopt;
+  const std::optional<int> layer = take_index(module);
+  if (!layer) return std::nullopt;
+  return renamed(fmt::format("{}resnets.{}.", block, *layer), module, kVaeResnet);
+}
+
+Module clip_module(std::string_view module) {
+  remove_start(module, "text_model.");
+  std::string_view in_layer = module;
+  const bool is_known =
+      is_one_of(module, kClipOutside) || (remove_start(in_layer, "encoder.layers.") &&
+                                          take_index(in_layer) && is_one_of(in_layer, kClipLayer));
+  if (!is_known) return std::nullopt;
+  return std::string("text_model.").append(module);
+}
+
+// At its last dot.
+std::pair<std::string_view, std::string_view> split(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return {{}, name};
+  return {name.substr(0, dot), name.substr(dot + 1)};
+}
+
+std::optional<Place> placed(Module module, std::string_view parameter, Way way = Way::same) {
+  if (!module || (parameter != "weight" && parameter != "bias")) return std::nullopt;
+  return Place{std::move(*module), parameter, way};
+}
+
+Place left_out() { return {{}, {}, Way::left_out}; }
+
+std::optional<Place> vae_place(std::string_view name, const Layout& layout) {
+  // What its training leaves behind.
+  if (name.starts_with("loss.") || name.starts_with("model_ema.")) return left_out();
+  const auto [module, parameter] = split(name);
+  const Module found = vae_module(module, layout);
+  const bool is_linear = found && found->find(".attentions.") != std::string::npos &&
+                         !found->ends_with("group_norm") && parameter == "weight";
+  return placed(found, parameter, is_linear ? Way::linear : Way::same);
+}
+
+std::optional<Place> clip_place(std::string_view name) {
+  // Of the whole CLIP, which some programs keep in part.
+  if (name == "logit_scale" || name == "text_projection.weight" ||
+      name.starts_with("vision_model.")) {
+    return left_out();
+  }
+  const auto [module, parameter] = split(name);
+  if (name == "embeddings.position_ids" || name == "text_model.embeddings.position_ids") {
+    return Place{"text_model.embeddings", parameter};
+  }
+  return placed(clip_module(module), parameter);
+}
+
+std::optional<Place> open_clip_place(std::string_view name) {
+  if (name == "logit_scale" || name == "attn_mask" ||
+      name == "transformer.text_model.embeddings.position_ids") {  // of merged models
+    return left_out();
+  }
+  if (name == "positional_embedding") {
+    return placed("text_model.embeddings.position_embedding", "weight");
+  }
+  if (name == "text_projection") return placed("text_projection", "weight", Way::transposed);
+  auto [module, parameter] = split(name);
+  if (module == "text_projection") return placed("text_projection", parameter);
+  if (module == "token_embedding") {
+    return placed("text_model.embeddings.token_embedding", parameter);
+  }
+  if (module == "ln_final") return placed("text_model.final_layer_norm", parameter);
+  const bool is_block = remove_start(module, "transformer.resblocks.");
+  const std::optional<int> layer = take_index(module);
+  if (!is_block || !layer) return std::nullopt;
+  const std::string scope = fmt::format("text_model.encoder.layers.{}.", *layer);
+  if (module == "attn" && remove_start(parameter, "in_proj_")) {
+    return placed(scope + "self_attn", parameter, Way::thirds);
+  }
+  return placed(renamed(scope, module, kOpenClipLayer), parameter);
+}
+
+}  // namespace
+
+const Part* part_of(std::string_view name) {
+  const auto found =
+      std::ranges::find_if(kParts, [&](const Part& each) { return name.starts_with(each.prefix); });
+  return found == kParts.end() ? nullptr : &*found;
+}
+
+std::optional<Place> place_of(const Part& part, std::string_view name, const Layout& layout) {
+  const auto [module, parameter] = split(name);
+  if (part.form == Form::unet) return placed(unet_module(module, layout), parameter);
+  if (part.form == Form::vae) return vae_place(name, layout);
+  if (part.form == Form::clip) return clip_place(name);
+  // SD 2.x takes what its layer 22 gives, without the projection.
+  const bool is_unread =
+      name.starts_with("transformer.resblocks.23.") || name.starts_with("text_projection");
+  if (part.prefix == kSd2TextPrefix && is_unread) return left_out();
+  return open_clip_place(name);
+}
+
+Layout layout_of(const std::map<std::string, TensorView>& tensors) {
+  Layout layout{kMostIndex + 2, 0};
+  for (const auto& [full_name, tensor] : tensors) {
+    std::string_view name = full_name;
+    if (remove_start(name, kUNetPrefix) && remove_start(name, "input_blocks.")) {
+      const int number = take_index(name).value_or(0);
+      if (number > 0 && name.starts_with("0.op.")) {
+        layout.per_level = std::min(layout.per_level, number);
+      }
+    } else if (remove_start(name, kVaePrefix) && remove_start(name, "decoder.up.")) {
+      layout.decoder_levels = std::max(layout.decoder_levels, take_index(name).value_or(0) + 1);
+    }
+  }
+  return layout;
+}
+
+}  // namespace pcpp::single_file

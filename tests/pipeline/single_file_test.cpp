@@ -1,0 +1,147 @@
+// Models in single files draw what their folders draw.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "io/files.h"
+#include "pipeline/references.h"
+#include "support/errors.h"
+
+namespace pcpp {
+namespace {
+
+// Tensors of a single file in memory of their own.
+class FileMaker {
+ public:
+  // Under their names there: the weights of a tiny family, by tests/reference/single_file_make.py.
+  explicit FileMaker(const std::string& family) {
+    const Checkpoint folder = Checkpoint::open(test_data("models/" + family));
+    auto entries = read_json_file(test_data("single_file/" + family + ".json"))
+                       .get<std::vector<std::array<std::string, 4>>>();
+    std::ranges::sort(entries, {}, [](const auto& entry) { return std::pair(entry[0], entry[3]); });
+    for (const auto& [name, component, part, how] : entries) {
+      if (component.empty()) continue;
+      if (!weights_.contains(component)) {
+        weights_.emplace(component, folder.component(component).weights());
+      }
+      add(name, find(component, part), how);
+    }
+  }
+
+  void write(const std::filesystem::path& file) const {
+    std::map<std::string, TensorView> views;
+    for (const auto& [name, tensor] : tensors_) {
+      views.emplace(name, TensorView{tensor.dtype, tensor.shape, tensor.bytes});
+    }
+    write_safetensors(file, views);
+  }
+
+ private:
+  struct Tensor {
+    DType dtype = DType::f32;
+    std::vector<std::int64_t> shape;
+    std::vector<std::byte> bytes;
+  };
+
+  const TensorView& find(const std::string& component, const std::string& name) const {
+    const auto& tensors = weights_.at(component).tensors();
+    if (const auto found = tensors.find(name); found != tensors.end()) return found->second;
+    if (component != "vae") return tensors.at(name.substr(name.find('.') + 1));
+    std::string old_name = name;  // of attention
+    for (const auto& [part, old_part] : {std::pair{"to_q", "query"},
+                                         {"to_k", "key"},
+                                         {"to_v", "value"},
+                                         {"to_out.0", "proj_attn"}}) {
+      const std::size_t at = name.find(part);
+      if (at != name.npos) old_name.replace(at, std::strlen(part), old_part);
+    }
+    return tensors.at(old_name);
+  }
+
+  void add(const std::string& name, const TensorView& view, const std::string& how) {
+    Tensor& tensor = tensors_[name];
+    tensor.dtype = view.dtype;
+    if (how == "transposed") {
+      const auto rows = static_cast<std::size_t>(view.shape[0]);
+      const auto columns = static_cast<std::size_t>(view.shape[1]);
+      const std::size_t size = size_of(view.dtype);
+      tensor.shape = {view.shape[1], view.shape[0]};
+      tensor.bytes.resize(view.bytes.size());
+      for (std::size_t i = 0; i < rows * columns; ++i) {
+        std::memcpy(&tensor.bytes[i * size], &view.bytes[(i % rows * columns + i / rows) * size],
+                    size);
+      }
+      return;
+    }
+    if (how.starts_with("rows") && !tensor.shape.empty()) {
+      tensor.shape[0] += view.shape[0];
+    } else {
+      tensor.shape = view.shape;
+      if (how == "squeezed") tensor.shape.insert(tensor.shape.end(), {1, 1});
+    }
+    tensor.bytes.insert(tensor.bytes.end(), view.bytes.begin(), view.bytes.end());
+  }
+
+  std::map<std::string, Weights> weights_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+class SingleFileTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(SingleFileTest, DrawsWhatItsFolderDraws) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path file = place.path() / "model.safetensors";
+  FileMaker(GetParam()).write(file);
+  const std::filesystem::path folder = test_data("models/" + GetParam());
+  PipelineOptions options;
+  options.configs = folder;
+  GenerationRequest request = two_tall_pictures();
+  request.init_images = {striped(64, 192, 1)};
+  Pipeline pipeline(file, World(1, 1), options);
+  const GenerationResult actual = pipeline.generate(request);
+  const GenerationResult expected = cached_pipeline("models/" + GetParam(), 1).generate(request);
+  EXPECT_EQ(actual.latents.values, expected.latents.values);
+  EXPECT_EQ(actual.images[1].rgb, expected.images[1].rgb);
+  EXPECT_EQ(read_model_info(file, folder).default_width, read_model_info(folder).default_width);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, SingleFileTest, ::testing::Values("sd15", "sd21", "sdxl"),
+                         [](const auto& suite) { return suite.param; });
+
+TEST(SingleFiles, HaveNoVariantAndFoldersNoConfigs) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path file = place.path() / "model.safetensors";
+  FileMaker("sd15").write(file);
+  PipelineOptions options;
+  options.configs = test_data("models/sd15");
+  testing::expect_error<ConfigError>(
+      [&] { Pipeline(test_data("models/sd15"), World(1, 1), options); },
+      {"configs are named for a single file"});
+  options.variant = "fp16";
+  testing::expect_error<CheckpointError>([&] { Pipeline(file, World(1, 1), options); },
+                                         {"model.safetensors", "no variants: name none"});
+}
+
+// Its texts are not as wide as any family's.
+TEST(SingleFiles, OfNoFamilyNeedConfigs) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path file = place.path() / "model.safetensors";
+  FileMaker("sd15").write(file);
+  testing::expect_error<CheckpointError>(
+      [&] { read_model_info(file); },
+      {"model.safetensors", "reads texts of 16 values", "name a folder with its configs"});
+}
+
+}  // namespace
+}  // namespace pcpp
