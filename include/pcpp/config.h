@@ -126,7 +126,8 @@ struct PCPP_EXPORT GenerationRequest {
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says
   int height = 0;  // likewise
   int steps = 25;
-  double guidance_scale = 3.0;  // at 1 or below only the conditional branch runs
+  // At 1 or below only the conditional branch runs, and of ModelInfo::guidance_embedded always.
+  double guidance_scale = 3.0;
   // Of all noise, each draw for the whole batch, as diffusers' with one CPU generator: what init
   // images leave to chance, what the run begins with, what masked ones leave, what its steps add.
   std::uint64_t seed = 0;

@@ -88,6 +88,9 @@ struct PCPP_EXPORT ModelInfo {
   int latent_channels = 4;
   // Whether its U-Net reads a mask and what it keeps beside the latents: then requests need masks.
   bool inpainting = false;
+  // Whether its U-Net reads the guidance scale (time_cond_proj_dim: whole latent consistency
+  // models, not LCM-LoRA). Then only the conditional branch runs, whatever the scale.
+  bool guidance_embedded = false;
   int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
 

@@ -26,6 +26,10 @@ at::Tensor sinusoid(const at::Tensor& positions, std::int64_t width, bool flip_s
                          : at::cat({at::sin(angles), at::cos(angles)}, 1);
 }
 
+at::Tensor guidance_sinusoid(const at::Tensor& scales, std::int64_t width) {
+  return sinusoid(scales.mul(1000), width, /*flip_sin_to_cos=*/false, /*frequency_shift=*/1);
+}
+
 TimeEmbedding::TimeEmbedding(const WeightScope& weights, std::int64_t in, std::int64_t width)
     : name_(weights.path()),
       linear1_(weights.scope("linear_1"), in, width),

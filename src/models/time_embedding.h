@@ -18,6 +18,10 @@ namespace pcpp {
 at::Tensor sinusoid(const at::Tensor& positions, std::int64_t width, bool flip_sin_to_cos,
                     double frequency_shift);
 
+// Guidance scales: [n] scales less 1 to [n, width] float32, as get_guidance_scale_embedding() of
+// diffusers (arXiv 2210.03142, section 3.1).
+at::Tensor guidance_sinusoid(const at::Tensor& scales, std::int64_t width);
+
 // TimestepEmbedding: two linear layers with SiLU between them. Immutable.
 class TimeEmbedding {
  public:

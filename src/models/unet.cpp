@@ -11,6 +11,7 @@
 #include "models/unet_blocks.h"
 #include "ops/conv2d.h"
 #include "ops/group_norm.h"
+#include "ops/linear.h"
 #include "ops/span_log.h"
 
 namespace pcpp {
@@ -32,6 +33,11 @@ struct UNet::Parts {
       added_embedding.emplace(weights.scope("add_embedding"), config.added->input_width,
                               4 * base_channels);
       added_slot = sites.add_condition_slot();
+    }
+    if (config.guidance_width > 0) {
+      guidance_projection.emplace(weights.scope("time_embedding").scope("cond_proj"),
+                                  config.guidance_width, base_channels, Linear::Bias::no);
+      guidance_slot = sites.add_condition_slot();
     }
     weights.finish();
     parameters = weights.taken_elements();
@@ -66,8 +72,16 @@ struct UNet::Parts {
   }
 
   // [1, 4 * base_channels]
-  at::Tensor embed_time(const at::Tensor& timestep, at::ScalarType dtype) const {
-    return time_embedding(sinusoid_of(timestep, base_channels).to(dtype));
+  at::Tensor embed_time(const at::Tensor& timestep, at::ScalarType dtype,
+                        PatchContext& context) const {
+    const at::Tensor position = sinusoid_of(timestep.narrow(0, 0, 1), base_channels).to(dtype);
+    if (!guidance_projection) return time_embedding(position);
+    at::Tensor& told = context.condition_slot(guidance_slot);
+    if (!told.defined()) {
+      const at::Tensor scale = guidance_sinusoid(timestep.narrow(0, 1, 1), config.guidance_width);
+      told = (*guidance_projection)(scale.to(dtype));
+    }
+    return time_embedding(position.add(told));
   }
 
   at::Tensor embed_added(const AddedConditions& added, at::ScalarType dtype) const {
@@ -91,6 +105,8 @@ struct UNet::Parts {
   TimeEmbedding time_embedding;
   std::optional<TimeEmbedding> added_embedding;
   int added_slot = 0;
+  std::optional<Linear> guidance_projection;
+  int guidance_slot = 0;
   ConvIn conv_in;
   std::vector<DownBlock> down;
   std::optional<MidBlock> mid;
@@ -116,12 +132,15 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
                      "the text states' width is {}, the U-Net's cross_attention_dim {}; give the "
                      "states of this model's own text encoder",
                      text.size(-1), config.text_width);
+  check<ConfigError>(timestep.numel() == (config.guidance_width > 0 ? 2 : 1),
+                     "this U-Net {} the guidance scale behind the timestep",
+                     config.guidance_width > 0 ? "needs" : "does not take");
   check<ConfigError>(added.has_value() == config.added.has_value(),
                      "this U-Net {} pooled text and time ids",
                      config.added ? "needs" : "does not take");
 
   const SpanScope scope("unet");
-  at::Tensor time = parts_->embed_time(timestep, latents.scalar_type());
+  at::Tensor time = parts_->embed_time(timestep, latents.scalar_type(), context);
   if (added) {
     at::Tensor& embedded = context.condition_slot(parts_->added_slot);
     if (!embedded.defined()) embedded = parts_->embed_added(*added, latents.scalar_type());

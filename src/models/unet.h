@@ -35,9 +35,10 @@ class UNet {
 
   // latents: [batch, in_channels, rows (+ the fresh halo rows that exist), columns], the network's
   // dtype: the rank's band of the scaled latent, with one more row above unless the context is the
-  // first band, and one below unless it is the last. timestep: [1] float32. text: [batch, tokens,
-  // cross_attention_dim]. Returns the noise prediction of the band: [batch, out_channels, rows,
-  // columns], network's dtype.
+  // first band, and one below unless it is the last. timestep: [1] float32; where the config has a
+  // guidance_width [2], the second the guidance scale less 1, the same in every call with a
+  // context. text: [batch, tokens, cross_attention_dim]. Returns the noise prediction of the band:
+  // [batch, out_channels, rows, columns], network's dtype.
   at::Tensor operator()(const at::Tensor& latents, const at::Tensor& timestep,
                         const at::Tensor& text, const std::optional<AddedConditions>& added,
                         PatchContext& context) const;

@@ -49,7 +49,6 @@ void refuse_unsupported(ConfigReader& config) {
   config.require_equal("time_embedding_dim", null);
   config.require_equal("time_embedding_act_fn", null);
   config.require_equal("timestep_post_act", null);
-  config.require_equal("time_cond_proj_dim", null);
   config.require_equal("conv_in_kernel", 3, 3);
   config.require_equal("conv_out_kernel", 3, 3);
   config.require_equal("attention_type", "default", "default");
@@ -262,6 +261,15 @@ void read_added_embedding(ConfigReader& config, UNetConfig& result) {
   result.added = added;
 }
 
+void read_guidance_width(ConfigReader& config, UNetConfig& result) {
+  if (config.is_null("time_cond_proj_dim") || !config.has("time_cond_proj_dim")) return;
+  result.guidance_width = width(config, "time_cond_proj_dim");
+  // Half of them are sines, of frequencies that are spaced between the first and the last.
+  if (result.guidance_width % 2 != 0 || result.guidance_width < 4) {
+    config.refuse("time_cond_proj_dim", "it must be even and at least 4");
+  }
+}
+
 }  // namespace
 
 UNetConfig read_unet_config(ConfigReader config) {
@@ -281,6 +289,7 @@ UNetConfig read_unet_config(ConfigReader config) {
   check_levels(config, result);
   check_layers(config, result);
   read_added_embedding(config, result);
+  read_guidance_width(config, result);
   mend_outdated_size(config, result);
   const std::int64_t half_width = result.levels.front().channels / 2;
   if (result.levels.front().channels % 2 != 0 ||

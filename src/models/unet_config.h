@@ -57,6 +57,8 @@ struct UNetConfig {
   bool flip_sin_to_cos = true;
   double frequency_shift = 0;
   std::optional<AddedEmbedding> added;
+  // Of the sinusoid of the guidance scale (time_cond_proj_dim); 0 where the U-Net is not told it.
+  std::int64_t guidance_width = 0;
 };
 
 // Throws CheckpointError naming the option that is not supported or does not fit the others.

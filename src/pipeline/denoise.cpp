@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
@@ -131,10 +132,11 @@ class Rank {
     const at::Tensor band = band_with_halo(whole).repeat({repeats, 1, 1, 1}).to(task_.dtype);
     if (!input_.defined()) {
       input_ = at::empty_like(band);
-      timestep_ = at::empty({1}, latents.options());
+      const bool is_told = unet_.config().guidance_width > 0;
+      timestep_ = at::full({is_told ? 2 : 1}, task_.guidance_scale - 1, latents.options());
     }
     input_.copy_(band);
-    timestep_.fill_(task_.scheduler.timesteps()[static_cast<std::size_t>(step)]);
+    timestep_.narrow(0, 0, 1).fill_(task_.scheduler.timesteps()[static_cast<std::size_t>(step)]);
   }
 
   void predict_from_inputs(StepKind kind, std::optional<StepKind> next) {

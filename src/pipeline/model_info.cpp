@@ -38,6 +38,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   ModelInfo info;
   info.latent_channels = static_cast<int>(unet.out_channels);
   info.inpainting = unet.in_channels == masked_channels;
+  info.guidance_embedded = unet.guidance_width > 0;
   info.row_unit = static_cast<int>(unet.row_unit());
   if (checkpoint.has("vae")) {
     ConfigReader vae = checkpoint.component("vae").config();

@@ -140,7 +140,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      request.images_per_prompt);
   check<ConfigError>(request.peer_timeout.count() > 0,
                      "a peer timeout of {} ms: it must be above 0", request.peer_timeout.count());
-  sizes.guided = request.guidance_scale > 1;
+  sizes.guided = request.guidance_scale > 1 && !model.guidance_embedded;
   sizes.embedded = !request.prompt_embeds.empty();
   check_turns(request);
   const std::int64_t prompts = check_texts(request);

@@ -18,7 +18,7 @@ PlaceholderInputs::PlaceholderInputs(const UNetConfig& config, std::int64_t batc
                                      std::int64_t rows, std::int64_t columns,
                                      const at::TensorOptions& options)
     : latents(at::zeros({batch, config.in_channels, rows, columns}, options)),
-      timestep(at::zeros({1}, options.dtype(at::kFloat))),
+      timestep(at::zeros({config.guidance_width > 0 ? 2 : 1}, options.dtype(at::kFloat))),
       text(at::zeros({batch, kTextTokens, config.text_width}, options)) {
   if (!config.added) return;
   added = {at::zeros({batch, config.added->pooled_width()}, options),

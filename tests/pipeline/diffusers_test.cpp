@@ -153,15 +153,11 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
   request.seed = run.at("seed");
   request.decode = false;
   const std::string family = run.at("family");
-  const auto conv_in = references.find("conv_in.weight");
-  const bool for_inpainting = conv_in != references.end();
   const testing::TemporaryFolder place;
-  if (for_inpainting) {
-    write_inpainting_model(place.path() / "model", family, conv_in->second);
-  }
+  const bool changed = write_changed_model(place.path() / "model", family, references);
   const GenerationResult result =
-      for_inpainting ? Pipeline(place.path() / "model", World(1, 1)).generate(request)
-                     : cached_pipeline("models/" + family, 1).generate(request);
+      changed ? Pipeline(place.path() / "model", World(1, 1)).generate(request)
+              : cached_pipeline("models/" + family, 1).generate(request);
   EXPECT_EQ(result.width, run.at("width"));
   EXPECT_EQ(result.height, run.at("height"));
   EXPECT_EQ(static_cast<int>(result.step_latents.size()),

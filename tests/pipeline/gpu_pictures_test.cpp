@@ -3,7 +3,9 @@
 #include <ATen/Context.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/files.h"
@@ -84,7 +86,7 @@ TEST_F(GpuPictures, MasksKeepTheirPartAsOnACpu) {
   const testing::TemporaryFolder place;
   const std::filesystem::path model = place.path() / "model";
   const TensorMap references = load_tensors(test_data("seeded/sd15_inpainting.safetensors"));
-  write_inpainting_model(model, "sd15", references.at("conv_in.weight"));
+  write_changed_model(model, "sd15", references);
   for (const std::filesystem::path& folder : {test_data("models/sd15"), model}) {
     const GenerationResult expected = Pipeline(folder, World(2, 1)).generate(request);
     const GenerationResult actual = Pipeline(folder, World::cuda({0}, 2)).generate(request);
@@ -94,7 +96,12 @@ TEST_F(GpuPictures, MasksKeepTheirPartAsOnACpu) {
 }
 
 TEST_F(GpuPictures, StepsThatAddNoiseAreTheSameToTheBitAsGraphs) {
-  for (const auto scheduler : {SchedulerKind::euler_ancestral, SchedulerKind::lcm}) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path told = place.path() / "model";  // the guidance scale
+  write_changed_model(told, "sd15", load_tensors(test_data("seeded/sd15_told_lcm.safetensors")));
+  for (const auto& [model, scheduler] :
+       {std::pair{test_data("models/sd15"), SchedulerKind::euler_ancestral},
+        {told, SchedulerKind::lcm}}) {
     GenerationRequest request = worded_request();
     request.scheduler = scheduler;
     request.steps = 6;
@@ -103,12 +110,11 @@ TEST_F(GpuPictures, StepsThatAddNoiseAreTheSameToTheBitAsGraphs) {
     PipelineOptions eager;
     eager.cuda_graphs = false;
     const World world = World::cuda({0}, 2);
-    const GenerationResult graphs = Pipeline(test_data("models/sd15"), world).generate(request);
+    const GenerationResult graphs = Pipeline(model, world).generate(request);
     EXPECT_GT(graphs.ranks[0].steps[4].graphs, 0);
-    const GenerationResult single =
-        Pipeline(test_data("models/sd15"), world, eager).generate(request);
+    const GenerationResult single = Pipeline(model, world, eager).generate(request);
     EXPECT_EQ(graphs.latents.values, single.latents.values) << name_of(scheduler);
-    const GenerationResult cpu = cached_pipeline("models/sd15", 2).generate(request);
+    const GenerationResult cpu = Pipeline(model, World(2, 1)).generate(request);
     EXPECT_LE(relative_distance(graphs.latents, cpu.latents), 1e-3) << name_of(scheduler);
   }
 }

@@ -77,7 +77,7 @@ TEST(Masks, BandsDrawWhatOneDeviceDraws) {
   const testing::TemporaryFolder place;
   const std::filesystem::path inpainting = place.path() / "model";
   const TensorMap references = load_tensors(test_data("seeded/sd15_inpainting.safetensors"));
-  write_inpainting_model(inpainting, "sd15", references.at("conv_in.weight"));
+  write_changed_model(inpainting, "sd15", references);
   for (const std::filesystem::path& model : {test_data("models/sd15"), inpainting}) {
     SCOPED_TRACE(model);
     GenerationRequest request = masked();
@@ -105,7 +105,7 @@ TEST(Masks, AutomaticRequestsTakeThem) {
   const testing::TemporaryFolder place;
   const std::filesystem::path model = place.path() / "model";
   const TensorMap references = load_tensors(test_data("seeded/sd15_inpainting.safetensors"));
-  write_inpainting_model(model, "sd15", references.at("conv_in.weight"));
+  write_changed_model(model, "sd15", references);
   GenerationRequest request = masked();
   request.automatic = true;
   EXPECT_TRUE(Pipeline(model, World(2, 1)).generate(request).chosen.has_value());

@@ -91,24 +91,31 @@ inline Image striped(int width, int height, int seed) {
   return image;
 }
 
-// A tiny family's model with a U-Net for inpainting: the family's own but for this first
-// convolution, [c, 2 * latents + 1, 3, 3].
-inline void write_inpainting_model(const std::filesystem::path& folder, const std::string& family,
-                                   const FloatTensor& conv_in) {
+// A tiny family's model with another U-Net (tests/reference/seeded_make.py): one that reads masks,
+// where there is conv_in.weight, or the guidance scale, with time_embedding.cond_proj.weight.
+// Returns whether there is either.
+inline bool write_changed_model(const std::filesystem::path& folder, const std::string& family,
+                                const TensorMap& references) {
+  const auto conv_in = references.find("conv_in.weight");
+  const auto told = references.find("time_embedding.cond_proj.weight");
+  if (conv_in == references.end() && told == references.end()) return false;
   std::filesystem::copy(test_data("models/" + family), folder,
                         std::filesystem::copy_options::recursive);
   const std::filesystem::path unet = folder / "unet";
   nlohmann::json config = read_json_file(unet / "config.json");
-  config["in_channels"] = conv_in.shape[1];
+  if (conv_in != references.end()) config["in_channels"] = conv_in->second.shape[1];
+  if (told != references.end()) config["time_cond_proj_dim"] = told->second.shape[1];
   std::ofstream(unet / "config.json") << config;
   for (const auto& file : std::filesystem::directory_iterator(unet)) {
     if (file.path().extension() != ".safetensors") continue;
     TensorMap tensors = load_tensors(file.path());
-    const auto found = tensors.find("conv_in.weight");
-    if (found == tensors.end()) continue;  // in another shard
-    found->second = conv_in;
+    if (!tensors.contains("conv_in.weight")) continue;  // in another shard
+    for (const auto& change : {conv_in, told}) {
+      if (change != references.end()) tensors[change->first] = change->second;
+    }
     save_tensors(file.path(), tensors);
   }
+  return true;
 }
 
 // Black above a row, white below.

@@ -60,6 +60,13 @@ TEST(CheckRequest, MakesTheLastStepsAsDiffusersCountsThem) {
   EXPECT_EQ(steps_made(request), 50);
 }
 
+TEST(CheckRequest, AUNetThatIsToldTheGuidanceScaleHasOneBranch) {
+  ModelInfo model = kModel;
+  EXPECT_TRUE(check_request(valid(), model).guided);
+  model.guidance_embedded = true;
+  EXPECT_FALSE(check_request(valid(), model).guided);
+}
+
 TEST(CheckRequest, AModelForInpaintingNeedsMasks) {
   ModelInfo model = kModel;
   model.inpainting = true;

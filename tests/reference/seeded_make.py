@@ -9,14 +9,15 @@ Needs what models_make.py needs, whose models it reads. It writes for each run
 - FAMILY_NAME.safetensors: step_I, the latents behind the run's first and last step. Where the noise
   that it begins with is given: latents. Where it begins with pictures: image [n, 3, h, w], their
   bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's encoder makes of them; where masks keep a
-  part, mask [n, 3, h, w], their bytes, in place of that. Of a U-Net for inpainting, which is the family's but for its
-  first convolution: conv_in.weight [c, 9, 3, 3];
+  part, mask [n, 3, h, w], their bytes, in place of that. Of a U-Net that
+  differs from the family's: its first convolution, conv_in.weight [c, 9, 3, 3], for inpainting, or
+  time_embedding.cond_proj.weight [c, 8], which reads the guidance scale;
 - resized.safetensors: image [1, 3, 37, 29], and smaller and larger, which Pillow's bicubic filter
   makes of it;
 - index.json: the runs.
 
 Before it writes it checks that each picture moves the result by more than 10 %, or 5 % where a mask
-keeps only a part of it, and each mask as well.
+keeps only a part of it, and so does each mask and a guidance scale that a U-Net is told.
 """
 
 import argparse
@@ -48,6 +49,7 @@ SCHEDULERS = {
     "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp_2m": DPMSolverMultistepScheduler,
     "euler_ancestral": EulerAncestralDiscreteScheduler, "lcm": LCMScheduler,
 }  # fmt: skip
+GUIDANCE_WIDTH = 8
 RUNS: list[dict[str, Any]] = [
     {"family": "sd15", "name": "image", "scheduler": "ddim", "steps": 10, "strength": 0.58, "height": 96, "width": 64,
      "images": 1, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 4.0, "seed": 600},
@@ -75,14 +77,18 @@ RUNS: list[dict[str, Any]] = [
     {"family": "sd21", "name": "mask_lcm", "scheduler": "lcm", "steps": 4, "strength": 1.0, "height": 64,
      "width": 64, "images": 1, "masks": 1, "prompts": [PROMPTS[0]], "guidance_scale": 2.0, "seed": 613},
     {"family": "sd15", "name": "inpainting", "scheduler": "ddim", "steps": 6, "strength": 1.0, "height": 64,
-     "width": 64, "images": 1, "masks": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "inpainting_unet": True,
+     "width": 64, "images": 1, "masks": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "unet": "inpainting",
      "guidance_scale": 4.0, "seed": 614},
     {"family": "sdxl", "name": "inpainting_ancestral", "scheduler": "euler_ancestral", "steps": 6, "strength": 0.7,
-     "height": 64, "width": 48, "images": 2, "masks": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "inpainting_unet": True,
+     "height": 64, "width": 48, "images": 2, "masks": 2, "prompts": [PROMPTS[0], PROMPTS[2]], "unet": "inpainting",
      "guidance_scale": 5.0, "seed": 615},
     {"family": "sd21", "name": "inpainting_pair", "scheduler": "euler", "steps": 4, "strength": 0.8, "height": 48,
-     "width": 64, "images": 1, "masks": 1, "prompts": [PROMPTS[0]], "images_per_prompt": 2, "inpainting_unet": True,
+     "width": 64, "images": 1, "masks": 1, "prompts": [PROMPTS[0]], "images_per_prompt": 2, "unet": "inpainting",
      "guidance_scale": 2.0, "seed": 616},
+    {"family": "sd15", "name": "told_lcm", "scheduler": "lcm", "steps": 3, "strength": 1.0, "height": 48, "width": 64,
+     "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "unet": "told", "guidance_scale": 3.5, "seed": 617},
+    {"family": "sdxl", "name": "told", "scheduler": "euler", "steps": 4, "strength": 1.0, "height": 48, "width": 48,
+     "images": 0, "prompts": [PROMPTS[2]], "unet": "told", "guidance_scale": 0.5, "seed": 618},
 ]  # fmt: skip
 
 
@@ -110,12 +116,18 @@ def image_pipeline(pipeline: DiffusionPipeline, masked: bool) -> DiffusionPipeli
     return made
 
 
-def inpainting_unet(unet: UNet2DConditionModel, seed: int) -> UNet2DConditionModel:
-    """It reads a mask and a masked picture's latents besides."""
+def changed_unet(unet: UNet2DConditionModel, kind: str, seed: int) -> UNet2DConditionModel:
+    """One that reads a mask and a masked picture's latents besides (inpainting), or the guidance scale (told)."""
     weights = unet.state_dict()
-    more = normal(seed, weights["conv_in.weight"].shape[0], 5, 3, 3) * weights["conv_in.weight"].std()
-    weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], more], 1)
-    made = UNet2DConditionModel.from_config({**unet.config, "in_channels": 9}).eval()
+    channels = weights["conv_in.weight"].shape[0]
+    if kind == "inpainting":
+        more = normal(seed, channels, 5, 3, 3) * weights["conv_in.weight"].std()
+        weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], more], 1)
+        options = {"in_channels": 9}
+    else:
+        weights["time_embedding.cond_proj.weight"] = normal(seed, channels, GUIDANCE_WIDTH)
+        options = {"time_cond_proj_dim": GUIDANCE_WIDTH}
+    made = UNet2DConditionModel.from_config({**unet.config, **options}).eval()
     made.load_state_dict(weights)
     return made
 
@@ -158,12 +170,14 @@ def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]
     pipeline.scheduler = SCHEDULERS[run["scheduler"]].from_config(pipeline.scheduler.config)
     if run["images"]:
         pipeline = image_pipeline(pipeline, "masks" in run)
-    if "inpainting_unet" in run:
-        pipeline.register_modules(unet=inpainting_unet(pipeline.unet, run["seed"] + 3))
+    if "unet" in run:
+        pipeline.register_modules(unet=changed_unet(pipeline.unet, run["unet"], run["seed"] + 3))
     sizes = (run["height"], run["width"])
     images = [draw_image(run["seed"] + 10 * i, *sizes) for i in range(run["images"])]
     masks = [draw_image(run["seed"] + 10 * i + 4, *sizes) for i in range(run.get("masks", 0))]
     steps = draw(pipeline, run, images, masks)
+    if run.get("unet") == "told":
+        assert distance(draw(pipeline, {**run, "guidance_scale": 7.0}, images, masks)[-1], steps[-1]) > 0.05
     for pictures in (images, masks):
         for i, picture in enumerate(pictures):
             pictures[i] = draw_image(1, *sizes)
@@ -177,8 +191,9 @@ def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]
     elif images:
         pixels = tensors["image"] / 255 * 2 - 1
         tensors |= {"posterior": pipeline.vae.encode(pixels).latent_dist.parameters}
-    if "inpainting_unet" in run:
-        tensors |= {"conv_in.weight": pipeline.unet.conv_in.weight}
+    if "unet" in run:
+        name = "conv_in.weight" if run["unet"] == "inpainting" else "time_embedding.cond_proj.weight"
+        tensors |= {name: pipeline.unet.state_dict()[name]}
     name = f"{run['family']}_{run['name']}.safetensors"
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, output / name)
     return {**run, "negative_prompts": None, "file": name}
