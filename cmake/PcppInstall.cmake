@@ -5,6 +5,9 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/pcpp)
 install(TARGETS pcpp EXPORT pcpp LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/pcpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${PROJECT_SOURCE_DIR}/src/io/families/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR}
+        RENAME LICENSE.clip)
 install(EXPORT pcpp NAMESPACE pcpp:: FILE pcpp-targets.cmake DESTINATION ${package_folder})
 
 configure_package_config_file(

@@ -22,7 +22,7 @@ inline constexpr std::string_view kNone = "none";
 
 struct GenerateOptions {
   std::filesystem::path model;
-  std::string configs;
+  std::filesystem::path configs;
   std::vector<std::string> prompts;
   std::vector<std::string> negative_prompts;
   int width = 0;

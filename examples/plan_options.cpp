@@ -5,7 +5,12 @@ namespace pcpp::examples {
 namespace {
 
 void add_picture_options(CLI::App& app, PlanOptions& options) {
-  add_path(app, "--model", options.model, "folder of the model; only its configs are read");
+  add_path(app, "--model", options.model,
+           "the model's folder, of which only the configs are read, or single safetensors file");
+  add_path(
+      app, "--configs", options.configs,
+      "of a single file: folder in diffusers' layout, for its configs (default: those of Stable "
+      "Diffusion 1.x, 2.x or SDXL)");
   app.add_option_function<std::string>(
          "--size", [&](const std::string& text) { options.size = parse_size(text); },
          "pixels (default: the model's)")
@@ -45,6 +50,7 @@ PlanRequest PlanOptions::request() const {
   request.images = images;
   request.guided = guided;
   request.devices = devices;
+  if (!configs.empty()) request.configs = configs;
   request.methods.clear();
   for (const Method method : methods) {
     for (const double partial : partials) {

@@ -14,6 +14,7 @@ namespace pcpp::examples {
 
 struct PlanOptions {
   std::filesystem::path model;
+  std::filesystem::path configs;
   Size size;  // 0x0: the model's
   int images = 1;
   bool guided = true;

@@ -31,7 +31,7 @@ Json settings(const RunFacts& facts) {
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
-              {"configs", or_null(options.configs)},
+              {"configs", or_null(options.configs.string())},
               {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},

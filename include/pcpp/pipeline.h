@@ -1,4 +1,4 @@
-// Load a model's folder, generate images.
+// Load a model, generate images.
 #ifndef PCPP_PIPELINE_H_
 #define PCPP_PIPELINE_H_
 
@@ -43,8 +43,10 @@ struct PipelineOptions {
   // A folder's files' variant, such as "fp16"; absent: the plain files where both are there.
   std::optional<std::string> variant = {};
   // Of a single file: a folder in diffusers' layout, of which configs and tokenizers are taken (its
-  // weights are not read). Absent: those that Stable Diffusion 1.x, 2.x (predicting velocity, at
-  // 768 pixels) or SDXL were published with, by what the U-Net reads of texts.
+  // weights are not read). Absent: those that Stable Diffusion 1.x, 2.x or SDXL were published
+  // with, by what the U-Net reads of texts. What a 2.x model predicts is told by its weights, and
+  // by tensors named v_pred and ztsnr of any, as ComfyUI does. What was distilled from them
+  // (SSD-1B, BK-SDM) needs a folder.
   std::optional<std::filesystem::path> configs = {};
   // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // constructor throws CheckpointError for one that changes weights which the model does not have.
@@ -105,8 +107,9 @@ struct PCPP_EXPORT ModelInfo {
   void check(const GenerationRequest& request, int ranks) const;
 };
 
-// From the configs alone, without loading weights. `model` is what Pipeline takes, and `configs` as
-// in PipelineOptions. Throws CheckpointError for what cannot be read or is not supported.
+// From the configs alone, without loading weights (of a single file a few, to tell its family).
+// `model` is what Pipeline takes, and `configs` as in PipelineOptions. Throws CheckpointError for
+// what cannot be read or is not supported.
 PCPP_EXPORT ModelInfo
 read_model_info(const std::filesystem::path& model,
                 const std::optional<std::filesystem::path>& configs = std::nullopt);
@@ -165,9 +168,10 @@ struct GenerationResult {
 
 // A diffusion model (SD 1.x, SD 2.x, SDXL): a folder in diffusers' layout, or a single safetensors
 // file with the names that the models were first published with, as ComfyUI and
-// stable-diffusion.cpp take it. The U-Net is loaded by the constructor, text encoders and VAE by
-// the first request that needs them. One request at a time: calls of generate() on one object must
-// not overlap, which is ConfigError. Several objects may draw at once, of the same devices as well;
+// stable-diffusion.cpp take it.A single file must stay as it is while the object lives: replace it
+// by renaming another. The U-Net is loaded by the constructor, text encoders and VAE by the first
+// request that needs them. One request at a time: calls of generate() on one object must not
+// overlap, which is ConfigError. Several objects may draw at once, of the same devices as well;
 // those that use NCCL on a device do it in turn there, and wait for peer_timeout at most.
 class PCPP_EXPORT Pipeline {
  public:

@@ -79,6 +79,7 @@ struct PlanRequest {
   int devices = 1;
   // The methods to try beside one device; their `guidance` and `bands` are tried in all ways.
   std::vector<ParallelConfig> methods = {ParallelConfig::distrifusion(), ParallelConfig::pcpp()};
+  std::optional<std::filesystem::path> configs = {};  // as PipelineOptions::configs
 };
 
 // One arrangement of the work and what it is predicted to cost in a steady step.
@@ -116,8 +117,8 @@ struct PCPP_EXPORT Plan {
   const PlannedRun& fastest() const;
 };
 
-// From the model's configs alone; no weights are read. `model` is what Pipeline takes, a single
-// file with its family's configs. Throws CheckpointError for a model that cannot be read,
+// From the model's configs alone; no weights are read.`model` is what Pipeline takes.
+// Throws CheckpointError for a model that cannot be read,
 // ConfigError for a request that cannot be met.
 PCPP_EXPORT Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
                            const DeviceProfile& profile);

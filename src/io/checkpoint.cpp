@@ -1,6 +1,6 @@
 #include "io/checkpoint.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -91,6 +91,7 @@ Checkpoint Checkpoint::open_file(const fs::path& file, const std::optional<fs::p
   const std::string source = file.string();
   Parts parts{opened, read_single_file(opened.tensors(), source), {}, {}};
   if (configs) {
+    check_model_folder(*configs);
     parts.folder = open(*configs);
   } else {
     parts.configs = family_configs(parts.single, opened.tensors(), source);
@@ -108,7 +109,12 @@ Checkpoint Checkpoint::open(const fs::path& path, const std::optional<std::strin
   }
   check<ConfigError>(!configs, "{}: configs are named for a single file, and this is none",
                      path.string());
-  check_model_folder(path);
+  check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
+  check<CheckpointError>(
+      is_folder(path),
+      "{} is neither a folder nor a file; a model in diffusers' layout or a single "
+      "safetensors file is wanted",
+      path.string());
   Checkpoint result;
   result.path_ = from_root(path);
   result.variant_ = variant;
@@ -163,7 +169,12 @@ Component Checkpoint::component(std::string_view name) const {
                            path_.string(), name, (path_ / name).string());
     return {path_ / name, variant_};
   }
-  check<CheckpointError>(has(name), "{}: the file has no {}", path_.string(), name);
+  const bool has_weights = std::ranges::find(kWithWeights, name) != kWithWeights.end();
+  check<CheckpointError>(
+      !has_weights || has(name),
+      "{}: the file has no {}: take one with all parts, or a folder in diffusers' "
+      "layout",
+      path_.string(), name);
   if (parts_->folder) {
     Component component = parts_->folder->component(name);
     take_weights(component, name);
@@ -184,6 +195,7 @@ Component Checkpoint::component(std::string_view name) const {
 void Checkpoint::take_weights(Component& component, std::string_view name) const {
   const auto found = parts_->single.components.find(std::string(name));
   if (found == parts_->single.components.end()) return;
+  component.place_ = fmt::format("{} ({})", path_.string(), name);
   component.weights_ = Weights(parts_->file, found->second, parts_->single.made);
 }
 

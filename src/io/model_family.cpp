@@ -1,10 +1,13 @@
 #include "io/model_family.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "io/embedded_files.h"
 #include "io/json_file.h"
 
@@ -13,6 +16,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::int64_t kSd2TextWidth = 1024;
 constexpr std::int64_t kRefinerTextWidth = 1280;
 
 // What the U-Net's cross-attention reads.
@@ -21,33 +25,63 @@ std::int64_t text_width(const SingleFile& file, const std::string& source) {
   const auto key = std::ranges::find_if(
       unet, [](const auto& entry) { return entry.first.ends_with(".attn2.to_k.weight"); });
   check<CheckpointError>(key != unet.end() && key->second.shape.size() == 2,
-                         "{}: its U-Net attends to no text: it is of no model that is supported",
+                         "{}: its U-Net attends to no text: it is of no model that is supported: "
+                         "take one of Stable Diffusion 1.x, 2.x or SDXL",
                          source);
   return key->second.shape[1];
 }
 
 std::string_view configs_text(std::int64_t width, const std::string& source) {
   if (width == 768) return sd1_configs_text();
-  if (width == 1024) return sd2_configs_text();
+  if (width == kSd2TextWidth) return sd2_configs_text();
   if (width == 2048) return sdxl_configs_text();
   check<CheckpointError>(width != kRefinerTextWidth,
-                         "{}: it is SDXL's refiner, which is not supported", source);
+                         "{}: it is SDXL's refiner, which is not supported: take the base model",
+                         source);
   fail<CheckpointError>(
       "{}: its U-Net reads texts of {} values, and those of Stable Diffusion 1.x read 768, of 2.x "
       "1024, of SDXL 2048: name a folder with its configs",
       source, width);
 }
 
+// Those that predict velocity, at 768 pixels: by one bias that lies wider in them, as ComfyUI tells
+// them. Those for inpainting do not.
+bool predicts_velocity(const std::map<std::string, TensorView>& unet, const std::string& source) {
+  constexpr const char* kTelling = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias";
+  constexpr double kBound = 0.09;  // of its standard deviation
+  const auto found = unet.find(kTelling);
+  if (found == unet.end()) return false;
+  std::vector<float> values(static_cast<std::size_t>(found->second.element_count()));
+  to_float(found->second, source + ": " + kTelling, values);
+  const auto count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0;
+  for (const float value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / count) > kBound;
+}
+
 // Files say in tensors of these names what their scheduler is to be, as ComfyUI reads them.
 void adapt_scheduler(json& scheduler, const std::map<std::string, TensorView>& tensors,
                      const std::string& source) {
   check<CheckpointError>(!tensors.contains("edm_mean") && !tensors.contains("edm_vpred.sigma_max"),
-                         "{}: it is drawn by EDM's schedulers, which are not supported", source);
-  if (tensors.contains("v_pred")) scheduler["prediction_type"] = "v_prediction";
+                         "{}: it is drawn by EDM's schedulers, which are not supported: take "
+                         "another model",
+                         source);
+  if (!tensors.contains("v_pred")) return;
+  scheduler["prediction_type"] = "v_prediction";
   if (tensors.contains("ztsnr")) {
     scheduler["rescale_betas_zero_snr"] = true;
     scheduler["timestep_spacing"] = "trailing";
   }
+}
+
+// Distilled and altered ones have fewer or more, and no other way to tell.
+void check_count(const json& count, const std::map<std::string, TensorView>& unet,
+                 const std::string& source) {
+  check<CheckpointError>(count == unet.size(),
+                         "{}: its U-Net has {} tensors, and its family's {}: it is another model, "
+                         "distilled from that or altered: name a folder with its configs",
+                         source, unet.size(), count.get<std::int64_t>());
 }
 
 }  // namespace
@@ -55,11 +89,18 @@ void adapt_scheduler(json& scheduler, const std::map<std::string, TensorView>& t
 std::map<std::string, json> family_configs(const SingleFile& file,
                                            const std::map<std::string, TensorView>& tensors,
                                            const std::string& source) {
-  const std::string_view text = configs_text(text_width(file, source), source);
-  auto configs = parse_json(text, "the library's configs").get<std::map<std::string, json>>();
-  const auto conv_in = file.components.at("unet").find("conv_in.weight");
-  if (conv_in != file.components.at("unet").end() && conv_in->second.shape.size() == 4) {
+  const std::map<std::string, TensorView>& unet = file.components.at("unet");
+  const std::int64_t width = text_width(file, source);
+  auto configs = parse_json(configs_text(width, source), "the library's configs")
+                     .get<std::map<std::string, json>>();
+  check_count(configs.extract("unet_tensors").mapped(), unet, source);
+  const auto conv_in = unet.find("conv_in.weight");
+  if (conv_in != unet.end() && conv_in->second.shape.size() == 4) {
     configs.at("unet")["in_channels"] = conv_in->second.shape[1];
+  }
+  if (width == kSd2TextWidth && predicts_velocity(unet, source)) {
+    configs.at("unet")["sample_size"] = 96;
+    configs.at("scheduler")["prediction_type"] = "v_prediction";
   }
   adapt_scheduler(configs.at("scheduler"), tensors, source);
   return configs;

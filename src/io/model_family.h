@@ -12,9 +12,10 @@
 namespace pcpp {
 
 // By component, for "scheduler" and the tokenizers too, whose is {"pad_token": ...}: the configs
-// that the family's published models have, but for what the tensors of `file` tell. `tensors` are
-// those that it was made from. Throws CheckpointError where they are of no family of Stable
-// Diffusion 1.x, 2.x or SDXL, or want another scheduler than theirs.
+// that the family's published models have, but for what the tensors of `file` tell: how many
+// channels the U-Net takes, what it predicts. `tensors` are those that it was made from. Throws
+// CheckpointError where they are of no family of Stable Diffusion 1.x, 2.x or SDXL, are not as many
+// as its U-Net has, or want another scheduler than theirs.
 std::map<std::string, nlohmann::json> family_configs(
     const SingleFile& file, const std::map<std::string, TensorView>& tensors,
     const std::string& source);

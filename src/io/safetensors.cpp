@@ -143,8 +143,10 @@ class HeaderReader {
         if (value.get_ref<const std::string&>() == known.name) return known.dtype;
       }
     }
-    refuse(name, "dtype", value,
-           "it must be one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
+    refuse(
+        name, "dtype", value,
+        "it must be one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL: get the file in one "
+        "of these, as F16");
   }
 
   std::vector<std::int64_t> read_shape(const std::string& name, const json& value) const {

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/excerpt.h"
+#include "io/lora_names.h"
 #include "io/single_file_names.h"
 
 namespace pcpp {
@@ -95,9 +96,13 @@ class Reader {
   }
 
   void add_transposed(const std::string& name, const TensorView& tensor) {
-    check<CheckpointError>(tensor.shape.size() == 2,
-                           "{} has shape {}; a matrix is wanted; get the file again", label_,
-                           to_string(tensor.shape));
+    constexpr std::int64_t kMost = 4096;  // those of CLIP have 1280 at most
+    const bool fits = tensor.shape.size() == 2 && std::ranges::max(tensor.shape) <= kMost;
+    check<CheckpointError>(
+        fits,
+        "{} has shape {}; a matrix of at most {} rows and columns is wanted; get "
+        "the file again",
+        label_, to_string(tensor.shape), kMost);
     auto bytes = std::make_shared<const std::vector<std::byte>>(transposed(tensor));
     add(name, {tensor.dtype, {tensor.shape[1], tensor.shape[0]}, *bytes});
     result_.made.push_back(std::move(bytes));
@@ -117,12 +122,15 @@ SingleFile read_single_file(const std::map<std::string, TensorView>& tensors,
   Reader reader(source, single_file::layout_of(tensors));
   for (const auto& [name, tensor] : tensors) reader.read(name, tensor);
   SingleFile result = std::move(reader).take();
-  const auto is_of_lora = [](const auto& entry) { return entry.first.starts_with("lora_"); };
-  check<CheckpointError>(result.components.contains("unet"),
-                         "{}: no tensor begins with {}: it is no checkpoint of Stable Diffusion "
-                         "1.x, 2.x or SDXL in one file{}; take one, or a folder as diffusers saves",
-                         source, single_file::kUNetPrefix,
-                         std::ranges::any_of(tensors, is_of_lora) ? " but looks like a LoRA" : "");
+  const auto is_of_lora = [](const auto& entry) {
+    return parse_lora_name(entry.first).has_value();
+  };
+  check<CheckpointError>(
+      result.components.contains("unet"),
+      "{}: no tensor begins with {}: it is no checkpoint of Stable Diffusion "
+      "1.x, 2.x or SDXL in one file{}; take one, or a folder as diffusers saves",
+      source, single_file::kUNetPrefix,
+      std::ranges::any_of(tensors, is_of_lora) ? " but a LoRA, to be named beside a model" : "");
   return result;
 }
 

@@ -25,9 +25,9 @@ struct SingleFile {
 // `tensors` are a checked file's, whose memory outlives the result; `source` names it in errors.
 // Which tensors there are, and their shapes, is checked as far as reading needs it. Left out, as by
 // diffusers, are EMA weights and the schedule's tensors, and of a text encoder of Stable Diffusion
-// 2.x the projection and layer 23, which it never reads. Throws CheckpointError where the file has
-// no U-Net, where a tensor of a component has a name or a shape that none has there, and where two
-// become one.
+// 2.x the projection and layer 23, which it never reads. A projection is copied: one of more than
+// 4096 rows or columns is refused. Throws CheckpointError where the file has no U-Net, where a
+// tensor of a component has a name or a shape that none has there, and where two become one.
 SingleFile read_single_file(const std::map<std::string, TensorView>& tensors,
                             const std::string& source);
 

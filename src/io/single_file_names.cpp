@@ -13,12 +13,14 @@ namespace {
 
 constexpr std::string_view kVaePrefix = "first_stage_model.";
 constexpr std::string_view kSd2TextPrefix = "cond_stage_model.model.";
-constexpr std::array<Part, 6> kParts = {{
+constexpr std::string_view kSd2SgmTextPrefix = "conditioner.embedders.0.model.";  // later files'
+constexpr std::array<Part, 7> kParts = {{
     {kUNetPrefix, "unet", Form::unet, "U-Net"},
     {kVaePrefix, "vae", Form::vae, "VAE"},
     {"cond_stage_model.transformer.", "text_encoder", Form::clip, "text encoder"},
     {"conditioner.embedders.0.transformer.", "text_encoder", Form::clip, "text encoder"},
     {kSd2TextPrefix, "text_encoder", Form::open_clip, "text encoder"},
+    {kSd2SgmTextPrefix, "text_encoder", Form::open_clip, "text encoder"},
     {"conditioner.embedders.1.model.", "text_encoder_2", Form::open_clip, "text encoder"},
 }};
 
@@ -220,15 +222,12 @@ std::optional<Place> vae_place(std::string_view name, const Layout& layout) {
 }
 
 std::optional<Place> clip_place(std::string_view name) {
-  // Of the whole CLIP, which some programs keep in part.
+  // Of the whole CLIP, which some programs keep in part, and what no weight is.
   if (name == "logit_scale" || name == "text_projection.weight" ||
-      name.starts_with("vision_model.")) {
+      name.starts_with("vision_model.") || name.ends_with("embeddings.position_ids")) {
     return left_out();
   }
   const auto [module, parameter] = split(name);
-  if (name == "embeddings.position_ids" || name == "text_model.embeddings.position_ids") {
-    return Place{"text_model.embeddings", parameter};
-  }
   return placed(clip_module(module), parameter);
 }
 
@@ -273,7 +272,8 @@ std::optional<Place> place_of(const Part& part, std::string_view name, const Lay
   // SD 2.x takes what its layer 22 gives, without the projection.
   const bool is_unread =
       name.starts_with("transformer.resblocks.23.") || name.starts_with("text_projection");
-  if (part.prefix == kSd2TextPrefix && is_unread) return left_out();
+  const bool is_sd2 = part.prefix == kSd2TextPrefix || part.prefix == kSd2SgmTextPrefix;
+  if (is_sd2 && is_unread) return left_out();
   return open_clip_place(name);
 }
 

@@ -1,7 +1,9 @@
 #include "pcpp/plan.h"
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "io/checkpoint.h"
 #include "models/unet.h"
@@ -23,8 +25,8 @@ namespace {
 constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(10);
 
 struct Model {
-  explicit Model(const std::filesystem::path& path)
-      : checkpoint(Checkpoint::open(path)),
+  Model(const std::filesystem::path& path, const PlanRequest& request)
+      : checkpoint(Checkpoint::open(path, std::nullopt, request.configs)),
         unet(read_unet_config(checkpoint.component("unet").config())),
         info(model_info(checkpoint, unet)) {}
   Checkpoint checkpoint;
@@ -49,31 +51,31 @@ WorkShape shape_of(const RequestSizes& sizes) {
 
 }  // namespace
 
-Plan make_plan(const std::filesystem::path& path, const PlanRequest& request,
+Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
                const DeviceProfile& profile) {
   return translated("the cpu", [&] {
-    const Model model(path);
-    const RequestSizes sizes = sizes_of(request, model.info);
+    const Model opened(model, request);
+    const RequestSizes sizes = sizes_of(request, opened.info);
     return Plan{
         sizes.width, sizes.height, profile.name, profile.measured,
-        plan_arrangements(model.unet, shape_of(sizes), request.devices, request.methods, profile)};
+        plan_arrangements(opened.unet, shape_of(sizes), request.devices, request.methods, profile)};
   });
 }
 
-DeviceProfile measure_profile(const std::filesystem::path& path, const PlanRequest& request,
+DeviceProfile measure_profile(const std::filesystem::path& model, const PlanRequest& request,
                               DataType dtype, const World& world, const std::stop_token& stop) {
   check_dtype(dtype, world);
   return translated(world.device(), [&] {
-    const Model model(path);
-    const WorkShape shape = shape_of(sizes_of(request, model.info));
+    const Model opened(model, request);
+    const WorkShape shape = shape_of(sizes_of(request, opened.info));
     check_arrangements(request.devices, request.methods);
     check_not_stopped(stop);
     const auto ranks = on_own_thread([&] {
       auto made = std::make_unique<Ranks>(world, dtype, [&](at::Device device) {
-        return UNet(model.unet, WeightScope::constants(scalar_type_of(dtype), device));
+        return UNet(opened.unet, WeightScope::constants(scalar_type_of(dtype), device));
       });
       set_threads(world.threads_per_rank());
-      choose_convolutions(made->unet().sites(), usual_images(model.info),
+      choose_convolutions(made->unet().sites(), usual_images(opened.info),
                           PipelineOptions().extra_weight_bytes, default_convolution_times(), stop);
       return made;
     });

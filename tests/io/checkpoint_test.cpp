@@ -1,6 +1,11 @@
 #include "io/checkpoint.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
 
 #include "io/files.h"
 #include "pcpp/error.h"
@@ -80,7 +85,9 @@ TEST_F(CheckpointTest, NeedsNoIndexWhereThereIsAUnet) {
 
 TEST_F(CheckpointTest, RefusesWhatIsNoModelFolder) {
   expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path() / "none"); },
-                                {"no folder", "none"});
+                                {"no folder and no file", "none"});
+  expect_error<CheckpointError>([&] { Checkpoint::open("/dev/null"); },
+                                {"/dev/null", "neither a folder nor a file"});
   expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
                                 {"model_index.json", "unet"});
   const auto file = folder_.write("model.safetensors", "x");
@@ -95,6 +102,39 @@ TEST_F(CheckpointTest, RefusesWhatIsNoModelFolder) {
   folder_.write("model_index.json", "[]");
   expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
                                 {"model_index.json", "not a JSON object"});
+}
+
+// As many U-Net tensors as Stable Diffusion 1.x has, of which two tell what it is.
+TEST_F(CheckpointTest, ASingleFileHasItsFamilysTokenizerAndScheduler) {
+  const std::vector<float> zeros(std::size_t{320} * 4 * 9);
+  std::map<std::string, TensorView> views;
+  const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+    std::size_t elements = 1;
+    for (const std::int64_t extent : shape) elements *= static_cast<std::size_t>(extent);
+    views["model.diffusion_model." + name] = {DType::f32, shape,
+                                              std::as_bytes(std::span(zeros).first(elements))};
+  };
+  add("input_blocks.0.0.weight", {320, 4, 3, 3});
+  add("middle_block.1.transformer_blocks.0.attn2.to_k.weight", {1, 768});
+  for (int i = 0; i < 684; ++i) {
+    add(fmt::format("middle_block.1.transformer_blocks.{}.norm1.bias", i), {1});
+  }
+  const std::filesystem::path file = folder_.path() / "model.safetensors";
+  write_safetensors(file, views);
+  const Checkpoint checkpoint = Checkpoint::open(file);
+  EXPECT_TRUE(checkpoint.has("unet"));
+  EXPECT_FALSE(checkpoint.has("vae"));
+  EXPECT_EQ(checkpoint.component("unet").weights().tensors().size(), 686U);
+  EXPECT_EQ(checkpoint.component("unet").place(), file.string() + " (unet)");
+  const auto ids = checkpoint.component("tokenizer").tokenizer().encode("a photo of a cat").ids;
+  EXPECT_EQ(std::vector(ids.begin(), ids.begin() + 8),
+            (std::vector<std::int64_t>{49406, 320, 1125, 539, 320, 2368, 49407, 49407}));
+  EXPECT_EQ(checkpoint.component("scheduler").config_object("x").at("_class_name"),
+            "DDIMScheduler");
+  expect_error<CheckpointError>([&] { checkpoint.component("vae"); },
+                                {file.string(), "no vae", "take one with all parts"});
+  expect_error<CheckpointError>([&] { Checkpoint::open(file, std::nullopt, file); },
+                                {file.string(), "not a folder"});
 }
 
 // Of ways to be unreadable this one stops root as well.

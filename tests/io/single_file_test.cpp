@@ -181,12 +181,10 @@ TEST(SingleFile, GivesTextEncodersThatLackItTextModel) {
   File file = small_file();
   const std::string name = "encoder.layers.1.mlp.fc1.weight";
   file.add("cond_stage_model.transformer." + name, {2, 3});
-  file.add("cond_stage_model.transformer.embeddings.position_ids", {1, 77});
   const SingleFile read = file.read();
-  EXPECT_EQ(read.components.at("text_encoder").size(), 2U);
+  EXPECT_EQ(read.components.at("text_encoder").size(), 1U);
   expect_part_of(file["cond_stage_model.transformer." + name], "same",
                  read.components.at("text_encoder").at("text_model." + name));
-  EXPECT_TRUE(read.components.at("text_encoder").contains("text_model.embeddings.position_ids"));
 }
 
 TEST(SingleFile, TakesMatricesForPointwiseConvolutions) {
@@ -207,10 +205,10 @@ TEST(SingleFile, TakesTheWeightOfALinearProjectionAsItIs) {
 
 TEST(SingleFile, TransposesMatricesWithoutElements) {
   File file = small_file();
-  file.add("conditioner.embedders.1.model.text_projection", {std::int64_t{1} << 62, 0});
+  file.add("conditioner.embedders.1.model.text_projection", {4096, 0});
   const SingleFile read = file.read();
   EXPECT_EQ(read.components.at("text_encoder_2").at("text_projection.weight").shape,
-            (Shape{0, std::int64_t{1} << 62}));
+            (Shape{0, 4096}));
 }
 
 TEST(SingleFile, MayHaveOneLevel) {
@@ -239,20 +237,43 @@ TEST(SingleFile, CountsTheLevelsOfADecoderFromTheLast) {
 
 TEST(SingleFile, HoldsMoreThanTheModel) {
   for (const char* name :
-       {"alphas_cumprod", "v_pred", "model_ema.diffusion_modelout2weight", "edm_mean",
-        "first_stage_model.loss.discriminator.main.0.weight", "first_stage_model.model_ema.decay",
-        "cond_stage_model.logit_scale", "cond_stage_model.transformer.text_projection.weight",
+       {"alphas_cumprod",
+        "v_pred",
+        "model_ema.diffusion_modelout2weight",
+        "edm_mean",
+        "first_stage_model.loss.discriminator.main.0.weight",
+        "first_stage_model.model_ema.decay",
+        "cond_stage_model.logit_scale",
+        "cond_stage_model.transformer.text_projection.weight",
         "cond_stage_model.transformer.vision_model.embeddings.position_ids",
-        "cond_stage_model.transformer.logit_scale", "conditioner.embedders.0.logit_scale",
-        "cond_stage_model.model.text_projection", "cond_stage_model.model.attn_mask",
+        "cond_stage_model.transformer.logit_scale",
+        "conditioner.embedders.0.logit_scale",
+        "cond_stage_model.transformer.embeddings.position_ids",
+        "cond_stage_model.transformer.text_model.embeddings.position_ids",
+        "conditioner.embedders.0.model.text_projection",
+        "conditioner.embedders.0.model.transformer.resblocks.23.ln_1.weight",
+        "cond_stage_model.model.text_projection",
+        "cond_stage_model.model.attn_mask",
         "cond_stage_model.model.transformer.resblocks.23.ln_1.weight",
-        "conditioner.embedders.1.model.attn_mask", "conditioner.embedders.1.model.logit_scale",
+        "conditioner.embedders.1.model.attn_mask",
+        "conditioner.embedders.1.model.logit_scale",
         "conditioner.embedders.1.model.transformer.text_model.embeddings.position_ids"}) {
     File file = small_file();
     file.add(name, {1});
     const SingleFile read = file.read();
     EXPECT_EQ(read.components.size(), 1U) << name;
     EXPECT_EQ(read.components.at("unet").size(), 2U) << name;
+  }
+}
+
+TEST(SingleFile, WithATextEncoderOfEitherPrefixOfStableDiffusion2HasIt) {
+  for (const char* prefix : {"cond_stage_model.model.", "conditioner.embedders.0.model."}) {
+    File file = small_file();
+    file.add(std::string(prefix) + "transformer.resblocks.22.ln_1.weight", {3});
+    EXPECT_TRUE(file.read()
+                    .components.at("text_encoder")
+                    .contains("text_model.encoder.layers.22.layer_norm1.weight"))
+        << prefix;
   }
 }
 
@@ -366,8 +387,13 @@ TEST(SingleFile, IsRefusedForShapesThatCannotBeRead) {
       {block + "in_proj_weight", {4, 3}, "[4, 3]; as many rows for queries"},
       {block + "in_proj_bias", {5}, "[5]; as many rows for queries"},
       {block + "in_proj_bias", {}, "[]; as many rows for queries"},
-      {"conditioner.embedders.1.model.text_projection", {4}, "[4]; a matrix is wanted"},
-      {"conditioner.embedders.1.model.text_projection", {4, 2, 1}, "[4, 2, 1]; a matrix is wanted"},
+      {"conditioner.embedders.1.model.text_projection", {4}, "[4]; a matrix of at most 4096"},
+      {"conditioner.embedders.1.model.text_projection",
+       {4, 2, 1},
+       "[4, 2, 1]; a matrix of at most 4096"},
+      {"conditioner.embedders.1.model.text_projection",
+       {4097, 1},
+       "[4097, 1]; a matrix of at most 4096"},
       {attention + "q.weight", {4, 4, 3, 3}, "[4, 4, 3, 3]; a 1x1 convolution"},
       {attention + "k.weight", {4, 4, 1, 3}, "[4, 4, 1, 3]; a 1x1 convolution"},
       {attention + "v.weight", {4, 4, 3, 1}, "[4, 4, 3, 1]; a 1x1 convolution"},
@@ -392,7 +418,7 @@ TEST(SingleFile, IsRefusedWithoutAUNet) {
   file.add("model_ema.decay", {1});
   testing::expect_error<CheckpointError>([&] { file.read(); }, {"in one file; take one"});
   file.add("lora_unet_conv_in.alpha", {1});
-  testing::expect_error<CheckpointError>([&] { file.read(); }, {"looks like a LoRA"});
+  testing::expect_error<CheckpointError>([&] { file.read(); }, {"but a LoRA"});
 }
 
 TEST(SingleFile, IsRefusedInWordsThatFitALine) {

@@ -119,6 +119,48 @@ TEST_P(SingleFileTest, DrawsWhatItsFolderDraws) {
 INSTANTIATE_TEST_SUITE_P(Families, SingleFileTest, ::testing::Values("sd15", "sd21", "sdxl"),
                          [](const auto& suite) { return suite.param; });
 
+TEST(SingleFiles, TakeLoras) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path file = place.path() / "model.safetensors";
+  FileMaker("sd15").write(file);
+  PipelineOptions options;
+  options.loras = {{test_data("lora/sd15.safetensors"), 0.7}};
+  GenerationRequest request = two_tall_pictures();
+  request.decode = false;
+  const std::filesystem::path folder = test_data("models/sd15");
+  const GenerationResult expected = Pipeline(folder, World(1, 1), options).generate(request);
+  options.configs = folder;
+  EXPECT_EQ(Pipeline(file, World(1, 1), options).generate(request).latents.values,
+            expected.latents.values);
+}
+
+TEST(SingleFiles, ArePlanned) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path file = place.path() / "model.safetensors";
+  FileMaker("sd15").write(file);
+  PlanRequest request;
+  request.devices = 2;
+  const DeviceProfile& profile = DeviceProfile::named("a100-nvlink");
+  const Plan expected = make_plan(test_data("models/sd15"), request, profile);
+  request.configs = test_data("models/sd15");
+  const Plan plan = make_plan(file, request, profile);
+  ASSERT_EQ(plan.runs.size(), expected.runs.size());
+  EXPECT_EQ(plan.fastest().mean_flops, expected.fastest().mean_flops);
+  EXPECT_EQ(plan.width, expected.width);
+}
+
+TEST(SingleFiles, StayTheSameWhenTheProcessGoesElsewhere) {
+  const testing::TemporaryFolder place;
+  FileMaker("sd15").write(place.path() / "model.safetensors");
+  const std::filesystem::path before = std::filesystem::current_path();
+  PipelineOptions options;
+  options.configs = std::filesystem::absolute(test_data("models/sd15"));
+  std::filesystem::current_path(place.path());
+  Pipeline pipeline("model.safetensors", World(1, 1), options);
+  std::filesystem::current_path(before);
+  EXPECT_EQ(pipeline.generate(two_tall_pictures()).images.size(), 2U);
+}
+
 TEST(SingleFiles, HaveNoVariantAndFoldersNoConfigs) {
   const testing::TemporaryFolder place;
   const std::filesystem::path file = place.path() / "model.safetensors";

@@ -48,14 +48,15 @@ TEXT_ENCODERS = {
         "text_encoder_2": "conditioner.embedders.1.model.",
     },
 }
+POSITION_IDS = "text_model.embeddings.position_ids"
 LEFTOVERS = {
     "sd15": ["alphas_cumprod", "betas", "model_ema.decay", "model_ema.diffusion_modeltime_embed0weight",
-             "first_stage_model.loss.logvar", "cond_stage_model.transformer.logit_scale"],
+             "first_stage_model.loss.logvar", "cond_stage_model.transformer.logit_scale",
+             f"cond_stage_model.transformer.{POSITION_IDS}"],
     "sd21": ["alphas_cumprod", "betas", "model_ema.decay", "model_ema.num_updates",
              "cond_stage_model.model.logit_scale", *SD_2_TEXT_ENCODER_KEYS_TO_IGNORE],
     "sdxl": ["denoiser.sigmas", "conditioner.embedders.1.model.logit_scale"],
 }  # fmt: skip
-POSITION_IDS = "text_model.embeddings.position_ids"
 
 UNET_OUTSIDE = {
     "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
@@ -212,7 +213,8 @@ def prove_family(family: str, pipeline: DiffusionPipeline, tensors: Tensors, mod
         else:
             converted = convert_ldm_clip_checkpoint(dict(tensors))
             # The converter hands on all that has the prefix, and loading takes what the model has.
-            converted.pop("logit_scale", None)
+            for name in ["logit_scale", POSITION_IDS]:
+                converted.pop(name, None)
         prove(component, converted, model[component])
 
 
@@ -229,8 +231,6 @@ def write_family(family: str, models: Path, output: Path) -> None:
     pipeline = load_model(family, models / family)
     model = {"unet": pipeline.unet.state_dict(), "vae": pipeline.vae.state_dict()}
     model |= {component: text_tensors(pipeline, component) for component in TEXT_ENCODERS[family]}
-    if family == "sd15":
-        model["text_encoder"][POSITION_IDS] = torch.arange(77)[None]
     entries = unet_entries(pipeline) + vae_entries(pipeline)
     for component, prefix in TEXT_ENCODERS[family].items():
         entries += text_entries(component, prefix, list(model[component]))
