@@ -82,7 +82,8 @@ int choose_ranks(const GenerateOptions& options, const GenerationRequest& reques
   if (bands > 0) return split ? 2 * bands : bands;
   const int patches = std::max(1, model.max_patches(model.picture_size(request).height));
   const int devices = device_count(options);
-  const bool may_split = options.method == Method::automatic && options.guidance_scale > 1;
+  const bool may_split =
+      options.method == Method::automatic && options.guidance_scale > 1 && !model.guidance_embedded;
   const int ranks = std::min(devices, split || may_split ? 2 * patches : patches);
   return split ? std::max(2, ranks / 2 * 2) : std::max(1, ranks);
 }

@@ -50,9 +50,10 @@ std::string json_text(const PlanOptions& options, const DeviceProfile& profile, 
   for (const PlannedRun& run : plan.runs) runs.push_back(to_json(run));
   const Json json = {{"prediction", true},
                      {"model", name_in(options.model)},
+                     {"configs", options.configs.empty() ? Json() : Json(name_in(options.configs))},
                      {"size", fmt::format("{}x{}", plan.width, plan.height)},
                      {"images", options.images},
-                     {"guided", options.guided},
+                     {"guided", plan.guided},
                      {"devices", options.devices},
                      {"profile",
                       {{"name", profile.name},
@@ -65,9 +66,9 @@ std::string json_text(const PlanOptions& options, const DeviceProfile& profile, 
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-void print_table(const PlanOptions& options, const DeviceProfile& profile, const Plan& plan) {
+void print_table(const DeviceProfile& profile, const Plan& plan) {
   print_to(stdout, "prediction for {}x{} pixels, {}, profile {} ({})\n\n", plan.width, plan.height,
-           options.guided ? "both branches" : "one branch", one_line(profile.name),
+           plan.guided ? "both branches" : "one branch", one_line(profile.name),
            one_line(profile.source));
   print_to(stdout,
            "| | method | ranks | guidance | bands | TFLOP, mean (slowest) | MB sent a device "
@@ -111,7 +112,7 @@ void run(const PlanOptions& options) {
   const DeviceProfile profile = profile_for(options);
   if (!options.measure.empty()) profile.save(options.measure);
   const Plan plan = make_plan(options.model, options.request(), profile);
-  print_table(options, profile, plan);
+  print_table(profile, plan);
   if (!options.json.empty()) write_file(options.json, json_text(options, profile, plan));
 }
 

@@ -88,7 +88,7 @@ enum class SchedulerKind {
   euler,            // Euler's method
   dpmpp_2m,         // DPM-Solver++ with two steps' predictions (DPM++ 2M)
   euler_ancestral,  // k-diffusion's "Euler a"
-  lcm,              // of latent consistency models (arXiv 2310.04378): for LCM-LoRA.
+  lcm,              // of latent consistency models (arXiv 2310.04378), LCM-LoRA among them.
                     // Steady steps of several bands spoil its pictures: make all synchronous
 };
 
@@ -120,8 +120,9 @@ inline constexpr int kMostPixels = 16384;
 // One batch of pictures: `images_per_prompt` for each prompt, in the order of the prompts.
 struct PCPP_EXPORT GenerationRequest {
   std::vector<std::string> prompts = {};
-  // One serves all prompts, else one for each. Absent is diffusers' None: the empty text, or zeros
-  // with SDXL, unless the model's folder says that force_zeros_for_empty_prompt is false.
+  // Read where the unconditional branch runs. One serves all prompts, else one for each. Absent is
+  // diffusers' None: the empty text, or zeros with SDXL, unless the model's folder says that
+  // force_zeros_for_empty_prompt is false.
   std::optional<std::vector<std::string>> negative_prompts = {};
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says
   int height = 0;  // likewise
@@ -153,7 +154,8 @@ struct PCPP_EXPORT GenerationRequest {
   std::vector<Image> masks = {};
   // How much of the init images is drawn anew, above 0 and at most 1: the last strength * steps of
   // the steps are made, rounded down, of which there must be one. Absent: 0.8, and 1 with masks,
-  // at which a masked picture begins with noise alone. Not looked at without init_images.
+  // at which a masked picture begins with noise alone. Not looked at without init_images. (With
+  // whole latent consistency models diffusers makes all steps, of a shorter schedule.)
   std::optional<double> strength = {};
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.

@@ -44,9 +44,9 @@ struct PipelineOptions {
   std::optional<std::string> variant = {};
   // Of a single file: a folder in diffusers' layout, of which configs and tokenizers are taken (its
   // weights are not read). Absent: those that Stable Diffusion 1.x, 2.x or SDXL were published
-  // with, by what the U-Net reads of texts. What a 2.x model predicts is told by its weights, and
-  // by tensors named v_pred and ztsnr of any, as ComfyUI does. What was distilled from them
-  // (SSD-1B, BK-SDM) needs a folder.
+  // with, by what the U-Net reads of texts. What a model predicts is told as ComfyUI tells it:
+  // of 2.x by its weights, of SDXL by tensors named v_pred and ztsnr. What was distilled from them
+  // (SSD-1B, BK-SDM) needs a folder; whole latent consistency models come as folders only.
   std::optional<std::filesystem::path> configs = {};
   // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // constructor throws CheckpointError for one that changes weights which the model does not have.
@@ -168,7 +168,7 @@ struct GenerationResult {
 
 // A diffusion model (SD 1.x, SD 2.x, SDXL): a folder in diffusers' layout, or a single safetensors
 // file with the names that the models were first published with, as ComfyUI and
-// stable-diffusion.cpp take it.A single file must stay as it is while the object lives: replace it
+// stable-diffusion.cpp take it. A single file must stay as it is while the object lives: replace it
 // by renaming another. The U-Net is loaded by the constructor, text encoders and VAE by the first
 // request that needs them. One request at a time: calls of generate() on one object must not
 // overlap, which is ConfigError. Several objects may draw at once, of the same devices as well;

@@ -75,7 +75,7 @@ struct PlanRequest {
   int width = 0;  // pixels; 0: the model's own size
   int height = 0;
   int images = 1;
-  bool guided = true;  // both branches of guidance run
+  bool guided = true;  // both branches of guidance run; never with ModelInfo::guidance_embedded
   int devices = 1;
   // The methods to try beside one device; their `guidance` and `bands` are tried in all ways.
   std::vector<ParallelConfig> methods = {ParallelConfig::distrifusion(), ParallelConfig::pcpp()};
@@ -110,6 +110,7 @@ struct PCPP_EXPORT Plan {
   int height = 0;
   std::string profile = {};           // its name
   bool measured = false;              // the profile's
+  bool guided = false;                // whether both branches run
   std::vector<PlannedRun> runs = {};  // one device first
 
   // The run of the shortest step among those that fit, one device where nothing is faster.
@@ -117,8 +118,8 @@ struct PCPP_EXPORT Plan {
   const PlannedRun& fastest() const;
 };
 
-// From the model's configs alone; no weights are read.`model` is what Pipeline takes.
-// Throws CheckpointError for a model that cannot be read,
+// From the model's configs alone; no weights are read (of a single file a few, to tell its family).
+// `model` is what Pipeline takes. Throws CheckpointError for a model that cannot be read,
 // ConfigError for a request that cannot be met.
 PCPP_EXPORT Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
                            const DeviceProfile& profile);

@@ -17,6 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kSd2TextWidth = 1024;
+constexpr std::int64_t kSdxlTextWidth = 2048;
 constexpr std::int64_t kRefinerTextWidth = 1280;
 
 // What the U-Net's cross-attention reads.
@@ -34,7 +35,7 @@ std::int64_t text_width(const SingleFile& file, const std::string& source) {
 std::string_view configs_text(std::int64_t width, const std::string& source) {
   if (width == 768) return sd1_configs_text();
   if (width == kSd2TextWidth) return sd2_configs_text();
-  if (width == 2048) return sdxl_configs_text();
+  if (width == kSdxlTextWidth) return sdxl_configs_text();
   check<CheckpointError>(width != kRefinerTextWidth,
                          "{}: it is SDXL's refiner, which is not supported: take the base model",
                          source);
@@ -60,7 +61,7 @@ bool predicts_velocity(const std::map<std::string, TensorView>& unet, const std:
   return std::sqrt(squares / count) > kBound;
 }
 
-// Files say in tensors of these names what their scheduler is to be, as ComfyUI reads them.
+// Files of SDXL say in tensors of these names what their scheduler is to be, as ComfyUI reads them.
 void adapt_scheduler(json& scheduler, const std::map<std::string, TensorView>& tensors,
                      const std::string& source) {
   check<CheckpointError>(!tensors.contains("edm_mean") && !tensors.contains("edm_vpred.sigma_max"),
@@ -95,14 +96,14 @@ std::map<std::string, json> family_configs(const SingleFile& file,
                      .get<std::map<std::string, json>>();
   check_count(configs.extract("unet_tensors").mapped(), unet, source);
   const auto conv_in = unet.find("conv_in.weight");
-  if (conv_in != unet.end() && conv_in->second.shape.size() == 4) {
-    configs.at("unet")["in_channels"] = conv_in->second.shape[1];
-  }
-  if (width == kSd2TextWidth && predicts_velocity(unet, source)) {
+  const bool has_channels = conv_in != unet.end() && conv_in->second.shape.size() == 4;
+  configs.at("unet")["in_channels"] = has_channels ? conv_in->second.shape[1] : 4;
+  const bool for_inpainting = configs.at("unet").at("in_channels") != 4;
+  if (width == kSd2TextWidth && !for_inpainting && predicts_velocity(unet, source)) {
     configs.at("unet")["sample_size"] = 96;
     configs.at("scheduler")["prediction_type"] = "v_prediction";
   }
-  adapt_scheduler(configs.at("scheduler"), tensors, source);
+  if (width == kSdxlTextWidth) adapt_scheduler(configs.at("scheduler"), tensors, source);
   return configs;
 }
 

@@ -75,9 +75,11 @@ Topology::Topology(int world_size, Guidance guidance, int branches, std::int64_t
   check<ConfigError>(world_size > 0, "{} ranks: at least one is needed", world_size);
   int patches = world_size;
   if (guidance == Guidance::split) {
-    check<ConfigError>(branches == 2,
-                       "guidance cannot be split: the request has no unconditional branch "
-                       "(guidance scale 1 or below); use batched guidance");
+    check<ConfigError>(
+        branches == 2,
+        "guidance cannot be split: the request has no unconditional branch "
+        "(guidance scale 1 or below, or a U-Net that is told the scale); use batched "
+        "guidance");
     check<ConfigError>(
         world_size % 2 == 0,
         "guidance split needs an even number of ranks, got {}: use {}, or batched guidance",

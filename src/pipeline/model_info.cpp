@@ -67,7 +67,10 @@ void warn_of_class(const Checkpoint& checkpoint, bool is_xl) {
            name == fmt::format("{}Img2ImgPipeline", family) ||
            name == fmt::format("{}InpaintPipeline", family);
   };
-  if (name.empty() || is_known("StableDiffusion") || is_known("StableDiffusionXL")) return;
+  for (const char* family : {"StableDiffusion", "StableDiffusionXL", "LatentConsistencyModel"}) {
+    if (is_known(family)) return;
+  }
+  if (name.empty()) return;
   log().warn("{}: {} is not built in: {} draws, without what the other adds",
              checkpoint.path().string(), excerpt(name),
              is_xl ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");

@@ -83,6 +83,16 @@ void warn_of_stale_noise(const Scheduler& scheduler, const Topology& topology,
       scheduler.timesteps().size());
 }
 
+void warn_of_unread_negatives(const GenerationRequest& request, const RequestSizes& sizes) {
+  const bool has_negatives =
+      request.negative_prompts || request.prompt_embeds.contains("negative_prompt_embeds");
+  if (sizes.guided || !has_negatives) return;
+  log().warn(
+      "negative prompts are not read: no unconditional branch runs (guidance scale 1 or below, or "
+      "a "
+      "U-Net that is told the scale)");
+}
+
 }  // namespace
 
 class Pipeline::Parts {
@@ -279,6 +289,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
       ranks().outside([&] { return prepare(request, sizes, inputs, result); });
   begin_result(request, sizes, scheduler, plan, result);
   warn_of_stale_noise(scheduler, topology, parallel);
+  warn_of_unread_negatives(request, sizes);
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
              sizes.height, topology.patches(), scheduler.timesteps().size(),
              name_of(result.scheduler));

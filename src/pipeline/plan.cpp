@@ -57,7 +57,11 @@ Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
     const Model opened(model, request);
     const RequestSizes sizes = sizes_of(request, opened.info);
     return Plan{
-        sizes.width, sizes.height, profile.name, profile.measured,
+        sizes.width,
+        sizes.height,
+        profile.name,
+        profile.measured,
+        sizes.guided,
         plan_arrangements(opened.unet, shape_of(sizes), request.devices, request.methods, profile)};
   });
 }

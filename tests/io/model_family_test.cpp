@@ -7,6 +7,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <tuple>
 
 #include "io/family_files.h"
 #include "pcpp/error.h"
@@ -85,17 +86,20 @@ TEST(ModelFamily, TakesTheChannelsOfTheFile) {
 
 // As ComfyUI tells them: by the standard deviation of a bias, which is 0.1 or 0.08 here.
 TEST(ModelFamily, OfStableDiffusion2PredictsVelocityWhereABiasLiesWide) {
-  for (const auto& [width, bias, predicted, size] : {std::tuple{1024, 0.1F, "v_prediction", 96},
-                                                     {1024, 0.08F, "epsilon", 64},
-                                                     {768, 0.1F, "epsilon", 64}}) {
+  for (const auto& [width, channels, bias, predicted, size] :
+       {std::tuple{1024, 4, 0.1F, "v_prediction", 96},
+        {1024, 4, 0.08F, "epsilon", 64},
+        {1024, 9, 0.1F, "epsilon", 64},
+        {768, 4, 0.1F, "epsilon", 64}}) {
     const std::array<float, 4> values = {3 - bias, 3 + bias, 3 + bias, 3 - bias};
-    SingleFile file = family_file(4, width);
+    SingleFile file = family_file(channels, width);
     file.components["unet"].erase("filling.2");
     file.components["unet"]["up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"] = {
         DType::f32, {4}, std::as_bytes(std::span(values))};
     const Configs configs = family_configs(file, {}, "F");
-    EXPECT_EQ(configs.at("scheduler").at("prediction_type"), predicted) << width << bias;
-    EXPECT_EQ(configs.at("unet").at("sample_size"), size) << width << bias;
+    EXPECT_EQ(configs.at("scheduler").at("prediction_type"), predicted)
+        << width << channels << bias;
+    EXPECT_EQ(configs.at("unet").at("sample_size"), size) << width << channels << bias;
   }
 }
 
@@ -103,6 +107,7 @@ TEST(ModelFamily, MarksTellTheScheduler) {
   EXPECT_EQ(configs_of(2048, {{"v_pred", kMark}}).at("scheduler").at("prediction_type"),
             "v_prediction");
   EXPECT_EQ(configs_of(2048, {{"ztsnr", kMark}}), configs_of(2048));
+  EXPECT_EQ(configs_of(768, {{"v_pred", kMark}}), configs_of(768));
   const Configs both = configs_of(2048, {{"v_pred", kMark}, {"ztsnr", kMark}});
   EXPECT_EQ(both.at("scheduler").at("rescale_betas_zero_snr"), true);
   EXPECT_EQ(both.at("scheduler").at("timestep_spacing"), "trailing");

@@ -132,6 +132,7 @@ TEST_P(UNetOfFamily, RefusesInputsOfAnotherModel) {
   EXPECT_THROW(unet(latents, timestep(1), at::zeros({1, 5, 7}), added, context), ConfigError);
   EXPECT_THROW(unet(latents, timestep(1), text.unsqueeze(3), added, context), ConfigError);
   EXPECT_THROW(unet(latents.unsqueeze(4), timestep(1), text, added, context), ConfigError);
+  EXPECT_THROW(unet(latents, at::zeros({2}), text, added, context), ConfigError);
   std::optional<AddedConditions> other;
   if (!added) other = {at::zeros({1, 20}), at::zeros({1, 6})};
   EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);

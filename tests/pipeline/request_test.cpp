@@ -65,6 +65,10 @@ TEST(CheckRequest, AUNetThatIsToldTheGuidanceScaleHasOneBranch) {
   EXPECT_TRUE(check_request(valid(), model).guided);
   model.guidance_embedded = true;
   EXPECT_FALSE(check_request(valid(), model).guided);
+  GenerationRequest split = valid();
+  split.parallel.guidance = Guidance::split;
+  testing::expect_error<ConfigError>([&] { model.check(split, 2); },
+                                     {"no unconditional branch", "a U-Net that is told the scale"});
 }
 
 TEST(CheckRequest, AModelForInpaintingNeedsMasks) {

@@ -1,5 +1,6 @@
 // Models in single files draw what their folders draw.
 
+#include <c10/util/ScopeExit.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -114,6 +115,8 @@ TEST_P(SingleFileTest, DrawsWhatItsFolderDraws) {
   EXPECT_EQ(actual.latents.values, expected.latents.values);
   EXPECT_EQ(actual.images[1].rgb, expected.images[1].rgb);
   EXPECT_EQ(read_model_info(file, folder).default_width, read_model_info(folder).default_width);
+  EXPECT_EQ(Checkpoint::open(file, {}, folder).component("unet").place(),
+            file.string() + " (unet)");
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, SingleFileTest, ::testing::Values("sd15", "sd21", "sdxl"),
@@ -152,12 +155,17 @@ TEST(SingleFiles, ArePlanned) {
 TEST(SingleFiles, StayTheSameWhenTheProcessGoesElsewhere) {
   const testing::TemporaryFolder place;
   FileMaker("sd15").write(place.path() / "model.safetensors");
-  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::copy(test_data("models/sd15"), place.path() / "configs",
+                        std::filesystem::copy_options::recursive);
   PipelineOptions options;
-  options.configs = std::filesystem::absolute(test_data("models/sd15"));
-  std::filesystem::current_path(place.path());
-  Pipeline pipeline("model.safetensors", World(1, 1), options);
-  std::filesystem::current_path(before);
+  options.configs = "configs";
+  const auto load = [&] {
+    const std::filesystem::path before = std::filesystem::current_path();
+    std::filesystem::current_path(place.path());
+    const auto back = c10::make_scope_exit([&] { std::filesystem::current_path(before); });
+    return Pipeline("model.safetensors", World(1, 1), options);
+  };
+  Pipeline pipeline = load();
   EXPECT_EQ(pipeline.generate(two_tall_pictures()).images.size(), 2U);
 }
 
