@@ -23,6 +23,10 @@ namespace fs = std::filesystem;
 constexpr std::array<std::string_view, 4> kWithWeights = {"unet", "vae", "text_encoder",
                                                           "text_encoder_2"};
 
+bool is_of_weights(std::string_view component) {
+  return std::ranges::find(kWithWeights, component) != kWithWeights.end();
+}
+
 bool is_there(const fs::path& path) { return type_of(path) != fs::file_type::not_found; }
 
 bool is_folder(const fs::path& path) { return type_of(path) == fs::file_type::directory; }
@@ -151,7 +155,7 @@ bool Checkpoint::has(std::string_view name) const {
   if (parts_) {
     const std::string key(name);
     if (parts_->single.components.contains(key)) return true;
-    if (std::ranges::find(kWithWeights, name) != kWithWeights.end()) return false;
+    if (is_of_weights(name)) return false;
     return parts_->folder ? parts_->folder->has(name) : parts_->configs.contains(key);
   }
   const auto entry = index_.find(name);
@@ -169,9 +173,8 @@ Component Checkpoint::component(std::string_view name) const {
                            path_.string(), name, (path_ / name).string());
     return {path_ / name, variant_};
   }
-  const bool has_weights = std::ranges::find(kWithWeights, name) != kWithWeights.end();
   check<CheckpointError>(
-      !has_weights || has(name),
+      !is_of_weights(name) || has(name),
       "{}: the file has no {}: take one with all parts, or a folder in diffusers' "
       "layout",
       path_.string(), name);
