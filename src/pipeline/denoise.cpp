@@ -44,7 +44,8 @@ class Rank {
     if (task.beside.defined()) beside_ = task.beside.to(unet.device());
     if (task.kept) {
       const auto there = [&](const at::Tensor& tensor) { return tensor.to(unet.device()); };
-      kept_ = {there(task.kept->image), there(task.kept->noise), there(task.kept->mask)};
+      kept_ = {there(task.kept->image), there(task.kept->noise),
+               there(task.kept->mask).to(at::kBool)};
     }
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
     const Conditions mine = own_conditions();
@@ -120,8 +121,7 @@ class Rank {
     if (!kept_) return latents;
     const auto& [image, noise, mask] = *kept_;
     const bool last = next == std::ssize(task_.scheduler.timesteps());
-    return at::where(mask.to(at::kBool), latents,
-                     last ? image : task_.scheduler.noised(image, noise, next));
+    return at::where(mask, latents, last ? image : task_.scheduler.noised(image, noise, next));
   }
 
   // At the same addresses in every step, which graphs read.
