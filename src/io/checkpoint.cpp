@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/excerpt.h"
+#include "io/control_net_file.h"
 #include "io/input_file.h"
 #include "io/json_file.h"
 #include "io/model_family.h"
@@ -51,6 +52,23 @@ void check_kind(const fs::path& file) {
 
 Component::Component(fs::path folder, std::optional<std::string> variant)
     : place_(folder.string()), folder_(std::move(folder)), variant_(std::move(variant)) {}
+
+Component Component::control_net(const fs::path& path, const std::optional<std::string>& variant) {
+  if (type_of(path) == fs::file_type::regular) {
+    check_kind(path);
+    const SafetensorsFile file = SafetensorsFile::open(from_root(path));
+    Component component({}, {});
+    component.place_ = path.string();
+    component.weights_ = Weights(file, read_control_net_file(file.tensors(), path.string()), {});
+    return component;
+  }
+  check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
+  check_model_folder(path);
+  check<CheckpointError>(!is_there(path / "model_index.json"),
+                         "{} is a whole model, and no ControlNet: name the folder of one",
+                         path.string());
+  return {from_root(path), variant};
+}
 
 fs::path Component::file(std::string_view name) const {
   fs::path path = folder_ / name;

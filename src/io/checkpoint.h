@@ -21,9 +21,14 @@ namespace pcpp {
 class Component {
  public:
   Component(std::filesystem::path folder, std::optional<std::string> variant);
+  // A ControlNet: a folder in diffusers' layout, or a single file (io/control_net_file), which has
+  // no config. Throws CheckpointError for what is neither.
+  static Component control_net(const std::filesystem::path& path,
+                               const std::optional<std::string>& variant = std::nullopt);
 
   // Its folder, or the single file and its name, for people.
   const std::string& place() const { return place_; }
+  bool has_config() const { return config_ || !folder_.empty(); }
   // `file_name` is config.json, or scheduler_config.json for a scheduler. Throws CheckpointError
   // where it is missing.
   ConfigReader config(std::string_view file_name = "config.json") const;

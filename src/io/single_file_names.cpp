@@ -156,6 +156,32 @@ Module unet_module(std::string_view module, const Layout& layout) {
   return layer_module(block, layer, *part, module);
 }
 
+// Of the convolutions that a control image goes through, each with its activation behind it.
+constexpr int kImageConvolutions = 8;
+
+Module image_module(std::string_view module) {
+  const std::string numbered = std::string(module) + '.';  // as take_index() wants it
+  std::string_view rest = numbered;
+  const std::optional<int> index = take_index(rest);
+  if (!index || !rest.empty() || *index % 2 != 0 || *index / 2 >= kImageConvolutions) {
+    return std::nullopt;
+  }
+  const int convolution = *index / 2;
+  const std::string scope = "controlnet_cond_embedding.";
+  if (convolution == 0) return scope + "conv_in";
+  if (convolution + 1 == kImageConvolutions) return scope + "conv_out";
+  return fmt::format("{}blocks.{}", scope, convolution - 1);
+}
+
+Module control_net_module(std::string_view module, const Layout& layout) {
+  if (module == "middle_block_out.0") return "controlnet_mid_block";
+  if (remove_start(module, "input_hint_block.")) return image_module(module);
+  if (!remove_start(module, "zero_convs.")) return unet_module(module, layout);
+  const std::optional<int> index = take_index(module);
+  if (!index || module != "0") return std::nullopt;
+  return fmt::format("controlnet_down_blocks.{}", *index);
+}
+
 Module vae_middle_module(const std::string& scope, std::string_view module) {
   if (remove_start(module, "attn_1.")) {
     return renamed(scope + "attentions.0.", module, kVaeAttention);
@@ -277,11 +303,16 @@ std::optional<Place> place_of(const Part& part, std::string_view name, const Lay
   return open_clip_place(name);
 }
 
-Layout layout_of(const std::map<std::string, TensorView>& tensors) {
+std::optional<Place> control_net_place(std::string_view name, const Layout& layout) {
+  const auto [module, parameter] = split(name);
+  return placed(control_net_module(module, layout), parameter);
+}
+
+Layout layout_of(const std::map<std::string, TensorView>& tensors, std::string_view prefix) {
   Layout layout{kMostIndex + 2, 0};
   for (const auto& [full_name, tensor] : tensors) {
     std::string_view name = full_name;
-    if (remove_start(name, kUNetPrefix) && remove_start(name, "input_blocks.")) {
+    if (remove_start(name, prefix) && remove_start(name, "input_blocks.")) {
       const int number = take_index(name).value_or(0);
       if (number > 0 && name.starts_with("0.op.")) {
         layout.per_level = std::min(layout.per_level, number);

@@ -41,10 +41,14 @@ struct Layout {
 // The part that a tensor of this name is of; null where it is of none.
 const Part* part_of(std::string_view name);
 
-Layout layout_of(const std::map<std::string, TensorView>& tensors);
+// `prefix` is that of the numbered blocks' names.
+Layout layout_of(const std::map<std::string, TensorView>& tensors,
+                 std::string_view prefix = kUNetPrefix);
 
 // `name` is without the part's prefix. Nothing where no such part has a tensor of this name.
 std::optional<Place> place_of(const Part& part, std::string_view name, const Layout& layout);
+// The same of a ControlNet's tensors.
+std::optional<Place> control_net_place(std::string_view name, const Layout& layout);
 
 }  // namespace pcpp::single_file
 
