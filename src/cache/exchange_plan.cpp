@@ -150,7 +150,7 @@ ExchangePlan::ExchangePlan(std::span<const Site> sites, const Topology& topology
     if (!plan.always_fresh) plan.format = config.row_format;
     plan.steady_row_bytes = travelling_bytes(plan, shape_.element_bytes());
   }
-  make_bundles();
+  make_bundles(sites);
 }
 
 ExchangePlan ExchangePlan::of_one_run(std::span<const Site> sites, const Topology& topology,
@@ -215,11 +215,15 @@ void ExchangePlan::plan_pooled(SitePlan& plan, const Site& site, const Partial& 
   plan.synchronous_reads = plan.steady_reads;
 }
 
-void ExchangePlan::make_bundles() {
+void ExchangePlan::make_bundles(std::span<const Site> sites) {
+  int part = 0;  // of the last bundle
   for (std::size_t id = 0; id < sites_.size(); ++id) {
     SitePlan& site = sites_[id];
     if (site.always_fresh || site.steady_reads == site.owned) continue;
-    if (bundles_.empty() || bundles_.back().size() == kBundleSites) bundles_.emplace_back();
+    const bool begins =
+        bundles_.empty() || bundles_.back().size() == kBundleSites || sites[id].part != part;
+    if (begins) bundles_.emplace_back();
+    part = sites[id].part;
     site.bundle = static_cast<int>(bundles_.size()) - 1;
     bundles_.back().push_back(static_cast<SiteId>(id));
   }

@@ -31,6 +31,8 @@ struct Site {
   std::int64_t width = 0;
   int rows_above = 0;  // halo: rows of the neighbours that the convolution reads
   int rows_below = 0;
+  int part =
+      0;  // of the network: what a step may leave out as a whole shares no bundle with others
 };
 using SiteId = int;
 
@@ -116,7 +118,7 @@ class ExchangePlan {
   void plan_reads(SitePlan& plan, const Site& site, const ParallelConfig& config) const;
   void plan_pooled(SitePlan& plan, const Site& site, const Partial& partial) const;
   SiteBytes moved_bytes(int rank, StepKind kind, bool sent) const;
-  void make_bundles();
+  void make_bundles(std::span<const Site> sites);
 
   Topology topology_;
   PlanShape shape_;

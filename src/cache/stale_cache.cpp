@@ -155,6 +155,25 @@ Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_s
   return reading;
 }
 
+void StaleCache::leave_out(SiteId end) {
+  require(in_step_ && next_site_ <= end && end <= static_cast<SiteId>(plan_.sites().size()),
+          "what is left out lies between sites that are swapped in order");
+  check_not_stopped(stop_);
+  for (; next_site_ < end; ++next_site_) {
+    const int number = plan_.site(next_site_).bundle;
+    if (number < 0) continue;
+    Bundle& bundle = bundles_[static_cast<std::size_t>(number)];
+    await(bundle);  // what was sent for this step
+    bundle.is_left_out = true;
+  }
+}
+
+void StaleCache::await(Bundle& bundle) {
+  if (!bundle.under_way) return;
+  transport_.wait(bundle.memory.exchange(1 - filled_), deadline_in(timeout_));
+  bundle.under_way = false;
+}
+
 Reading StaleCache::read_fresh(SiteId site, const BatchRows<const std::byte>& own) {
   const ExchangeMemory& memory = fresh_[static_cast<std::size_t>(site)];
   bytes_of(sent_, plan_.site(site).kind) += memory.pack(site, own, writer_);
@@ -168,10 +187,8 @@ Reading StaleCache::read_stale(SiteId site) {
   const SitePlan& plan = plan_.site(site);
   if (plan.bundle < 0) return {};
   Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
-  if (bundle.under_way) {
-    transport_.wait(bundle.memory.exchange(1 - filled_), deadline_in(timeout_));
-    bundle.under_way = false;
-  }
+  require(!bundle.is_left_out, "a steady step of sites that the step before left out");
+  await(bundle);
   return {decoded(site, bundle.memory.pieces(site, 1 - filled_))};
 }
 
@@ -199,7 +216,8 @@ void StaleCache::start_behind(SiteId site) {
 
 void StaleCache::retain(SiteId site, const Reading& fresh, const BatchRows<const std::byte>& own) {
   const SitePlan& plan = plan_.site(site);
-  const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+  Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
+  bundle.is_left_out = false;
   const bool residual = plan.is_residual();
   if (residual) bundle.memory.keep_last(site, own, writer_);
   const StepKind as = residual ? StepKind::synchronous : StepKind::steady;

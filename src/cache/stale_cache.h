@@ -55,6 +55,10 @@ class StaleCache {
   // be read, on the rank's stream (see Transport) between this call and the next.
   Reading swap(SiteId site, const std::byte* own, std::int64_t batch_stride);
 
+  // In place of swap() for the sites from the next one up to `end`: a whole part of the network,
+  // which no rank runs in this step. Their next step, if any, must be a synchronous one.
+  void leave_out(SiteId end);
+
   void end_step();
 
   // In place of a steady step, behind such a one and before another: its work was done again from a
@@ -68,6 +72,7 @@ class StaleCache {
   struct Bundle {
     ExchangeMemory memory;
     bool under_way = false;
+    bool is_left_out = false;  // since its last step
   };
   struct OwnRows {  // of the last two steps, for sites that keep them
     std::array<std::byte*, 2> rows{};
@@ -77,6 +82,7 @@ class StaleCache {
   Reading read_stale(SiteId site);
   std::vector<Piece> decoded(SiteId site, std::vector<Piece> pieces);
   void retain(SiteId site, const Reading& fresh, const BatchRows<const std::byte>& own);
+  void await(Bundle& bundle);
   void start_behind(SiteId site);
   void keep_own(SiteId site, const BatchRows<const std::byte>& own);
 

@@ -97,6 +97,10 @@ RowRange PatchContext::band(int level) const {
   return band_at_level(plan_->topology().bands()[static_cast<std::size_t>(patch_)], level);
 }
 
+void PatchContext::leave_out(SiteId end) {
+  if (cache_ != nullptr) cache_->leave_out(end);
+}
+
 Reading PatchContext::swap(SiteId site, const at::Tensor& own) {
   if (cache_ == nullptr) return {};
   const WorkScope scope("exchange", [] { return Work{.kind = WorkKind::exchange, .shape = ""}; });

@@ -72,6 +72,10 @@ class PatchContext {
   //    nothing in a synchronous step.
   at::Tensor exchange_moments(SiteId site, int level, const at::Tensor& own);
 
+  // In place of the exchanges of the sites from the next one up to `end`, as
+  // StaleCache::leave_out().
+  void leave_out(SiteId end);
+
   // What follows from the request's conditions alone, kept from its first step on: the keys and
   // values of a cross-attention, the embedding of pooled text and time ids.
   at::Tensor& condition_slot(int slot) { return conditions_.at(static_cast<std::size_t>(slot)); }

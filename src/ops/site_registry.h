@@ -22,9 +22,12 @@ struct PlacedConvolution {
 class SiteRegistry {
  public:
   SiteId add(Site site) {
+    site.part = part_;
     sites_.push_back(std::move(site));
     return static_cast<SiteId>(sites_.size()) - 1;
   }
+  // Sites that are added from here on are a part of their own: see Site.
+  void begin_part() { ++part_; }
   // A place in PatchContext for what an operator makes of a request's conditions alone.
   int add_condition_slot() { return condition_slots_++; }
   void add_convolution(PlacedConvolution convolution) {
@@ -38,6 +41,7 @@ class SiteRegistry {
 
  private:
   std::vector<Site> sites_;
+  int part_ = 0;
   int condition_slots_ = 0;
   std::vector<PlacedConvolution> convolutions_;
 };

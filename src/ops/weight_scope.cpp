@@ -150,8 +150,8 @@ WeightScope::WeightScope(std::map<std::string, TensorView> tensors, std::string 
   source_->dtype = dtype;
 }
 
-WeightScope::WeightScope(std::shared_ptr<Source> source, std::string path)
-    : source_(std::move(source)), path_(std::move(path)) {}
+WeightScope::WeightScope(std::shared_ptr<Source> source, std::string label, std::string path)
+    : source_(std::move(source)), label_(std::move(label)), path_(std::move(path)) {}
 
 WeightScope WeightScope::shapes_only(at::ScalarType dtype) { return made(dtype, at::kMeta); }
 
@@ -165,14 +165,24 @@ WeightScope WeightScope::made(at::ScalarType dtype, at::Device device) {
   source->dtype = dtype;
   source->device = device;
   source->made = true;
-  return {std::move(source), ""};
+  return {std::move(source), "", ""};
 }
 
 at::Device WeightScope::device() const { return source_->device; }
 
 std::int64_t WeightScope::taken_elements() const { return source_->taken_elements; }
 
-WeightScope WeightScope::scope(const std::string& name) const { return {source_, full_name(name)}; }
+WeightScope WeightScope::scope(const std::string& name) const {
+  return {source_, label_, full_name(name)};
+}
+
+WeightScope WeightScope::labelled(const std::string& label) const {
+  return {source_, label, path_};
+}
+
+std::string WeightScope::path() const {
+  return label_.empty() || path_.empty() ? label_ + path_ : label_ + "." + path_;
+}
 
 std::string WeightScope::full_name(const std::string& name) const {
   return path_.empty() ? name : path_ + "." + name;

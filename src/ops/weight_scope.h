@@ -63,17 +63,21 @@ class WeightScope {
   // Elements of all tensors taken so far, by any scope of this source.
   std::int64_t taken_elements() const;
 
-  // The dotted scope, without a trailing dot.
-  const std::string& path() const { return path_; }
+  // The same scope, with `label` ahead of its path and of those of the scopes in it: for one of
+  // several sources of a network.
+  WeightScope labelled(const std::string& label) const;
+  // The label, if any, and the dotted scope, without a trailing dot.
+  std::string path() const;
 
  private:
   struct Source;
   static WeightScope made(at::ScalarType dtype, at::Device device);
-  WeightScope(std::shared_ptr<Source> source, std::string path);
+  WeightScope(std::shared_ptr<Source> source, std::string label, std::string path);
   std::string full_name(const std::string& name) const;
   at::Tensor with_added(at::Tensor values, const std::string& full_name) const;  // in its dtype
 
   std::shared_ptr<Source> source_;
+  std::string label_;
   std::string path_;
 };
 
