@@ -1,34 +1,33 @@
-// diffusers' UNet2DConditionModel over one band of rows.
+// diffusers' UNet2DConditionModel over one band of rows, and the ControlNets that steer it.
 #ifndef PCPP_MODELS_UNET_H_
 #define PCPP_MODELS_UNET_H_
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
-#include "io/config_reader.h"
+#include "models/control_net.h"
+#include "models/control_net_config.h"
 #include "models/unet_config.h"
+#include "models/unet_encoder.h"
 #include "ops/patch_context.h"
 #include "ops/site_registry.h"
 #include "ops/weight_scope.h"
 
 namespace pcpp {
 
-// SDXL's further conditions ("text_time"); absent for the other families.
-struct AddedConditions {
-  at::Tensor text_embeds;  // [batch, pooled width]
-  at::Tensor time_ids;     // [batch, 6]: original height and width, crop top and left, target h, w
-};
-
 // Immutable once built; any number of ranks may call it at once, each with its own context.
 class UNet {
  public:
-  // Takes every weight of the scope; throws CheckpointError for one missing, extra or wrongly
-  // shaped. With WeightScope::shapes_only() it serves for planning: it may be called on tensors
-  // without memory (meta) alone.
-  UNet(const UNetConfig& config, const WeightScope& weights);
+  // Takes every weight of the scope, and of `control_weights` those of each ControlNet; throws
+  // CheckpointError for one missing, extra or wrongly shaped. With WeightScope::shapes_only() it
+  // serves for planning: it may be called on tensors without memory (meta) alone.
+  UNet(const NetworkConfig& config, const WeightScope& weights,
+       const std::vector<WeightScope>& control_weights = {});
   ~UNet();
   UNet(UNet&&) noexcept;
   UNet& operator=(UNet&&) noexcept;
@@ -37,16 +36,20 @@ class UNet {
   // dtype: the rank's band of the scaled latent, with one more row above unless the context is the
   // first band, and one below unless it is the last. timestep: [1] float32; where the config has a
   // guidance_width [2], the second the guidance scale less 1, the same in every call with a
-  // context. text: [batch, tokens, cross_attention_dim]. Returns the noise prediction of the band:
-  // [batch, out_channels, rows, columns], network's dtype.
+  // context. text: [batch, tokens, cross_attention_dim]. `controls`: one for each ControlNet, its
+  // image of the whole batch. Returns the noise prediction of the band: [batch, out_channels, rows,
+  // columns], network's dtype.
   at::Tensor operator()(const at::Tensor& latents, const at::Tensor& timestep,
                         const at::Tensor& text, const std::optional<AddedConditions>& added,
-                        PatchContext& context) const;
+                        PatchContext& context,
+                        const std::vector<ControlInput>& controls = {}) const;
 
   // Where its weights lie, and its inputs must.
   at::Device device() const;
   const UNetConfig& config() const;
-  std::int64_t parameters() const;
+  const NetworkConfig& network() const;
+  const ControlNet& control(std::size_t index) const;
+  std::int64_t parameters() const;  // its ControlNets' too
   const SiteRegistry& sites() const;
   // UNetConfig::row_unit().
   std::int64_t row_unit() const;

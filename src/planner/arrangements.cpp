@@ -49,8 +49,8 @@ Surroundings surroundings_of(const std::vector<int>& bands, std::size_t band) {
 
 class Planner {
  public:
-  Planner(const UNetConfig& unet, const WorkShape& shape, const DeviceProfile& profile)
-      : shape_(shape), profile_(profile), network_(unet, profile.dtype, shape.columns) {}
+  Planner(const NetworkConfig& network, const WorkShape& shape, const DeviceProfile& profile)
+      : shape_(shape), profile_(profile), network_(network, profile.dtype, shape.columns) {}
 
   PlannedRun planned(int ranks, const ParallelConfig& parallel);
   // The bands whose slowest is fastest, found by moving one unit at a time away from the slowest.
@@ -296,13 +296,13 @@ void check_arrangements(int devices, const std::vector<ParallelConfig>& methods)
   for (const ParallelConfig& method : methods) check_settings(method, devices);
 }
 
-std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
+std::vector<PlannedRun> plan_arrangements(const NetworkConfig& network, const WorkShape& shape,
                                           int devices, const std::vector<ParallelConfig>& methods,
                                           const DeviceProfile& profile,
                                           const std::stop_token& stop) {
   check_arrangements(devices, methods);
   check_profile(profile);
-  Planner planner(unet, shape, profile);
+  Planner planner(network, shape, profile);
   std::vector<PlannedRun> runs = {planner.planned(1, ParallelConfig{})};
   for (ParallelConfig method : methods) {
     for (int ranks = 2; ranks <= devices; ++ranks) {

@@ -5,17 +5,17 @@
 #include <stop_token>
 #include <vector>
 
-#include "models/unet_config.h"
+#include "models/control_net_config.h"
 #include "pcpp/plan.h"
 #include "planner/network_work.h"
 
 namespace pcpp {
 
-// One device first, then each of `methods` on 2 to `devices` ranks (those that the picture can be
-// cut for), guidance batched and split, bands equal and, where they differ, balanced by cost.
-// Throws ConfigError for settings out of range and for a profile that lacks a curve, Cancelled once
-// `stop` is requested.
-std::vector<PlannedRun> plan_arrangements(const UNetConfig& unet, const WorkShape& shape,
+// Of steps in which all ControlNets run. One device first, then each of `methods` on 2 to `devices`
+// ranks (those that the picture can be cut for), guidance batched and split, bands equal and, where
+// they differ, balanced by cost. Throws ConfigError for settings out of range and for a profile
+// that lacks a curve, Cancelled once `stop` is requested.
+std::vector<PlannedRun> plan_arrangements(const NetworkConfig& network, const WorkShape& shape,
                                           int devices, const std::vector<ParallelConfig>& methods,
                                           const DeviceProfile& profile,
                                           const std::stop_token& stop = {});

@@ -87,7 +87,7 @@ class Measurement {
         shape_(shape),
         dtype_(dtype),
         stop_(stop),
-        network_(unet_.config(), dtype, shape.columns) {}
+        network_(unet_.network(), dtype, shape.columns) {}
 
   void add(const Arranged& arranged);
   std::vector<RateCurve> curves() const;
@@ -150,8 +150,8 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
   PatchContext context(plan, cache, transport.rank(), unet.sites().condition_slots());
   const Topology& topology = plan.topology();
   const std::int64_t halo = (context.is_first() ? 0 : 1) + (context.is_last() ? 0 : 1);
-  const PlaceholderInputs inputs(unet.config(), plan.batch(),
-                                 topology.band_of(transport.rank()).size() + halo, shape_.columns,
+  const PlaceholderInputs inputs(unet.network(), plan.batch(),
+                                 topology.band_of(transport.rank()).size(), halo, shape_.columns,
                                  at::TensorOptions(scalar_type_of(dtype_)).device(unet.device()));
   WorkLog log(timeline);
   // The first fills caches and lays out weights; on a GPU cuDNN plans for the first steady one's
@@ -163,7 +163,8 @@ void Measurement::run_rank(const ExchangePlan& plan, Transport& transport, int s
     times.stale_interval = timeline.begin_interval();
     cache.begin_step(step == 0 ? StepKind::synchronous : StepKind::steady, StepKind::steady);
     const at::Tensor noise =
-        unet(inputs.latents, inputs.timestep, inputs.text, inputs.added, context).to(at::kFloat);
+        unet(inputs.latents, inputs.timestep, inputs.text, inputs.added, context, inputs.controls)
+            .to(at::kFloat);
     cache.end_step();
     const at::Tensor dense = noise.contiguous();
     times.gather_interval = timeline.begin_interval();

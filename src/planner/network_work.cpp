@@ -14,12 +14,16 @@ constexpr std::int64_t kTextTokens = 77;  // CLIP's, whatever the prompt
 
 }  // namespace
 
-PlaceholderInputs::PlaceholderInputs(const UNetConfig& config, std::int64_t batch,
-                                     std::int64_t rows, std::int64_t columns,
-                                     const at::TensorOptions& options)
-    : latents(at::zeros({batch, config.in_channels, rows, columns}, options)),
-      timestep(at::zeros({config.guidance_width > 0 ? 2 : 1}, options.dtype(at::kFloat))),
-      text(at::zeros({batch, kTextTokens, config.text_width}, options)) {
+PlaceholderInputs::PlaceholderInputs(const NetworkConfig& network, std::int64_t batch,
+                                     std::int64_t band_rows, std::int64_t halo,
+                                     std::int64_t columns, const at::TensorOptions& options)
+    : latents(at::zeros({batch, network.unet.in_channels, band_rows + halo, columns}, options)),
+      timestep(at::zeros({network.unet.guidance_width > 0 ? 2 : 1}, options.dtype(at::kFloat))),
+      text(at::zeros({batch, kTextTokens, network.unet.text_width}, options)) {
+  const UNetConfig& config = network.unet;
+  const at::Tensor image =
+      at::zeros({batch, config.levels.front().channels, band_rows, columns}, options);
+  controls.resize(network.controls.size(), {image.contiguous(at::MemoryFormat::ChannelsLast)});
   if (!config.added) return;
   added = {at::zeros({batch, config.added->pooled_width()}, options),
            at::zeros({batch, AddedEmbedding::kTimeIds}, options.dtype(at::kFloat))};
@@ -34,12 +38,17 @@ at::ScalarType scalar_type_of(DataType dtype) {
   return dtype == DataType::float16 ? at::kHalf : at::kBFloat16;
 }
 
-NetworkWork::NetworkWork(const UNetConfig& config, DataType dtype, std::int64_t columns)
+UNet made_unet(const NetworkConfig& config, const std::function<WeightScope()>& weights) {
+  std::vector<WeightScope> of_controls;
+  while (of_controls.size() < config.controls.size()) of_controls.push_back(weights());
+  return {config, weights(), of_controls};
+}
+
+NetworkWork::NetworkWork(const NetworkConfig& config, DataType dtype, std::int64_t columns)
     : columns_(columns),
       dtype_(dtype),
       element_bytes_(static_cast<std::int64_t>(c10::elementSize(scalar_type_of(dtype)))),
-      weights_(WeightScope::shapes_only(scalar_type_of(dtype))),
-      unet_(config, weights_) {}
+      unet_(made_unet(config, [&] { return WeightScope::shapes_only(scalar_type_of(dtype)); })) {}
 
 const BandWork& NetworkWork::of(std::int64_t rows, std::int64_t batch) {
   const auto key = std::pair(rows, batch);
@@ -50,10 +59,10 @@ const BandWork& NetworkWork::of(std::int64_t rows, std::int64_t batch) {
 
 BandWork NetworkWork::count(std::int64_t rows, std::int64_t batch) {
   const c10::InferenceMode inference;
-  const PlaceholderInputs inputs(unet_.config(), batch, rows, columns_,
+  const PlaceholderInputs inputs(unet_.network(), batch, rows, 0, columns_,
                                  at::TensorOptions(scalar_type_of(dtype_)).device(at::kMeta));
   const auto run = [&](PatchContext& context) {
-    unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context);
+    unet_(inputs.latents, inputs.timestep, inputs.text, inputs.added, context, inputs.controls);
   };
   auto context = contexts_.find(batch);
   if (context == contexts_.end()) {

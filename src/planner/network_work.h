@@ -3,6 +3,7 @@
 #define PCPP_PLANNER_NETWORK_WORK_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,13 +28,18 @@ struct WorkShape {
 
 // The conditions of one call, zeros of the right shapes.
 struct PlaceholderInputs {
-  PlaceholderInputs(const UNetConfig& config, std::int64_t batch, std::int64_t rows,
-                    std::int64_t columns, const at::TensorOptions& options);
+  PlaceholderInputs(const NetworkConfig& network, std::int64_t batch, std::int64_t band_rows,
+                    std::int64_t halo, std::int64_t columns, const at::TensorOptions& options);
   at::Tensor latents;
   at::Tensor timestep;
   at::Tensor text;  // as many tokens as CLIP's
   std::optional<AddedConditions> added;
+  std::vector<ControlInput> controls;
 };
+
+// A network of weights that `weights` makes, each time anew: WeightScope::shapes_only() or
+// constants().
+UNet made_unet(const NetworkConfig& config, const std::function<WeightScope()>& weights);
 
 // Calls that cost the same.
 struct WorkItem {
@@ -48,10 +54,11 @@ struct BandWork {
   std::int64_t activation_bytes = 0;  // the most that live at once
 };
 
-// The network of one config for pictures of one width. Not thread-safe.
+// The network of one config, with its ControlNets at work, for pictures of one width. Not
+// thread-safe.
 class NetworkWork {
  public:
-  NetworkWork(const UNetConfig& config, DataType dtype, std::int64_t columns);
+  NetworkWork(const NetworkConfig& config, DataType dtype, std::int64_t columns);
 
   // A steady step's work on `rows` latent rows of `batch` items: text keys and values, which are
   // made in the first step, left out.
@@ -59,7 +66,7 @@ class NetworkWork {
 
   const UNet& unet() const { return unet_; }
   DataType dtype() const { return dtype_; }
-  std::int64_t weight_bytes() const { return weights_.taken_elements() * element_bytes_; }
+  std::int64_t weight_bytes() const { return unet_.parameters() * element_bytes_; }
 
  private:
   BandWork count(std::int64_t rows, std::int64_t batch);
@@ -67,7 +74,6 @@ class NetworkWork {
   std::int64_t columns_;
   DataType dtype_;
   std::int64_t element_bytes_;
-  WeightScope weights_;
   UNet unet_;
   std::map<std::int64_t, PatchContext> contexts_;  // by batch
   std::map<std::pair<std::int64_t, std::int64_t>, BandWork> counted_;

@@ -26,6 +26,11 @@ inline std::filesystem::path models_folder() {
   return std::filesystem::path(PCPP_TEST_DATA) / "models";
 }
 
+// ControlNets for them (tests/reference/control_make.py).
+inline std::filesystem::path control_folder() {
+  return std::filesystem::path(PCPP_TEST_DATA) / "control";
+}
+
 inline Component tiny_component(const std::string& family, const std::string& name) {
   return Checkpoint::open(models_folder() / family).component(name);
 }
