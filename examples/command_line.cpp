@@ -104,6 +104,10 @@ CLI::Option* as_list(CLI::Option* option) {
       CLI::MultiOptionPolicy::TakeAll);
 }
 
+void take_each(CLI::Option* option) {
+  option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 namespace {
 
 void parse_device(const std::string& text, DeviceOptions& options) {

@@ -97,6 +97,9 @@ inline constexpr int kMostImages = 1024;
 // An option whose value is several, separated by commas.
 CLI::Option* as_list(CLI::Option* option);
 
+// An option that may be given several times, with one value each.
+void take_each(CLI::Option* option);
+
 // An option that takes one of some words, which its help and its error list.
 template <typename Value>
 void add_choice(CLI::App& app, const std::string& name, const Words<Value>& words,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -54,6 +55,12 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   }
   for (const std::filesystem::path& file : options.masks) request.masks.push_back(read_png(file));
   request.strength = options.strength;
+  for (std::size_t net = 0; net < options.controlnets.size(); ++net) {
+    request.controls.push_back(options.control(net));
+    for (const std::filesystem::path& file : options.images_of(net)) {
+      request.controls.back().images.push_back(read_png(file));
+    }
+  }
   if (!options.latents.empty()) {
     TensorMap file = load_tensors(options.latents);
     const auto found = file.find("latents");
@@ -130,9 +137,10 @@ void write_outputs(const RunFacts& facts) {
 void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
   const GenerationRequest request = make_request(options, interrupt, progress);
   const steady_clock::time_point begin = steady_clock::now();
-  std::optional<std::filesystem::path> configs;
-  if (!options.configs.empty()) configs = options.configs;
-  const ModelInfo model = read_model_info(options.model, configs);
+  PipelineOptions loading = options.device.pipeline_options();
+  if (!options.configs.empty()) loading.configs = options.configs;
+  loading.controlnets = options.controlnets;
+  const ModelInfo model = read_model_info(options.model, loading);
   const int ranks = choose_ranks(options, request, model);
   model.check(request, ranks);
   std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
@@ -145,12 +153,11 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   for (const Lora& lora : options.loras) inputs.push_back(lora.file);
   inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());
   inputs.insert(inputs.end(), options.masks.begin(), options.masks.end());
+  inputs.insert(inputs.end(), options.control_images.begin(), options.control_images.end());
   check_outputs(outputs, inputs);
   const World world = options.device.world(ranks, options.threads);
-  PipelineOptions loading = options.device.pipeline_options();
   loading.dtype = options.dtype;
   if (!options.variant.empty()) loading.variant = options.variant;
-  loading.configs = configs;
   loading.loras = options.loras;
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == kNone) {

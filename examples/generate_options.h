@@ -2,6 +2,7 @@
 #ifndef PCPP_EXAMPLES_GENERATE_OPTIONS_H_
 #define PCPP_EXAMPLES_GENERATE_OPTIONS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -54,6 +55,13 @@ struct GenerateOptions {
   std::vector<std::filesystem::path> init_images;
   std::vector<std::filesystem::path> masks;
   std::optional<double> strength;
+  std::vector<std::filesystem::path> controlnets;
+  // As many for each ControlNet, in their order: one, or one for each prompt.
+  std::vector<std::filesystem::path> control_images;
+  // One for all ControlNets, or one for each.
+  std::vector<double> control_scales = {1};
+  std::vector<double> control_starts = {0};
+  std::vector<double> control_ends = {1};
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;
@@ -63,6 +71,9 @@ struct GenerateOptions {
   std::string trace;
 
   bool draws_pictures() const { return output != kNone; }
+  std::vector<std::filesystem::path> images_of(std::size_t controlnet) const;
+  // Without its images.
+  Control control(std::size_t controlnet) const;
   ParallelConfig parallel() const;
   // The options that repeat what `auto` chose of `world`.
   GenerateOptions as(const PlannedRun& chosen, const World& world) const;

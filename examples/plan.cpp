@@ -45,12 +45,19 @@ Json to_json(const PlannedRun& run) {
           {"speedup", run.speedup}};
 }
 
+Json names_in(const std::vector<std::filesystem::path>& folders) {
+  Json names = Json::array();
+  for (const std::filesystem::path& folder : folders) names.push_back(name_in(folder));
+  return names;
+}
+
 std::string json_text(const PlanOptions& options, const DeviceProfile& profile, const Plan& plan) {
   Json runs = Json::array();
   for (const PlannedRun& run : plan.runs) runs.push_back(to_json(run));
   const Json json = {{"prediction", true},
                      {"model", name_in(options.model)},
                      {"configs", options.configs.empty() ? Json() : Json(name_in(options.configs))},
+                     {"controlnets", names_in(options.controlnets)},
                      {"size", fmt::format("{}x{}", plan.width, plan.height)},
                      {"images", options.images},
                      {"guided", plan.guided},

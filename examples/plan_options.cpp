@@ -11,6 +11,10 @@ void add_picture_options(CLI::App& app, PlanOptions& options) {
       app, "--configs", options.configs,
       "of a single file: folder in diffusers' layout, for its configs (default: those of Stable "
       "Diffusion 1.x, 2.x or SDXL)");
+  take_each(app.add_option("--controlnet", options.controlnets,
+                           "ControlNet that runs in every step: a folder in diffusers' layout, or "
+                           "a single safetensors file; once for each")
+                ->type_name("PATH"));
   app.add_option_function<std::string>(
          "--size", [&](const std::string& text) { options.size = parse_size(text); },
          "pixels (default: the model's)")
@@ -51,6 +55,7 @@ PlanRequest PlanOptions::request() const {
   request.guided = guided;
   request.devices = devices;
   if (!configs.empty()) request.configs = configs;
+  request.controlnets = controlnets;
   request.methods.clear();
   for (const Method method : methods) {
     for (const double partial : partials) {

@@ -15,6 +15,7 @@ namespace pcpp::examples {
 struct PlanOptions {
   std::filesystem::path model;
   std::filesystem::path configs;
+  std::vector<std::filesystem::path> controlnets;
   Size size;  // 0x0: the model's
   int images = 1;
   bool guided = true;

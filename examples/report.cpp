@@ -28,6 +28,15 @@ Json settings(const RunFacts& facts) {
   for (const Lora& lora : options.loras) {
     loras.push_back({{"file", lora.file.string()}, {"scale", lora.scale}});
   }
+  Json controls = Json::array();
+  for (std::size_t net = 0; net < options.controlnets.size(); ++net) {
+    const Control control = options.control(net);
+    controls.push_back({{"controlnet", options.controlnets[net].string()},
+                        {"images", paths(options.images_of(net))},
+                        {"scale", control.scale},
+                        {"start", control.begin},
+                        {"end", control.end}});
+  }
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
@@ -38,6 +47,7 @@ Json settings(const RunFacts& facts) {
               {"init_images", paths(options.init_images)},
               {"masks", paths(options.masks)},
               {"strength", options.init_images.empty() ? Json() : Json(facts.result.strength)},
+              {"controls", std::move(controls)},
               {"width", facts.result.width},
               {"height", facts.result.height},
               {"steps", options.steps},
@@ -184,6 +194,14 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
   if (!options.init_images.empty()) words["init_images"] = names(options.init_images);
   if (!options.masks.empty()) words["masks"] = names(options.masks);
+  std::vector<std::string> controls;
+  for (std::size_t net = 0; net < options.controlnets.size(); ++net) {
+    const Control control = options.control(net);
+    controls.push_back(fmt::format("{}:{} from {} to {} by {}",
+                                   as_utf8(name_in(options.controlnets[net])), control.scale,
+                                   control.begin, control.end, names(options.images_of(net))));
+  }
+  if (!controls.empty()) words["controls"] = fmt::format("{}", fmt::join(controls, "; "));
   return words;
 }
 

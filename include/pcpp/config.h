@@ -117,6 +117,19 @@ enum class SigmaSpacing {
 // The longest side of a picture, in pixels.
 inline constexpr int kMostPixels = 16384;
 
+// What one ControlNet of a Pipeline is shown (arXiv 2302.05543). Diffusers' options of the same
+// meaning: image, controlnet_conditioning_scale, control_guidance_start and control_guidance_end.
+struct Control {
+  // Made for the ControlNet: edges, a depth map, a pose. One for all prompts, or one for each;
+  // brought to the request's size as init_images are.
+  std::vector<Image> images = {};
+  double scale = 1;  // of what it adds; finite
+  // The part of the steps that it steers, from 0 to 1: step i of n where begin <= i / n and
+  // (i + 1) / n <= end. Behind its end it costs nothing.
+  double begin = 0;
+  double end = 1;
+};
+
 // One batch of pictures: `images_per_prompt` for each prompt, in the order of the prompts.
 struct PCPP_EXPORT GenerationRequest {
   std::vector<std::string> prompts = {};
@@ -157,6 +170,8 @@ struct PCPP_EXPORT GenerationRequest {
   // at which a masked picture begins with noise alone. Not looked at without init_images. (With
   // whole latent consistency models diffusers makes all steps, of a shorter schedule.)
   std::optional<double> strength = {};
+  // One for each of PipelineOptions::controlnets, in their order.
+  std::vector<Control> controls = {};
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
   TensorMap prompt_embeds = {};

@@ -51,6 +51,10 @@ struct PipelineOptions {
   // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // constructor throws CheckpointError for one that changes weights which the model does not have.
   std::vector<Lora> loras = {};
+  // ControlNets, which steer the U-Net together: what they make is added. Each is a folder in
+  // diffusers' layout or a single safetensors file, which is taken to be shaped as the model's own
+  // U-Net but for what its tensors show. Every request then needs GenerationRequest::controls.
+  std::vector<std::filesystem::path> controlnets = {};
   // What automatic requests plan with; absent: the world's ranks are measured, once for each size.
   std::optional<DeviceProfile> profile = {};
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
@@ -93,14 +97,15 @@ struct PCPP_EXPORT ModelInfo {
   // Whether its U-Net reads the guidance scale (time_cond_proj_dim: whole latent consistency
   // models, not LCM-LoRA). Then only the conditional branch runs, whatever the scale.
   bool guidance_embedded = false;
+  int controlnets = 0;    // how many there are: requests need as many controls
   int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
   int max_patches(int height) const;
-  // Of the request's pictures: what it says, else its first init image's size, rounded down to
-  // multiples of `scale` of which there is one at least, else the model's own. Not judged: check()
-  // does that.
+  // Of the request's pictures: what it says, else the size of its first init image or, without
+  // one, of its first control image, rounded down to multiples of `scale` of which there is one at
+  // least, else the model's own. Not judged: check() does that.
   PictureSize picture_size(const GenerationRequest& request) const;
   // Throws ConfigError where generate() of a pipeline of so many ranks would, for all of a request
   // that can be judged before a model is loaded: sizes, counts, texts, and how the ranks share it.
@@ -108,11 +113,10 @@ struct PCPP_EXPORT ModelInfo {
 };
 
 // From the configs alone, without loading weights (of a single file a few, to tell its family).
-// `model` is what Pipeline takes, and `configs` as in PipelineOptions. Throws CheckpointError for
-// what cannot be read or is not supported.
-PCPP_EXPORT ModelInfo
-read_model_info(const std::filesystem::path& model,
-                const std::optional<std::filesystem::path>& configs = std::nullopt);
+// `model` and `options` are what Pipeline takes; of the latter configs and controlnets are looked
+// at. Throws CheckpointError for what cannot be read or is not supported.
+PCPP_EXPORT ModelInfo read_model_info(const std::filesystem::path& model,
+                                      const PipelineOptions& options = {});
 
 // How many 3x3 convolutions of a network compute by definition, and how many by Winograd's
 // algorithm with tiles of 2x2 and of 4x4 pixels, which makes weights larger.

@@ -79,7 +79,8 @@ struct PlanRequest {
   int devices = 1;
   // The methods to try beside one device; their `guidance` and `bands` are tried in all ways.
   std::vector<ParallelConfig> methods = {ParallelConfig::distrifusion(), ParallelConfig::pcpp()};
-  std::optional<std::filesystem::path> configs = {};  // as PipelineOptions::configs
+  std::optional<std::filesystem::path> configs = {};    // as PipelineOptions::configs
+  std::vector<std::filesystem::path> controlnets = {};  // likewise; all of them run
 };
 
 // One arrangement of the work and what it is predicted to cost in a steady step.

@@ -5,36 +5,17 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <iterator>
 #include <optional>
-#include <stop_token>
 #include <vector>
 
 #include "base/deadline.h"
+#include "pipeline/pictures.h"
 #include "pipeline/vae_bands.h"
 
 namespace pcpp {
 
 namespace {
-
-using Convert = std::function<at::Tensor(const Image&, std::int64_t, std::int64_t)>;
-
-at::Tensor all_of(const std::vector<Image>& images, const Convert& convert,
-                  const RequestSizes& sizes, const std::stop_token& stop) {
-  std::vector<at::Tensor> converted;
-  for (const Image& image : images) {
-    check_not_stopped(stop);
-    converted.push_back(convert(image, sizes.height, sizes.width));
-  }
-  return at::cat(converted);
-}
-
-// A prompt's pictures follow each other, and all begin with its image. (diffusers deals images out
-// in turn, whosever prompt comes next.)
-at::Tensor for_each_picture(const at::Tensor& values, const RequestSizes& sizes) {
-  return values.repeat_interleave(sizes.images / values.size(0), 0);
-}
 
 // As diffusers: then nothing is left of the image where the mask is white.
 bool begins_with_noise_alone(const GenerationRequest& request) {

@@ -48,6 +48,10 @@ class Rank {
                there(task.kept->mask).to(at::kBool)};
     }
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
+    const Topology& topology = task.plan.topology();
+    control_images_ = embed_controls(task.controls, unet, topology.band_of(rank_),
+                                     task.parallel.reach, topology.branches_of_rank(), task.dtype);
+    control_inputs_.resize(task.controls.size());
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
     if (task.time_ids.defined()) {
@@ -137,11 +141,14 @@ class Rank {
     }
     input_.copy_(band);
     timestep_.narrow(0, 0, 1).fill_(task_.scheduler.timesteps()[static_cast<std::size_t>(step)]);
+    for (std::size_t i = 0; i < control_inputs_.size(); ++i) {
+      control_inputs_[i] = task_.controls[i].input(control_images_[i], step);
+    }
   }
 
   void predict_from_inputs(StepKind kind, std::optional<StepKind> next) {
     cache_.begin_step(kind, next);
-    const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_);
+    const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_, control_inputs_);
     cache_.end_step();
     const SpanScope gathering("gather");
     const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
@@ -221,6 +228,8 @@ class Rank {
   SolverState state_;
   std::optional<KeptImage> kept_;
   at::Tensor beside_;
+  std::vector<at::Tensor> control_images_;
+  std::vector<ControlInput> control_inputs_;  // of the present step
 };
 
 StepKind kind_of(const ParallelConfig& config, int step) {
@@ -229,9 +238,13 @@ StepKind kind_of(const ParallelConfig& config, int step) {
 }
 
 // Once a step is steady, all that follow are. Two go ahead of what is recorded, as only the second
-// reads what a steady step sent: then every kernel has been loaded.
-bool is_amid_steady_ones(const ParallelConfig& config, int step, int steps) {
-  return step > 1 && step + 1 < steps && kind_of(config, step - 2) == StepKind::steady;
+// reads what a steady step sent: then every kernel has been loaded. And one where a ControlNet does
+// something else than before.
+bool is_amid_steady_ones(const DenoiseTask& task, int step, int steps) {
+  return step > 1 && step + 1 < steps && kind_of(task.parallel, step - 2) == StepKind::steady &&
+         std::ranges::all_of(task.controls, [&](const ControlTask& control) {
+           return control.does_alike(step, step - 1);
+         });
 }
 
 }  // namespace
@@ -257,7 +270,7 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
       const SpanScope scope(kind == StepKind::steady ? "steady step" : "synchronous step");
       rank.predict(sample, step, kind,
                    last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
-                   is_amid_steady_ones(task.parallel, step, steps));
+                   is_amid_steady_ones(task, step, steps));
       sample = rank.advance(sample, step);
     }
     log.end_step();

@@ -18,6 +18,7 @@
 #include "pcpp/config.h"
 #include "pcpp/trace.h"
 #include "pipeline/conditions.h"
+#include "pipeline/control_nets.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {
@@ -44,6 +45,7 @@ struct DenoiseTask {
   // [images, c, h, w], on the CPU: what the U-Net reads behind the scaled latents' channels;
   // undefined for those that read latents alone.
   at::Tensor beside = {};
+  std::vector<ControlTask> controls = {};  // one for each of the U-Net's ControlNets
   at::ScalarType dtype = at::kFloat;
   std::chrono::milliseconds peer_timeout{};
   std::stop_token stop;

@@ -26,7 +26,8 @@ constexpr std::int64_t kMaximumSide = 16384;
 
 }  // namespace
 
-ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
+ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
+                     const std::vector<ControlNetFile>& controls) {
   // Those and, for inpainting, a mask and the latents of the picture that it leaves.
   const std::int64_t masked_channels = 2 * unet.out_channels + 1;
   check<CheckpointError>(
@@ -43,6 +44,13 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet) {
   if (checkpoint.has("vae")) {
     ConfigReader vae = checkpoint.component("vae").config();
     info.scale = 1 << (read_vae_channels(vae).size() - 1);
+  }
+  info.controlnets = static_cast<int>(controls.size());
+  for (const ControlNetFile& control : controls) {
+    check<CheckpointError>(control.config.scale() == info.scale,
+                           "{}: the ControlNet makes a latent row of {} pixels, the model's VAE of "
+                           "{}: it is for another model",
+                           control.component.place(), control.config.scale(), info.scale);
   }
   if (checkpoint.has("scheduler")) {
     ConfigReader scheduler = checkpoint.component("scheduler").config("scheduler_config.json");
@@ -87,9 +95,14 @@ int ModelInfo::max_patches(int height) const {
 
 PictureSize ModelInfo::picture_size(const GenerationRequest& request) const {
   PictureSize size{default_width, default_height};
+  const Image* given = nullptr;
   if (!request.init_images.empty()) {
-    const Image& first = request.init_images.front();
-    size = {std::max(first.width / scale, 1) * scale, std::max(first.height / scale, 1) * scale};
+    given = &request.init_images.front();
+  } else if (!request.controls.empty() && !request.controls.front().images.empty()) {
+    given = &request.controls.front().images.front();
+  }
+  if (given != nullptr) {
+    size = {std::max(given->width / scale, 1) * scale, std::max(given->height / scale, 1) * scale};
   }
   if (request.width != 0) size.width = request.width;
   if (request.height != 0) size.height = request.height;
@@ -108,11 +121,11 @@ void ModelInfo::check(const GenerationRequest& request, int ranks) const {
   check_settings(parallel, topology.patches());
 }
 
-ModelInfo read_model_info(const std::filesystem::path& model,
-                          const std::optional<std::filesystem::path>& configs) {
+ModelInfo read_model_info(const std::filesystem::path& model, const PipelineOptions& options) {
   return translated("the cpu", [&] {
-    const Checkpoint checkpoint = Checkpoint::open(model, std::nullopt, configs);
-    return model_info(checkpoint, read_unet_config(checkpoint.component("unet").config()));
+    const Checkpoint checkpoint = Checkpoint::open(model, std::nullopt, options.configs);
+    const UNetConfig unet = read_unet_config(checkpoint.component("unet").config());
+    return model_info(checkpoint, unet, open_control_nets(options.controlnets, std::nullopt, unet));
   });
 }
 

@@ -2,15 +2,20 @@
 #ifndef PCPP_PIPELINE_MODEL_INFO_H_
 #define PCPP_PIPELINE_MODEL_INFO_H_
 
+#include <vector>
+
 #include "io/checkpoint.h"
 #include "models/unet_config.h"
 #include "ops/convolution_choice.h"
 #include "pcpp/pipeline.h"
+#include "pipeline/control_nets.h"
 
 namespace pcpp {
 
-// Throws CheckpointError where the U-Net reads more than latents.
-ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet);
+// Throws CheckpointError where the U-Net reads more than latents, and where a ControlNet's images
+// have other sizes than the model's.
+ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
+                     const std::vector<ControlNetFile>& controls);
 
 // Warns where the folder names the class of a pipeline that does more than Stable Diffusion's: its
 // networks may be plain ones.

@@ -42,10 +42,12 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
     : dtype_(checked(options, world).dtype),
       checkpoint_(Checkpoint::open(model, options.variant, options.configs)),
       loras_(open_all(options.loras, checkpoint_)),
+      unet_config_(read_unet_config(checkpoint_.component("unet").config())),
+      control_nets_(open_control_nets(options.controlnets, options.variant, unet_config_)),
       scheduler_source_(checkpoint_.component("scheduler").config_source(kSchedulerConfig)),
       scheduler_config_(checkpoint_.component("scheduler").config_object(kSchedulerConfig)),
+      model_(model_info(checkpoint_, unet_config_, control_nets_)),
       ranks_(world, dtype_, [&](at::Device device) { return load_unet(device, options.stop); }),
-      model_(model_info(checkpoint_, unet().config())),
       extra_weight_bytes_(options.extra_weight_bytes),
       convolution_times_(
           from_root(options.convolution_times.value_or(default_convolution_times()))) {
@@ -56,11 +58,19 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
 UNet Networks::load_unet(at::Device device, const std::stop_token& stop) const {
   const Clock::time_point begin = Clock::now();
   const Component component = checkpoint_.component("unet");
-  const WeightScope weights(component.weights(), scalar_type_of(dtype_), device, stop);
+  const auto weights_of = [&](const Component& of) {
+    return WeightScope(of.weights(), scalar_type_of(dtype_), device, stop);
+  };
+  const WeightScope weights = weights_of(component);
   for (const LoraFile& lora : loras_) weights.add(lora, "unet");
-  UNet unet(read_unet_config(component.config()), weights);
-  log().info("loaded {} to {} in {:.1f} s", component.place(), device.str(),
-             milliseconds_since(begin) / 1000);
+  std::vector<WeightScope> control_weights;
+  std::string places = component.place();
+  for (const ControlNetFile& control : control_nets_) {
+    control_weights.push_back(weights_of(control.component));
+    places += ", " + control.component.place();
+  }
+  UNet unet(network_of(unet_config_, control_nets_), weights, control_weights);
+  log().info("loaded {} to {} in {:.1f} s", places, device.str(), milliseconds_since(begin) / 1000);
   return unet;
 }
 

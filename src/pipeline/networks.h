@@ -17,12 +17,14 @@
 #include "models/vae_encoder.h"
 #include "pcpp/pipeline.h"
 #include "pipeline/conditions.h"
+#include "pipeline/control_nets.h"
 #include "pipeline/ranks.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {
 
-// The U-Net is loaded at once, the others for the first request that needs them. Not thread-safe.
+// The U-Net and its ControlNets are loaded at once, the others for the first request that needs
+// them. Not thread-safe.
 class Networks {
  public:
   // Throws CheckpointError, ConfigError for options that the world cannot meet, and Cancelled once
@@ -66,10 +68,12 @@ class Networks {
   DataType dtype_;
   Checkpoint checkpoint_;
   std::vector<LoraFile> loras_;
+  UNetConfig unet_config_;
+  std::vector<ControlNetFile> control_nets_;
   std::string scheduler_source_;
   nlohmann::json scheduler_config_;  // that it held
-  Ranks ranks_;
   ModelInfo model_;
+  Ranks ranks_;
   std::optional<TextEncoders> text_;
   OnDevices<VaeDecoder> decoders_;
   OnDevices<VaeEncoder> encoders_;

@@ -23,6 +23,7 @@
 #include "models/unet.h"
 #include "pipeline/beginning.h"
 #include "pipeline/conditions.h"
+#include "pipeline/control_nets.h"
 #include "pipeline/denoise.h"
 #include "pipeline/networks.h"
 #include "pipeline/on_device.h"
@@ -173,7 +174,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
     profile = &measured;
   }
   Plan plan;
-  plan.runs = plan_arrangements(unet().config(), shape, world().ranks(), {request.parallel},
+  plan.runs = plan_arrangements(unet().network(), shape, world().ranks(), {request.parallel},
                                 *profile, request.stop);
   const PlannedRun& fastest = plan.fastest();
   log().info("chose {} ranks: {:.1f} ms a step predicted, {:.2f} times one device's speed",
@@ -297,6 +298,10 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
       ranks().outside([&] { return noises_of_steps(inputs, request.stop); });
   Beginning beginning =
       begin_run(networks_, request, sizes, scheduler, inputs.noise, begin, result);
+  std::vector<ControlTask> controls = ranks().outside([&] {
+    return control_tasks(request, sizes, parallel, topology.patches(),
+                         static_cast<int>(scheduler.timesteps().size()));
+  });
   const DenoiseTask task{.scheduler = scheduler,
                          .plan = plan,
                          .parallel = parallel,
@@ -306,6 +311,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .step_noises = step_noises,
                          .kept = std::move(beginning.kept),
                          .beside = std::move(beginning.beside),
+                         .controls = std::move(controls),
                          .dtype = scalar_type_of(networks_.dtype()),
                          .peer_timeout = request.peer_timeout,
                          .stop = request.stop,

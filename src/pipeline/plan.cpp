@@ -9,6 +9,7 @@
 #include "models/unet.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
+#include "pipeline/control_nets.h"
 #include "pipeline/model_info.h"
 #include "pipeline/options.h"
 #include "pipeline/own_thread.h"
@@ -17,6 +18,7 @@
 #include "pipeline/threads.h"
 #include "pipeline/translate.h"
 #include "planner/arrangements.h"
+#include "planner/network_work.h"
 
 namespace pcpp {
 
@@ -27,15 +29,20 @@ constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(1
 struct Model {
   Model(const std::filesystem::path& path, const PlanRequest& request)
       : checkpoint(Checkpoint::open(path, std::nullopt, request.configs)),
-        unet(read_unet_config(checkpoint.component("unet").config())),
-        info(model_info(checkpoint, unet)) {}
+        network(read_unet_config(checkpoint.component("unet").config())) {
+    const auto controls = open_control_nets(request.controlnets, std::nullopt, network.unet);
+    info = model_info(checkpoint, network.unet, controls);
+    network = network_of(network.unet, controls);
+  }
   Checkpoint checkpoint;
-  UNetConfig unet;
+  NetworkConfig network;
   ModelInfo info;
 };
 
 RequestSizes sizes_of(const PlanRequest& request, ModelInfo info) {
-  info.inpainting = false;  // masks do not change what a step costs
+  // What masks and control images show does not change what a step costs.
+  info.inpainting = false;
+  info.controlnets = 0;
   GenerationRequest picture;
   picture.prompts = {""};
   picture.width = request.width;
@@ -56,13 +63,13 @@ Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
   return translated("the cpu", [&] {
     const Model opened(model, request);
     const RequestSizes sizes = sizes_of(request, opened.info);
-    return Plan{
-        sizes.width,
-        sizes.height,
-        profile.name,
-        profile.measured,
-        sizes.guided,
-        plan_arrangements(opened.unet, shape_of(sizes), request.devices, request.methods, profile)};
+    return Plan{sizes.width,
+                sizes.height,
+                profile.name,
+                profile.measured,
+                sizes.guided,
+                plan_arrangements(opened.network, shape_of(sizes), request.devices, request.methods,
+                                  profile)};
   });
 }
 
@@ -76,7 +83,8 @@ DeviceProfile measure_profile(const std::filesystem::path& model, const PlanRequ
     check_not_stopped(stop);
     const auto ranks = on_own_thread([&] {
       auto made = std::make_unique<Ranks>(world, dtype, [&](at::Device device) {
-        return UNet(opened.unet, WeightScope::constants(scalar_type_of(dtype), device));
+        return made_unet(opened.network,
+                         [&] { return WeightScope::constants(scalar_type_of(dtype), device); });
       });
       set_threads(world.threads_per_rank());
       choose_convolutions(made->unet().sites(), usual_images(opened.info),

@@ -99,6 +99,24 @@ void check_beginning(const GenerationRequest& request, const ModelInfo& model,
                      request.steps, strength);
 }
 
+void check_controls(const GenerationRequest& request, const ModelInfo& model,
+                    std::int64_t prompts) {
+  check<ConfigError>(std::ssize(request.controls) == model.controlnets,
+                     "{} controls for {} ControlNets: give one for each that the pipeline has",
+                     request.controls.size(), model.controlnets);
+  for (const Control& control : request.controls) {
+    check<ConfigError>(!control.images.empty(),
+                       "a control has no image: give one, or one for each prompt");
+    check_count("control images", control.images, prompts);
+    check<ConfigError>(std::isfinite(control.scale), "a control's scale of {} is not finite",
+                       control.scale);
+    check<ConfigError>(
+        control.begin >= 0 && control.begin < control.end && control.end <= 1,
+        "a control from {} to {} of the steps: it must begin before it ends, within [0, 1]",
+        control.begin, control.end);
+  }
+}
+
 void check_turns(const GenerationRequest& request) {
   if (!request.ranks_in_turn) return;
   check<ConfigError>(!request.automatic,
@@ -118,6 +136,9 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   RequestSizes sizes;
   check_images("an init image", request.init_images);
   check_images("a mask", request.masks);
+  for (const Control& control : request.controls) {
+    check_images("a control image", control.images);
+  }
   const PictureSize size = model.picture_size(request);
   sizes.width = size.width;
   sizes.height = size.height;
@@ -149,6 +170,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
   check_beginning(request, model, prompts);
+  check_controls(request, model, prompts);
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
                                                 sizes.columns};

@@ -133,6 +133,30 @@ TEST_F(PlanTest, ListsItsProfiles) {
   }
 }
 
+TEST_F(PlanTest, CountsControlNets) {
+  const auto planned = [&](const Words& more) {
+    Words asked = {"--size", "64x256", "--profile", "a100-nvlink", "--json", place("plan.json")};
+    asked.insert(asked.end(), more.begin(), more.end());
+    const Outcome outcome = plan(asked);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return read("plan.json");
+  };
+  const std::string net = (fs::path(PCPP_TEST_DATA) / "control/sd15").string();
+  const json plain = planned({});
+  const json steered = planned({"--controlnet", net, "--controlnet", net + "_bgr"});
+  EXPECT_EQ(plain.at("controlnets"), json::array());
+  EXPECT_EQ(steered.at("controlnets"), (json{"sd15", "sd15_bgr"}));
+  EXPECT_GT(steered.at("runs")[0].at("flops").at("mean"),
+            plain.at("runs")[0].at("flops").at("mean"));
+}
+
+TEST_F(PlanTest, TakesConfigsOfSingleFilesAlone) {
+  const Outcome outcome = plan({"--configs", model(), "--profile", "a100-nvlink"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.errors.find("configs are named for a single file"), std::string::npos)
+      << outcome.errors;
+}
+
 TEST_F(PlanTest, ARepeatedValueIsPlannedOnce) {
   const auto runs = [&](const std::string& methods, const std::string& partials) {
     const Outcome outcome = plan({"--profile", "a100-nvlink", "--methods", methods, "--partial",

@@ -135,14 +135,22 @@ TEST_P(LoraTest, DrawsDiffusersPicture) {
   expect_steps(pipeline.generate(request).step_latents, references);
 }
 
-// tests/reference/seeded_make.py
+// tests/reference/seeded_make.py and control_make.py
 class SeededTest : public ::testing::TestWithParam<nlohmann::json> {};
 
 TEST_P(SeededTest, DrawsDiffusersPicture) {
   const nlohmann::json& run = GetParam();
-  const TensorMap references =
-      load_tensors(test_data("seeded/" + run.at("file").get<std::string>()));
+  const std::string folder = run.contains("controls") ? "control/" : "seeded/";
+  const TensorMap references = load_tensors(test_data(folder + run.at("file").get<std::string>()));
   GenerationRequest request = request_of(run, references);
+  PipelineOptions options;
+  for (const nlohmann::json& control : run.value("controls", nlohmann::json::array())) {
+    request.width = request.height = 0;
+    const std::string image = "control_" + std::to_string(request.controls.size());
+    request.controls.push_back({images_of(references.at(image)), control.at("scale"),
+                                control.at("begin"), control.at("end")});
+    options.controlnets.push_back(test_data("control/" + control.at("net").get<std::string>()));
+  }
   if (references.contains("image")) {
     request.width = request.height = 0;
     request.init_images = images_of(references.at("image"));
@@ -155,9 +163,9 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
   const std::string family = run.at("family");
   const testing::TemporaryFolder place;
   const bool changed = write_changed_model(place.path() / "model", family, references);
-  const GenerationResult result =
-      changed ? Pipeline(place.path() / "model", World(1, 1)).generate(request)
-              : cached_pipeline("models/" + family, 1).generate(request);
+  const std::filesystem::path model =
+      changed ? place.path() / "model" : test_data("models/" + family);
+  const GenerationResult result = Pipeline(model, World(1, 1), options).generate(request);
   EXPECT_EQ(result.width, run.at("width"));
   EXPECT_EQ(result.height, run.at("height"));
   EXPECT_EQ(static_cast<int>(result.step_latents.size()),
@@ -166,6 +174,9 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, SeededTest, ::testing::ValuesIn(runs_of("seeded/index.json")),
+                         name_of_run);
+
+INSTANTIATE_TEST_SUITE_P(Controls, SeededTest, ::testing::ValuesIn(runs_of("control/index.json")),
                          name_of_run);
 
 INSTANTIATE_TEST_SUITE_P(Families, LoraTest, ::testing::ValuesIn(runs_of("lora/index.json")),

@@ -77,6 +77,32 @@ TEST_F(GpuTest, SynchronousRanksDrawWhatOneDraws) {
   }
 }
 
+// A ControlNet that begins in step 2 and ends behind step 4.
+TEST_F(GpuTest, ControlNetsAreRecordedUntilTheyEnd) {
+  GenerationRequest asked = two_tall_pictures();
+  asked.prompts.resize(1);
+  asked.height = 128;
+  asked.guidance_scale = 1;
+  asked.steps = 9;
+  asked.parallel.sync_steps = 1;
+  asked.decode = false;
+  asked.controls = {{{striped(64, 128, 3)}, 0.8, 0.2, 0.56}};
+  const auto draw = [&](const World& world, bool cuda_graphs) {
+    PipelineOptions steered = options(DataType::float32, cuda_graphs);
+    steered.controlnets = {test_data("control/sd15")};
+    return Pipeline(test_data("models/sd15"), world, steered).generate(asked);
+  };
+  const GenerationResult recorded = draw(World::cuda({0}, 2), true);
+  EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
+  EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
+  const std::vector<StepRecord>& steps = recorded.ranks[0].steps;
+  std::vector<bool> are_graphs;
+  for (const StepRecord& step : steps) are_graphs.push_back(step.graphs > 0);
+  EXPECT_EQ(are_graphs,
+            (std::vector<bool>{false, false, false, true, true, false, true, true, false}));
+  EXPECT_GT(steps[4].graphs, steps[6].graphs);
+}
+
 struct MethodCase {
   std::string name;
   ParallelConfig config;

@@ -114,7 +114,7 @@ TEST_P(SingleFileTest, DrawsWhatItsFolderDraws) {
   const GenerationResult expected = cached_pipeline("models/" + GetParam(), 1).generate(request);
   EXPECT_EQ(actual.latents.values, expected.latents.values);
   EXPECT_EQ(actual.images[1].rgb, expected.images[1].rgb);
-  EXPECT_EQ(read_model_info(file, folder).default_width, read_model_info(folder).default_width);
+  EXPECT_EQ(read_model_info(file, options).default_width, read_model_info(folder).default_width);
   EXPECT_EQ(Checkpoint::open(file, {}, folder).component("unet").place(),
             file.string() + " (unet)");
 }

@@ -1,0 +1,61 @@
+// The ControlNets of a pipeline, and what a request has them do.
+#ifndef PCPP_PIPELINE_CONTROL_NETS_H_
+#define PCPP_PIPELINE_CONTROL_NETS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "models/control_net.h"
+#include "models/unet.h"
+#include "parallel/topology.h"
+#include "pcpp/config.h"
+#include "pipeline/request.h"
+
+namespace pcpp {
+
+struct ControlNetFile {
+  Component component;
+  ControlNetConfig config;
+};
+
+// Throws CheckpointError for one that cannot be read, or is for another U-Net.
+std::vector<ControlNetFile> open_control_nets(const std::vector<std::filesystem::path>& paths,
+                                              const std::optional<std::string>& variant,
+                                              const UNetConfig& unet);
+
+NetworkConfig network_of(const UNetConfig& unet, const std::vector<ControlNetFile>& controls);
+
+// What one ControlNet does in a request.
+struct ControlTask {
+  at::Tensor images;  // [images, 3, height, width] in [0, 1], float32 on the CPU
+  double scale = 1;
+  // It runs in the steps [first, end), and adds in [begin, end).
+  int first = 0;
+  int begin = 0;
+  int end = 0;
+
+  // `image` is what it makes of its images.
+  ControlInput input(const at::Tensor& image, int step) const;
+  // Whether it does the same in both steps.
+  bool does_alike(int step, int other) const;
+};
+
+// Of a checked request, `steps` of which are made. Throws Cancelled once a stop is requested.
+std::vector<ControlTask> control_tasks(const GenerationRequest& request, const RequestSizes& sizes,
+                                       const ParallelConfig& parallel, int patches, int steps);
+
+// What a rank's ControlNets make of the images' part for its `band` of the latents' rows, each for
+// `repeats` times the images. With Reach::none all that lies beyond the band counts as zeros.
+std::vector<at::Tensor> embed_controls(const std::vector<ControlTask>& tasks, const UNet& unet,
+                                       RowRange band, Reach reach, std::int64_t repeats,
+                                       at::ScalarType dtype);
+
+}  // namespace pcpp
+
+#endif  // PCPP_PIPELINE_CONTROL_NETS_H_

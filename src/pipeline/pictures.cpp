@@ -1,0 +1,23 @@
+#include "pipeline/pictures.h"
+
+#include <ATen/ops/cat.h>
+
+#include "base/check.h"
+
+namespace pcpp {
+
+at::Tensor all_of(const std::vector<Image>& images, const ConvertImage& convert,
+                  const RequestSizes& sizes, const std::stop_token& stop) {
+  std::vector<at::Tensor> converted;
+  for (const Image& image : images) {
+    check_not_stopped(stop);
+    converted.push_back(convert(image, sizes.height, sizes.width));
+  }
+  return at::cat(converted);
+}
+
+at::Tensor for_each_picture(const at::Tensor& values, const RequestSizes& sizes) {
+  return values.repeat_interleave(sizes.images / values.size(0), 0);
+}
+
+}  // namespace pcpp
