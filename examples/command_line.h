@@ -49,8 +49,8 @@ inline const Words<DataType> kDataTypes =
 inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
 inline const Words<SchedulerKind> kSchedulers =
-    named({SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m,
-           SchedulerKind::euler_ancestral, SchedulerKind::lcm});
+    named({SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m, SchedulerKind::unipc,
+           SchedulerKind::pndm, SchedulerKind::euler_ancestral, SchedulerKind::lcm});
 inline const Words<TimestepSpacing> kTimestepSpacings =
     named({TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing});
 inline const Words<SigmaSpacing> kSigmaSpacings = {{"timesteps", SigmaSpacing::timesteps},

@@ -80,10 +80,11 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                               "which of the training's timesteps are visited; trailing for Turbo, "
                               "Lightning and Hyper-SD (default: the model's)",
                               [&](TimestepSpacing spacing) { options.timestep_spacing = spacing; });
-  add_choice<SigmaSpacing>(app, "--sigmas", kSigmaSpacings,
-                           "of euler and dpmpp_2m: how noise levels are spaced (default: the "
-                           "model's)",
-                           [&](SigmaSpacing spacing) { options.sigmas = spacing; });
+  add_choice<SigmaSpacing>(
+      app, "--sigmas", kSigmaSpacings,
+      "of euler, dpmpp_2m and unipc: how noise levels are spaced (default: the "
+      "model's)",
+      [&](SigmaSpacing spacing) { options.sigmas = spacing; });
 }
 
 void add_control_options(CLI::App& app, GenerateOptions& options) {

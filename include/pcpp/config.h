@@ -87,12 +87,15 @@ enum class SchedulerKind {
   ddim,
   euler,            // Euler's method
   dpmpp_2m,         // DPM-Solver++ with two steps' predictions (DPM++ 2M)
+  unipc,            // UniPC (arXiv 2302.04867), a predictor and corrector of order 2
+  pndm,             // PLMS, which Stable Diffusion 1.x was published with: of more than one step
+                    // it makes one more. Only where it is asked for; it loses more to stale rows
   euler_ancestral,  // k-diffusion's "Euler a"
   lcm,              // of latent consistency models (arXiv 2310.04378), LCM-LoRA among them.
                     // Steady steps of several bands spoil its pictures: make all synchronous
 };
 
-// "ddim", "euler", "dpmpp_2m", "euler_ancestral" or "lcm".
+// "ddim", "euler", "dpmpp_2m", "unipc", "pndm", "euler_ancestral" or "lcm".
 PCPP_EXPORT std::string_view name_of(SchedulerKind kind);
 
 // Which of the training's timesteps a run visits (arXiv 2305.08891, table 2).
@@ -107,7 +110,7 @@ enum class TimestepSpacing {
 PCPP_EXPORT std::string_view name_of(TimestepSpacing spacing);
 
 // Where a run's noise levels (sigma = noise / signal) lie between the most and the least noise, for
-// schedulers that step along them: Euler and DPM++ 2M.
+// schedulers that step along them: Euler, DPM++ 2M and UniPC.
 enum class SigmaSpacing {
   timesteps,    // where the timesteps' are, which the model's scheduler spaces
   karras,       // closer to one another where there is little noise (arXiv 2206.00364, equation 5)
@@ -148,7 +151,7 @@ struct PCPP_EXPORT GenerationRequest {
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
   std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own; LCM takes none
-  std::optional<SigmaSpacing> sigmas = {};  // likewise; only Euler and DPM++ 2M take them
+  std::optional<SigmaSpacing> sigmas = {};  // likewise; only Euler, DPM++ 2M and UniPC take them
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; takes
   // the place of the noise that the run begins with, for which `seed` then draws nothing. (With

@@ -41,6 +41,10 @@ std::string_view name_of(SchedulerKind kind) {
       return "euler";
     case SchedulerKind::dpmpp_2m:
       return "dpmpp_2m";
+    case SchedulerKind::unipc:
+      return "unipc";
+    case SchedulerKind::pndm:
+      return "pndm";
     case SchedulerKind::euler_ancestral:
       return "euler_ancestral";
     case SchedulerKind::lcm:

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "schedulers/log_snr.h"
 #include "schedulers/noise_schedule.h"
 #include "schedulers/predicted_image.h"
 #include "schedulers/sigmas.h"
@@ -27,11 +28,9 @@ struct DpmSolverConfig {
   Prediction prediction = Prediction::epsilon;
   ImageRange range;  // without a clip
   Correction correction = Correction::midpoint;
-  SigmaSpacing spacing = SigmaSpacing::timesteps;
-  bool rounds_timesteps = true;  // to whole ones, of other spacings; else they are cut
+  LevelChoice levels;
   // No timestep with a lower log(signal / noise) is visited.
   double least_lambda = -std::numeric_limits<double>::infinity();
-  bool ends_at_zero = true;  // false: at the training's least noise
   bool ends_at_first_order = false;
   bool short_runs_end_at_first_order = true;
 };
@@ -55,15 +54,6 @@ class DpmSolver : public Scheduler {
   SchedulerKind kind() const override { return SchedulerKind::dpmpp_2m; }
 
  private:
-  // A noise level: the shares of image and noise in a sample, and log(image / noise).
-  struct Level {
-    explicit Level(float sigma);
-
-    float image;
-    float noise;
-    float lambda;
-  };
-
   // One step, from a sample with `now`; the names are those of what they multiply.
   struct Weights {
     Shares now;
@@ -75,7 +65,6 @@ class DpmSolver : public Scheduler {
   };
 
   std::int64_t visited_timesteps() const;
-  std::vector<double> whole_timesteps(int steps, std::int64_t visited) const;
   bool first_order_at(std::size_t step, std::size_t steps) const;
 
   DpmSolverConfig config_;
@@ -83,11 +72,6 @@ class DpmSolver : public Scheduler {
   std::vector<double> timesteps_;
   std::vector<Weights> weights_;
 };
-
-DpmSolver::Level::Level(float sigma)
-    : image(1 / std::sqrt(sigma * sigma + 1)),
-      noise(sigma * image),
-      lambda(std::log(image) - std::log(noise)) {}
 
 // Those from the first of the training that are not too noisy.
 std::int64_t DpmSolver::visited_timesteps() const {
@@ -98,67 +82,26 @@ std::int64_t DpmSolver::visited_timesteps() const {
   return std::partition_point(alphas.begin(), alphas.end(), enough) - alphas.begin();
 }
 
-// diffusers' rule, in which the last step's end counts as one more timestep.
-std::vector<double> DpmSolver::whole_timesteps(int steps, std::int64_t visited) const {
-  const std::int64_t count = config_.schedule.train_timesteps();
-  if (config_.schedule.spacing == TimestepSpacing::trailing) {
-    return trailing_timesteps(static_cast<double>(visited),
-                              static_cast<double>(count) / static_cast<double>(steps), steps);
-  }
-  const std::vector<double> even = even_values(0, static_cast<double>(visited - 1), steps + 1);
-  const std::int64_t distance = visited / (steps + 1);
-  std::vector<double> timesteps;
-  for (int i = steps; i > 0; --i) {
-    timesteps.push_back(config_.schedule.spacing == TimestepSpacing::linspace
-                            ? std::nearbyint(even[static_cast<std::size_t>(i)])
-                            : static_cast<double>(i * distance + config_.schedule.steps_offset));
-  }
-  return timesteps;
-}
-
 bool DpmSolver::first_order_at(std::size_t step, std::size_t steps) const {
   if (step == 0) return true;
   const bool is_short = config_.short_runs_end_at_first_order && steps < kLongRun;
-  return step + 1 == steps && (config_.ends_at_zero || config_.ends_at_first_order || is_short);
+  return step + 1 == steps &&
+         (config_.levels.ends_at_zero || config_.ends_at_first_order || is_short);
 }
 
 void DpmSolver::set_steps(int steps, int skipped) {
   const std::int64_t visited = visited_timesteps();
-  const std::int64_t most = visited - 1;
-  check<ConfigError>(most >= 1, "the model's lambda_min_clipped of {} leaves no timesteps",
+  check<ConfigError>(visited > 1, "the model's lambda_min_clipped of {} leaves no timesteps",
                      config_.least_lambda);
-  check<ConfigError>(steps >= 1 && steps <= most,
-                     "steps is {}; it must lie in [1, {}], below the timesteps that the model was "
-                     "trained on",
-                     steps, most);
-  std::vector<double> timesteps;
-  std::vector<double> sigmas;
-  if (config_.spacing == SigmaSpacing::timesteps) {
-    timesteps = whole_timesteps(steps, visited);
-    for (const double timestep : timesteps) sigmas.push_back(training_.at(timestep));
-  } else {
-    sigmas =
-        spaced_sigmas(config_.spacing, training_.values.back(), training_.values.front(), steps);
-    for (const double sigma : sigmas) {
-      const double timestep = training_.timestep_of(sigma);
-      timesteps.push_back(config_.rounds_timesteps ? std::nearbyint(timestep)
-                                                   : std::trunc(timestep));
-    }
-  }
-  skip_first(timesteps, skipped);
-  const std::int64_t last = config_.schedule.train_timesteps() - 1;
-  check<ConfigError>(
-      timesteps.front() <= static_cast<double>(last),
-      "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
-      "it was trained on 0 to {} only: take fewer steps",
-      steps, config_.schedule.steps_offset, timesteps.front(), last);
-  const std::size_t count = sigmas.size();
-  sigmas.push_back(config_.ends_at_zero ? 0 : training_.values.front());
+  LevelRun run =
+      planned_levels(config_.schedule, training_, config_.levels, visited, steps, skipped);
+  const std::vector<double>& sigmas = run.sigmas;
+  const std::size_t count = sigmas.size() - 1;
 
   std::vector<Weights> weights;
   for (auto i = static_cast<std::size_t>(skipped); i < count; ++i) {
-    const Level from(static_cast<float>(sigmas[i]));
-    const Level to(static_cast<float>(sigmas[i + 1]));
+    const NoiseLevel from(static_cast<float>(sigmas[i]));
+    const NoiseLevel to(static_cast<float>(sigmas[i + 1]));
     const float length = to.lambda - from.lambda;
     // A run with karras or exponential sigmas that ends at the least noise is there a step before.
     const bool stays = i + 1 == count && length == 0;
@@ -166,19 +109,19 @@ void DpmSolver::set_steps(int steps, int skipped) {
                        "steps is {}; that visits the noise level {} twice: take fewer steps", steps,
                        sigmas[i]);
     const float decay = std::exp(-length) - 1;
-    Weights step{.now = {from.image, from.noise},
+    Weights step{.now = from.shares(),
                  .sample = to.noise / from.noise,
                  .predicted = to.image * decay,
                  .first_order = stays || first_order_at(i, count)};
     if (!step.first_order) {
-      const Level before(static_cast<float>(sigmas[i - 1]));
+      const NoiseLevel before(static_cast<float>(sigmas[i - 1]));
       step.inverse_ratio = 1 / ((from.lambda - before.lambda) / length);
       step.change = config_.correction == Correction::midpoint ? -0.5F * step.predicted
                                                                : to.image * (decay / length + 1);
     }
     weights.push_back(step);
   }
-  timesteps_ = std::move(timesteps);
+  timesteps_ = std::move(run.timesteps);
   weights_ = std::move(weights);
 }
 
@@ -191,10 +134,10 @@ at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Ten
   const Weights& weights = weights_.at(static_cast<std::size_t>(step));
   const at::Tensor image =
       kept_in(config_.range, image_of(config_.prediction, weights.now, prediction, sample));
-  const at::Tensor last = std::exchange(state.image, image);
+  const std::vector<at::Tensor> last = std::exchange(state.predictions, {image});
   at::Tensor next = weights.sample * sample - weights.predicted * image;
-  if (weights.first_order || !last.defined()) return next;
-  return next + weights.change * (weights.inverse_ratio * (image - last));
+  if (weights.first_order || last.empty()) return next;
+  return next + weights.change * (weights.inverse_ratio * (image - last.front()));
 }
 
 double read_least_lambda(ConfigReader& config) {
@@ -226,11 +169,12 @@ std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
     config.require_equal(key, false, false);
   }
   read.correction = read_correction(config);
-  read.spacing = read_sigma_spacing(config);
-  read.rounds_timesteps = read.spacing == SigmaSpacing::karras &&
-                          config.text("beta_schedule", "linear") != "squaredcos_cap_v2";
+  read.levels.spacing = read_sigma_spacing(config);
+  read.levels.rounds_timesteps = read.levels.spacing == SigmaSpacing::karras &&
+                                 config.text("beta_schedule", "linear") != "squaredcos_cap_v2";
   read.least_lambda = read_least_lambda(config);
-  read.ends_at_zero = config.one_of("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
+  read.levels.ends_at_zero =
+      config.one_of("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
   read.ends_at_first_order = config.boolean("euler_at_final", false);
   read.short_runs_end_at_first_order = config.boolean("lower_order_final", true);
   return std::make_unique<DpmSolver>(std::move(read));

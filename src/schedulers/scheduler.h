@@ -16,17 +16,21 @@
 
 namespace pcpp {
 
-// What a run's steps read besides their arguments. A run begins with one without an image, and a
+// What a run's steps read besides their arguments. A run begins with one without predictions, and a
 // step with such a one is as the first of a run.
 struct SolverState {
-  at::Tensor image;  // that the last step predicted, for multistep solvers
+  // For multistep solvers, as many as they read: what was predicted (by DPM++ 2M and UniPC the
+  // image), the latest first.
+  std::vector<at::Tensor> predictions;
+  at::Tensor sample;  // that the last step began with, for solvers that correct it
   // Standard normal, where the scheduler adds noise: [steps - 1, ...], noises[i] for step i.
   at::Tensor noises;
 };
 
 // Solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0, ancestral Euler, DPM-Solver++
-// of order 2, LCM), with its float32 coefficients. After set_steps a scheduler does not change:
-// every other member may be called from several threads at once, for any step, in any order.
+// of order 2, UniPC, PNDM without Runge-Kutta steps, LCM), with its float32 coefficients. After
+// set_steps a scheduler does not change: every other member may be called from several threads at
+// once, for any step, in any order.
 class Scheduler {
  public:
   virtual ~Scheduler();
@@ -39,7 +43,8 @@ class Scheduler {
   void set_steps(int steps) { set_steps(steps, 0); }
 
   // What the U-Net is given, one a step, noisiest first; empty before set_steps. float32 values
-  // with both Eulers, else whole numbers.
+  // with both Eulers, else whole numbers. One more than set_steps() was given with PNDM, whose
+  // second step makes the first one's way again.
   virtual const std::vector<double>& timesteps() const = 0;
 
   // The factor that makes standard normal noise the first sample. After set_steps.
@@ -90,16 +95,17 @@ struct SchedulerChoice {
 // that is written is mended before it is carried over, and a default of the kind is not mended
 // then.
 //
-// Where no kind is given, classes that are not built in are drawn by one that is: PNDM, which
-// Stable Diffusion 1.x comes with, by DDIM; Heun and LMS by Euler; DEIS, UniPC and
-// DPMSolverSinglestep by DPM++ 2M.
+// Where no kind is given, classes that are not built in are drawn by one that is: Heun and LMS by
+// Euler; DEIS and DPMSolverSinglestep by DPM++ 2M. And PNDM, which Stable Diffusion 1.x comes with,
+// by DDIM: its sums of four predictions magnify what stale rows cost
+// (benchmarks/results/README.md).
 //
 // The choice's other values take the places of timestep_spacing and of use_karras_sigmas,
 // use_exponential_sigmas and use_beta_sigmas.
 //
 // Throws ConfigError where no kind is given and the file's class is neither one of those nor built
-// in, and for a choice that the kind does not have: sigmas of DDIM, ancestral Euler and LCM,
-// timestep_spacing of LCM. CheckpointError where a value is not supported.
+// in, and for a choice that the kind does not have: sigmas of DDIM, PNDM, ancestral Euler and
+// LCM, timestep_spacing of LCM. CheckpointError where a value is not supported.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,

@@ -201,7 +201,7 @@ TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
   const std::vector<Option> options = {
       {"--scheduler",
        "scheduler",
-       {"ddim", "euler", "dpmpp_2m", "euler_ancestral", "lcm"},
+       {"ddim", "euler", "dpmpp_2m", "unipc", "pndm", "euler_ancestral", "lcm"},
        {"--method", "single"}},
       {"--timestep-spacing",
        "timestep_spacing",

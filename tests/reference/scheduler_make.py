@@ -1,4 +1,5 @@
-"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m,euler_ancestral,lcm}.json: what diffusers' schedulers do with many configs.
+"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m,unipc,pndm,euler_ancestral,lcm}.json: what diffusers' schedulers do
+with many configs.
 
 Each case holds the text of a scheduler_config.json and a run with it: the timesteps, the first
 scale, and after some of the steps the scaled input and the sample. The U-Net's place is taken by
@@ -62,6 +63,7 @@ PREDICTIONS = ["epsilon", "sample", "v_prediction"]
 SPACINGS = ["leading", "linspace", "trailing"]
 CLASSES = {"ddim": diffusers.DDIMScheduler, "euler": diffusers.EulerDiscreteScheduler,
            "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+           "unipc": diffusers.UniPCMultistepScheduler, "pndm": diffusers.PNDMScheduler,
            "euler_ancestral": diffusers.EulerAncestralDiscreteScheduler,
            "lcm": diffusers.LCMScheduler}
 
@@ -232,6 +234,80 @@ def dpmpp_2m_cases():
         True
 
 
+def unipc_cases():
+    unipc = {"_class_name": "UniPCMultistepScheduler", **SCALED}
+    for spacing in SPACINGS:
+        for prediction in PREDICTIONS:
+            yield (f"{spacing}_{prediction}", {**unipc, "timestep_spacing": spacing,
+                   "prediction_type": prediction, "steps_offset": 1}, None, 7)
+    for steps in [1, 2, 3, 4, 20, 50]:
+        for spacing in SPACINGS:
+            yield f"{spacing}_{steps}_steps", {**unipc, "timestep_spacing": spacing}, None, steps
+    for order in [1, 2, 3]:
+        for solver in ["bh1", "bh2"]:
+            for steps in [2, 9]:
+                yield (f"order_{order}_{solver}_{steps}_steps",
+                       {**unipc, "solver_order": order, "solver_type": solver,
+                        "final_sigmas_type": "sigma_min"}, None, steps)
+            yield (f"order_{order}_{solver}_to_the_end",
+                   {**unipc, "solver_order": order, "solver_type": solver,
+                    "final_sigmas_type": "sigma_min", "lower_order_final": False}, None, 7)
+        yield f"order_{order}_zero", {**unipc, "solver_order": order}, None, 6
+    yield "defaults", {"_class_name": "UniPCMultistepScheduler"}, None, 10
+    yield "cosine", {"_class_name": "UniPCMultistepScheduler",
+                     "beta_schedule": "squaredcos_cap_v2"}, None, 12
+    yield "few_train_timesteps", {**unipc, "num_train_timesteps": 37}, None, 7
+    yield "trained_betas", {"_class_name": "UniPCMultistepScheduler", "num_train_timesteps": 5,
+                            "trained_betas": [0.01, 0.05, 0.1, 0.2, 0.4]}, None, 4
+    for steps in [1, 2, 7, 20]:
+        yield f"karras_{steps}_steps", {**unipc, "use_karras_sigmas": True}, None, steps
+        yield f"exponential_{steps}_steps", {**unipc, "use_exponential_sigmas": True}, None, steps
+    yield "thresholding", {**unipc, "thresholding": True, "dynamic_thresholding_ratio": 0.8,
+                           "sample_max_value": 1.5}, None, 7
+    for steps in [1, 4, 20]:
+        yield f"zero_snr_{steps}_steps", {**unipc, **ZERO_SNR}, None, steps
+    yield "sd15", SD15, "unipc", 20
+    yield "sd21_v", SD21_V, "unipc", 20
+    yield "sdxl", SDXL, "unipc", 20
+    yield "turbo", SDXL_TURBO, "unipc", 4
+    yield "dpm", {**DPM, "solver_type": "midpoint", "final_sigmas_type": "zero"}, "unipc", 7
+    yield "ddim_defaults", {"_class_name": "DDIMScheduler"}, "unipc", 7
+    yield "mended", {**unipc, "timestep_spacing": "leading"}, None, 7, True
+    yield "mended_sd15", {**SD15, "steps_offset": 0, "timestep_spacing": "leading"}, "unipc", 7, \
+        True
+
+
+def pndm_cases():
+    pndm = {"_class_name": "PNDMScheduler", **SCALED, "skip_prk_steps": True}
+    yield "sd15", SD15, "pndm", 20
+    yield "sd15_named", SD15, "pndm", 3
+    for spacing in SPACINGS:
+        for prediction in ["epsilon", "v_prediction"]:
+            for steps in [4, 5, 7]:
+                yield (f"{spacing}_{prediction}_{steps}_steps", {**pndm, "timestep_spacing": spacing,
+                       "prediction_type": prediction, "steps_offset": 1}, "pndm", steps)
+    for steps in [1, 2, 3, 16, 50]:
+        for spacing in ["leading", "trailing"]:
+            yield f"{spacing}_{steps}_steps", {**pndm, "timestep_spacing": spacing}, "pndm", steps
+    yield "linspace_3_steps", {**pndm, "timestep_spacing": "linspace"}, "pndm", 3
+    yield "linspace_50_steps", {**pndm, "timestep_spacing": "linspace"}, "pndm", 50
+    yield "set_alpha_to_one", {**pndm, "set_alpha_to_one": True}, "pndm", 7
+    yield "linear", {"_class_name": "PNDMScheduler", "skip_prk_steps": True, "beta_start": 0.0002,
+                     "beta_end": 0.015}, "pndm", 7
+    yield "defaults", {"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "pndm", 10
+    yield "cosine", {"_class_name": "PNDMScheduler", "beta_schedule": "squaredcos_cap_v2",
+                     "skip_prk_steps": True}, "pndm", 7
+    yield "few_train_timesteps", {**pndm, "num_train_timesteps": 37}, "pndm", 7
+    yield "trained_betas", {"_class_name": "PNDMScheduler", "num_train_timesteps": 5,
+                            "trained_betas": [0.01, 0.05, 0.1, 0.2, 0.4],
+                            "skip_prk_steps": True}, "pndm", 5
+    yield "sd21_v", SD21_V, "pndm", 20
+    yield "sdxl", SDXL, "pndm", 20
+    yield "turbo", SDXL_TURBO, "pndm", 4
+    yield "mended", pndm, "pndm", 7, True
+    yield "mended_sd21", {**SD21_V, "steps_offset": 0}, "pndm", 7, True
+
+
 def euler_ancestral_cases():
     ancestral = {"_class_name": "EulerAncestralDiscreteScheduler", **SCALED}
     yield "turbo", SDXL_TURBO, None, 4
@@ -324,7 +400,8 @@ def short(value):
 def run(noise, name, config, kind, asked, mend=False):
     scheduler = scheduler_of(config, kind, mend)
     scheduler.set_timesteps(asked)
-    timesteps = [t for t in scheduler.timesteps[:asked] if t != -1]
+    most = asked + 1 if kind == "pndm" else asked
+    timesteps = [t for t in scheduler.timesteps[:most] if t != -1]
     steps = len(timesteps)    # fewer where the noisiest timesteps are clipped
     kept = sorted({0, 1, steps // 2, steps - 2, steps - 1} & set(range(steps)))
     case = {"name": name, "config": config, "kind": kind, "mend": mend, "steps": asked,
@@ -351,7 +428,8 @@ def main():
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
     DATA.mkdir(parents=True, exist_ok=True)
     for kind, cases in [("ddim", ddim_cases()), ("euler", euler_cases()),
-                        ("dpmpp_2m", dpmpp_2m_cases()),
+                        ("dpmpp_2m", dpmpp_2m_cases()), ("unipc", unipc_cases()),
+                        ("pndm", pndm_cases()),
                         ("euler_ancestral", euler_ancestral_cases()), ("lcm", lcm_cases())]:
         runs = [run(noise, *case) for case in cases]
         assert len({case["name"] for case in runs}) == len(runs)

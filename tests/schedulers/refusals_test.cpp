@@ -186,6 +186,15 @@ TEST(SchedulerRefusals, SomeTakeNoSigmas) {
   }
 }
 
+TEST(SchedulerRefusals, PndmTakesNoSigmas) {
+  expect_error<ConfigError>(
+      [] {
+        scheduler_from(config_of("PNDMScheduler", R"(, "skip_prk_steps": true)"),
+                       {.kind = SchedulerKind::pndm, .sigmas = SigmaSpacing::karras});
+      },
+      {"pndm", "sigmas"});
+}
+
 TEST(SchedulerRefusals, LcmTakesNoTimestepSpacing) {
   expect_error<ConfigError>(
       [] {
@@ -215,9 +224,9 @@ TEST(SchedulerRefusals, Dpmpp2mSteps) {
 
 TEST(SchedulerRefusals, AnotherClassNeedsAChoice) {
   for (const char* name : {"FlaxPNDMScheduler", "TCDScheduler", "EDMEulerScheduler"}) {
-    expect_error<ConfigError>(
-        [&] { scheduler_from(config_of(name)); },
-        {name, "ddim", "euler", "dpmpp_2m", "euler_ancestral", "lcm", "scheduler_config.json"});
+    expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
+                              {name, "ddim", "euler", "dpmpp_2m", "unipc", "pndm",
+                               "euler_ancestral", "lcm", "scheduler_config.json"});
     EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::ddim})->kind(), SchedulerKind::ddim);
     EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::euler})->kind(),
               SchedulerKind::euler);
@@ -255,13 +264,86 @@ TEST(SchedulerRefusals, PndmsFileIsMendedAsItsOwnClassIs) {
   EXPECT_NE(timesteps("", OutdatedValues::keep), timesteps(offset, OutdatedValues::keep));
 }
 
+// diffusers' other steps of it.
+TEST(SchedulerRefusals, PndmMakesNoRungeKuttaSteps) {
+  expect_error<CheckpointError>(
+      [] { scheduler_from(config_of("PNDMScheduler"), {SchedulerKind::pndm}); },
+      {"skip_prk_steps", "true"});
+  expect_error<CheckpointError>(
+      [] {
+        scheduler_from(config_of("PNDMScheduler", R"(, "skip_prk_steps": false)"),
+                       {SchedulerKind::pndm});
+      },
+      {"skip_prk_steps", "false", "true"});
+  expect_error<CheckpointError>(
+      [] { scheduler_from(config_of("DDIMScheduler"), {SchedulerKind::pndm}); },
+      {"skip_prk_steps"});
+  expect_error<CheckpointError>(
+      [] {
+        scheduler_from(config_of("DDIMScheduler", R"(, "skip_prk_steps": true,
+                                 "rescale_betas_zero_snr": true)"),
+                       {SchedulerKind::pndm});
+      },
+      {"rescale_betas_zero_snr"});
+}
+
+TEST(SchedulerRefusals, PndmSteps) {
+  const auto scheduler =
+      scheduler_from(config_of("PNDMScheduler", R"(, "skip_prk_steps": true, "steps_offset": 1)"),
+                     {SchedulerKind::pndm});
+  EXPECT_NO_THROW(scheduler->set_steps(999));
+  expect_error<ConfigError>([&] { scheduler->set_steps(1000); }, {"1000", "steps_offset", "999"});
+  expect_error<ConfigError>([&] { scheduler->set_steps(0); }, {"0", "[1, 1000]"});
+  EXPECT_EQ(scheduler->timesteps().size(), 1000U);  // the plan before the refused one stands
+}
+
+TEST(SchedulerRefusals, UniPcOptions) {
+  for (const auto& [key, value] : {std::pair{"solver_order", "4"},
+                                   {"solver_order", "0"},
+                                   {"predict_x0", "false"},
+                                   {"solver_p", R"("DDIMScheduler")"},
+                                   {"disable_corrector", "[0]"},
+                                   {"use_flow_sigmas", "true"},
+                                   {"use_dynamic_shifting", "true"},
+                                   {"shift_terminal", "0.1"},
+                                   {"use_beta_sigmas", "true"},
+                                   {"solver_type", R"("bh3")"},
+                                   {"prediction_type", R"("flow_prediction")"}}) {
+    const std::string rest = std::string(", \"") + key + "\": " + value;
+    expect_error<CheckpointError>(
+        [&] { scheduler_from(config_of("UniPCMultistepScheduler", rest)); }, {key});
+  }
+  for (const char* rest :
+       {R"(, "sigma_min": 0.1)", R"(, "sigma_max": 10)", R"(, "final_sigmas_type": "sigma_min")"}) {
+    const std::string karras = std::string(rest) + R"(, "use_karras_sigmas": true)";
+    EXPECT_THROW(scheduler_from(config_of("UniPCMultistepScheduler", karras)), CheckpointError);
+    EXPECT_NO_THROW(scheduler_from(config_of("UniPCMultistepScheduler", rest)));
+  }
+}
+
+// Beyond them diffusers divides by nothing.
+TEST(SchedulerRefusals, UniPcSteps) {
+  const auto scheduler =
+      scheduler_from(config_of("UniPCMultistepScheduler", R"(, "num_train_timesteps": 50)"));
+  for (const int steps : {-3, 0, 50}) {
+    expect_error<ConfigError>([&] { scheduler->set_steps(steps); },
+                              {std::to_string(steps), "[1, 49]"});
+  }
+  EXPECT_NO_THROW(scheduler->set_steps(49));
+  EXPECT_THROW(scheduler->set_steps(0), ConfigError);
+  EXPECT_EQ(scheduler->timesteps().size(), 49U);  // the plan before the refused one stands
+  const auto ends =
+      scheduler_from(config_of("UniPCMultistepScheduler", R"(, "final_sigmas_type": "sigma_min",
+                "timestep_spacing": "trailing", "num_train_timesteps": 50)"));
+  expect_error<ConfigError>([&] { ends->set_steps(49); }, {"49", "twice"});
+}
+
 TEST(SchedulerRefusals, WhatIsNotBuiltInIsDrawnByTheNearest) {
   const std::string written =
       R"(, "beta_schedule": "scaled_linear", "timestep_spacing": "trailing")";
   for (const auto& [name, kind] : {std::pair{"HeunDiscreteScheduler", SchedulerKind::euler},
                                    {"LMSDiscreteScheduler", SchedulerKind::euler},
                                    {"DEISMultistepScheduler", SchedulerKind::dpmpp_2m},
-                                   {"UniPCMultistepScheduler", SchedulerKind::dpmpp_2m},
                                    {"DPMSolverSinglestepScheduler", SchedulerKind::dpmpp_2m}}) {
     const auto taken = scheduler_from(config_of(name, written));
     const auto chosen = scheduler_from(config_of(name, written), {kind});
