@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
@@ -70,6 +71,17 @@ void check_outputs(const std::vector<std::filesystem::path>& outputs,
   for (const std::filesystem::path& output : outputs) {
     if (output.empty()) continue;
     const std::filesystem::path file = check_writable(output);
+    std::error_code error;
+    const bool is_there = exists(file, error);
+    const bool is_in_model = std::any_of(read.begin(), read.end(), [&](const auto& input) {
+      const auto [end, position] =
+          std::mismatch(input.begin(), input.end(), file.begin(), file.end());
+      return is_there && end == input.end() && position != file.end();
+    });
+    if (is_in_model) {
+      throw ConfigError(fmt::format("{} is a file of a folder that is read: name another place",
+                                    output.string()));
+    }
     if (read.contains(file)) {
       throw ConfigError(
           fmt::format("{} is named for an input and for an output: give each its own "

@@ -155,8 +155,9 @@ void hold_closed_streams();
 int finish_output();
 
 // Before any work: throws Error where one of these files cannot be written, which would cost the
-// whole run, or where two names lead to one file, of outputs or of an output and an input. Empty
-// names stand for none.
+// whole run, or where two names lead to one file, of outputs or of an output and an input, or an
+// output to a file that is there in one of the folders among the inputs (of models). Empty names
+// stand for none.
 void check_outputs(const std::vector<std::filesystem::path>& outputs,
                    const std::vector<std::filesystem::path>& inputs);
 

@@ -150,6 +150,8 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   std::vector<std::filesystem::path> inputs = {options.latents, options.prompt_embeds,
                                                options.profile,
                                                has_times ? options.convolution_times : ""};
+  inputs.insert(inputs.end(), {options.model, options.configs});
+  inputs.insert(inputs.end(), options.controlnets.begin(), options.controlnets.end());
   for (const Lora& lora : options.loras) inputs.push_back(lora.file);
   inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());
   inputs.insert(inputs.end(), options.masks.begin(), options.masks.end());

@@ -104,9 +104,9 @@ void add_control_options(CLI::App& app, GenerateOptions& options) {
   add_list("--control-scale", options.control_scales, -kMostScale, kMostScale,
            "how much of what a ControlNet makes is added (default: 1)");
   add_list("--control-start", options.control_starts, 0, 1,
-           "the part of the steps behind which it does (default: 0)");
+           "it begins to steer behind this part of the steps (default: 0)");
   add_list("--control-end", options.control_ends, 0, 1,
-           "the part of the steps behind which it no longer does (default: 1)");
+           "it stops behind this part of the steps (default: 1)");
 }
 
 void add_parallel_options(CLI::App& app, GenerateOptions& options) {
@@ -167,6 +167,9 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
 std::string control_problem(const GenerateOptions& options) {
   const std::size_t nets = options.controlnets.size();
   if (nets == 0) return {};
+  for (const std::filesystem::path& net : options.controlnets) {
+    if (net.empty()) return "--controlnet: '' names nothing: leave it out";
+  }
   if (options.control_images.empty() || options.control_images.size() % nets != 0) {
     return fmt::format(
         "{} control images for {} ControlNets: give one for each, or one for each "

@@ -6,9 +6,11 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "json.h"
 #include "pcpp/output_file.h"
@@ -115,7 +117,9 @@ DeviceProfile profile_for(const PlanOptions& options) {
 
 void run(const PlanOptions& options) {
   if (options.list_profiles) return list_profiles();
-  check_outputs({options.measure, options.json}, {options.profile});
+  std::vector<std::filesystem::path> inputs = {options.profile, options.model, options.configs};
+  inputs.insert(inputs.end(), options.controlnets.begin(), options.controlnets.end());
+  check_outputs({options.measure, options.json}, inputs);
   const DeviceProfile profile = profile_for(options);
   if (!options.measure.empty()) profile.save(options.measure);
   const Plan plan = make_plan(options.model, options.request(), profile);

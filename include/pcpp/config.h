@@ -128,7 +128,9 @@ struct Control {
   std::vector<Image> images = {};
   double scale = 1;  // of what it adds; finite
   // The part of the steps that it steers, from 0 to 1: step i of n where begin <= i / n and
-  // (i + 1) / n <= end. Behind its end it costs nothing.
+  // (i + 1) / n <= end. Behind its end it costs nothing. Ahead of its begin neither, on one rank or
+  // with Reach::none; else it runs from the last synchronous step on, since steady steps need its
+  // rows of the step before.
   double begin = 0;
   double end = 1;
 };

@@ -40,7 +40,8 @@ struct Lora {
 struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
   DataType dtype = DataType::float32;
-  // A folder's files' variant, such as "fp16"; absent: the plain files where both are there.
+  // A folder's files' variant, such as "fp16"; absent: the plain files where both are there. Of
+  // ControlNets' folders too, where they have it.
   std::optional<std::string> variant = {};
   // Of a single file: a folder in diffusers' layout, of which configs and tokenizers are taken (its
   // weights are not read). Absent: those that Stable Diffusion 1.x, 2.x or SDXL were published

@@ -91,8 +91,10 @@ struct PlannedRun {
   double mean_flops = 0;         // of a device; twice the multiply-accumulates
   double slowest_flops = 0;      // of the device that takes longest
   SiteBytes sent = {};           // of a device, the mean
-  std::int64_t weight_bytes = 0;      // the profile's extra ones included
-  std::int64_t activation_bytes = 0;  // estimate: the most that live at once, of the largest band
+  std::int64_t weight_bytes = 0;  // the profile's extra ones included
+  // Estimate: the most that live at once in a step, of the largest band. What ControlNets make of
+  // their images, and keep of them, is not in it.
+  std::int64_t activation_bytes = 0;
   // Of the device that has most: the stale rows, and where it packs and receives others.
   std::int64_t stale_bytes = 0;
   std::int64_t buffer_bytes = 0;

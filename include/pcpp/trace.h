@@ -63,8 +63,9 @@ PCPP_EXPORT std::string_view name_of(StepKind kind);
 // A part of what a rank computed. The parts of a rank lie within each other or apart.
 struct TraceSpan {
   // "encode", "synchronous step", "steady step" or "decode" at depth 0; in them blocks and
-  // operators by their scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", and what they
-  // do there, as "exchange".
+  // operators by their scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", of ControlNets
+  // behind "controlnet.0" and so on, and what they do there, as "exchange". "control image": what a
+  // ControlNet makes of its image, in the first step that it runs in.
   std::string name = {};
   int depth = 0;  // how many other parts it lies in
   // Counted from 0; the decoding of all pictures comes behind the last, the encoding of init images
@@ -121,7 +122,7 @@ struct TraceConvolutions {
 };
 
 struct Trace {
-  std::int64_t parameters = 0;  // of the U-Net
+  std::int64_t parameters = 0;  // of the U-Net and its ControlNets
   std::vector<TraceConvolutions> convolutions = {};
   std::vector<RankTrace> ranks = {};
 };

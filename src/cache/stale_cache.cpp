@@ -113,6 +113,7 @@ void StaleCache::begin_step(StepKind kind, std::optional<StepKind> next) {
   next_ = next;
   in_step_ = true;
   next_site_ = 0;
+  unsent_end_ = 0;
   sent_ = {};
 }
 
@@ -144,7 +145,7 @@ Reading StaleCache::swap(SiteId site, const std::byte* own, std::int64_t batch_s
     keep_own(site, rows);
     reading.own_previous = kept.rows[static_cast<std::size_t>(fresh ? filled_ : 1 - filled_)];
   }
-  const bool is_sent = plan.bundle >= 0 && next_ == StepKind::steady;
+  const bool is_sent = plan.bundle >= 0 && next_ == StepKind::steady && site >= unsent_end_;
   if (is_sent && fresh) retain(site, reading, rows);
   if (is_sent && !fresh) {
     const Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
@@ -166,6 +167,12 @@ void StaleCache::leave_out(SiteId end) {
     await(bundle);  // what was sent for this step
     bundle.is_left_out = true;
   }
+}
+
+void StaleCache::send_nothing(SiteId end) {
+  require(in_step_ && next_site_ <= end && end <= static_cast<SiteId>(plan_.sites().size()),
+          "what sends nothing lies between sites that are swapped in order");
+  unsent_end_ = end;
 }
 
 void StaleCache::await(Bundle& bundle) {

@@ -56,8 +56,12 @@ class StaleCache {
   Reading swap(SiteId site, const std::byte* own, std::int64_t batch_stride);
 
   // In place of swap() for the sites from the next one up to `end`: a whole part of the network,
-  // which no rank runs in this step. Their next step, if any, must be a synchronous one.
+  // which no rank runs in this step. Where they read others' rows their next step, if any, must be
+  // a synchronous one.
   void leave_out(SiteId end);
+  // Ahead of swap() for these sites, where no rank runs them in the next step: of what this one
+  // makes nothing is sent for it.
+  void send_nothing(SiteId end);
 
   void end_step();
 
@@ -103,6 +107,7 @@ class StaleCache {
   bool in_step_ = false;
   int filled_ = 0;  // the buffer that this step fills; a steady step reads the other one
   SiteId next_site_ = 0;
+  SiteId unsent_end_ = 0;  // behind the sites of which the present step sends nothing
   SiteBytes sent_;
 };
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/check.h"
 #include "base/excerpt.h"
@@ -14,6 +16,12 @@ namespace pcpp {
 namespace {
 
 constexpr std::string_view kPrefix = "control_model.";
+
+// By names that only they have.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kOtherKinds = {
+    {{"lora_controlnet", "a Control-LoRA"},
+     {"difference", "a ControlNet as its difference to a model"},
+     {"task_embedding", "a union of several ControlNets"}}};
 
 using Tensors = std::map<std::string, TensorView>;
 
@@ -42,6 +50,12 @@ Tensors renamed(const Tensors& tensors, std::string_view prefix, const std::stri
 }  // namespace
 
 Tensors read_control_net_file(const Tensors& tensors, const std::string& source) {
+  for (const auto& [name, kind] : kOtherKinds) {
+    check<CheckpointError>(!has_name_of(tensors, name),
+                           "{}: by its tensor {} it is {}, which is not supported: take a "
+                           "ControlNet that is none",
+                           source, name, kind);
+  }
   if (has_name_of(tensors, "controlnet_cond_embedding.")) return tensors;
   const bool has_prefix = has_name_of(tensors, kPrefix);
   check<CheckpointError>(

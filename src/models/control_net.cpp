@@ -70,6 +70,7 @@ void ControlNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
                             at::Tensor& middle, PatchContext& context) const {
   if (!input.image.defined()) return context.leave_out(end_);
   const SpanScope scope(name_);
+  if (input.is_last) context.send_nothing(end_);
   std::vector<at::Tensor> own;
   const UNetConditions conditions = encoder_.conditions(timestep, text, added, context);
   const at::Tensor own_middle = encoder_(latents, input.image, conditions, own, context);

@@ -22,8 +22,9 @@ namespace pcpp {
 
 // What a ControlNet is told in one step.
 struct ControlInput {
-  at::Tensor image;  // the band's rows, as embed() makes them; undefined: it does not run
-  double scale = 1;  // of what it adds; 0: it runs, and adds nothing
+  at::Tensor image;      // the band's rows, as embed() makes them; undefined: it does not run
+  double scale = 1;      // of what it adds; 0: it runs, and adds nothing
+  bool is_last = false;  // it does not run in the next step: nobody would read what it sent
 };
 
 // Immutable.

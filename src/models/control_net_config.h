@@ -31,8 +31,8 @@ struct ControlNetConfig {
 ControlNetConfig read_control_net_config(nlohmann::json object, const std::string& source);
 
 // Of a ControlNet without a config, by the names and shapes of its `weights`: for all else it is as
-// the U-Net, whose way down it began as. Throws CheckpointError, naming `source`, where its image
-// goes through more than is supported.
+// the U-Net, whose way down it began as. Not all of them are judged. Throws CheckpointError, naming
+// `source`, where there is more of something than is supported.
 ControlNetConfig control_net_config_of(const std::map<std::string, TensorView>& weights,
                                        const std::string& source, const UNetConfig& unet);
 

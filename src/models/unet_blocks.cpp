@@ -21,24 +21,21 @@ NormOptions norm_options(const UNetConfig& config) {
   return {config.norm_groups, config.norm_epsilon};
 }
 
-std::int64_t depth_at(const std::vector<std::int64_t>& depths, std::int64_t index) {
-  return depths.empty() ? 0 : depths.at(static_cast<std::size_t>(index));
-}
-
-// Layer `index` of a block at `level`, its transformer of `depth` layers; built in the order in
-// which it runs.
+// Layer `index` of a block at `level`, whose transformers have `depths` layers, if there are any;
+// built in the order in which it runs.
 UNetLayer make_layer(const WeightScope& block, const UNetConfig& config, int level,
-                     std::int64_t index, std::int64_t in, std::int64_t depth, SiteRegistry& sites) {
+                     std::int64_t index, std::int64_t in, const std::vector<std::int64_t>& depths,
+                     SiteRegistry& sites) {
   const UNetLevel& options = level_of(config, level);
   UNetLayer layer{ResnetBlock(block.scope("resnets").scope(index), in, options.channels,
                               time_width(config), norm_options(config), level, sites),
                   std::nullopt};
-  if (depth > 0) {
-    layer.transformer.emplace(
-        block.scope("attentions").scope(index),
-        TransformerOptions{options.channels, options.heads, config.text_width, depth,
-                           config.norm_groups, config.linear_projection},
-        level, sites);
+  if (!depths.empty()) {
+    layer.transformer.emplace(block.scope("attentions").scope(index),
+                              TransformerOptions{options.channels, options.heads, config.text_width,
+                                                 depths.at(static_cast<std::size_t>(index)),
+                                                 config.norm_groups, config.linear_projection},
+                              level, sites);
   }
   return layer;
 }
@@ -57,8 +54,7 @@ DownBlock::DownBlock(const WeightScope& weights, const UNetConfig& config, int l
   const UNetLevel& options = level_of(config, level);
   std::int64_t in = level_of(config, level == 0 ? 0 : level - 1).channels;
   for (std::int64_t i = 0; i < options.layers; ++i) {
-    layers_.push_back(
-        make_layer(weights, config, level, i, in, depth_at(options.down_depths, i), sites));
+    layers_.push_back(make_layer(weights, config, level, i, in, options.down_depths, sites));
     in = options.channels;
   }
   if (level < last_level(config)) {
@@ -84,8 +80,8 @@ at::Tensor DownBlock::operator()(at::Tensor image, const UNetConditions& conditi
 MidBlock::MidBlock(const WeightScope& weights, const UNetConfig& config, SiteRegistry& sites)
     : name_(weights.path()),
       first_(make_layer(weights, config, last_level(config), 0, config.levels.back().channels,
-                        *config.middle_depth, sites)) {
-  if (config.middle_depth == 0) return;
+                        *config.middle_depths, sites)) {
+  if (config.middle_depths->empty()) return;
   second_.emplace(weights.scope("resnets").scope(1), config.levels.back().channels,
                   config.levels.back().channels, time_width(config), norm_options(config),
                   last_level(config), sites);
@@ -108,8 +104,7 @@ UpBlock::UpBlock(const WeightScope& weights, const UNetConfig& config, int level
     const std::int64_t in = i == 0 ? below : options.channels;
     // The last layer's skip is the image before this level's first layer on the way down.
     const std::int64_t skip = i == options.layers ? above : options.channels;
-    layers_.push_back(
-        make_layer(weights, config, level, i, in + skip, depth_at(options.up_depths, i), sites));
+    layers_.push_back(make_layer(weights, config, level, i, in + skip, options.up_depths, sites));
   }
   if (level > 0) {
     upsampler_.emplace(weights.scope("upsamplers").scope(0), options.channels, level - 1, sites);

@@ -49,7 +49,7 @@ class DownBlock {
   std::optional<Conv3x3> downsampler_;
 };
 
-// Of a config with a middle_depth: UNetMidBlock2DCrossAttn, and UNetMidBlock2D as U-Nets have it:
+// Of a config with middle_depths: UNetMidBlock2DCrossAttn, and UNetMidBlock2D as U-Nets have it:
 // one ResNet block.
 class MidBlock {
  public:

@@ -84,8 +84,8 @@ using Depths = std::vector<std::vector<std::int64_t>>;
 Depths depths_of(const ConfigReader& config, std::string_view key, const nlohmann::json& value,
                  const std::vector<std::int64_t>& counts) {
   const auto depth = [&](const nlohmann::json& number) {
-    if (!number.is_number_integer() || number < 1 || number > kMostLayers) {
-      config.refuse(key, fmt::format("each number must be from 1 to {}", kMostLayers));
+    if (!number.is_number_integer() || number < 0 || number > kMostLayers) {
+      config.refuse(key, fmt::format("each number must be from 0 to {}", kMostLayers));
     }
     return number.get<std::int64_t>();
   };
@@ -168,13 +168,15 @@ void read_levels(ConfigReader& config, UNetConfig& result) {
   if (config.is_null("mid_block_type")) return;
   const std::string middle = config.one_of(
       "mid_block_type", {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D"}, "UNetMidBlock2DCrossAttn");
-  result.middle_depth = middle == "UNetMidBlock2D" ? 0 : down_depths.back().front();
+  result.middle_depths.emplace();
+  if (middle != "UNetMidBlock2D") result.middle_depths->push_back(down_depths.back().front());
 }
 
 void check_levels(const ConfigReader& config, const UNetConfig& unet) {
   for (const UNetLevel& level : unet.levels) {
-    const bool attends = !level.down_depths.empty() || !level.up_depths.empty() ||
-                         (unet.middle_depth.value_or(0) > 0 && &level == &unet.levels.back());
+    const bool attends =
+        !level.down_depths.empty() || !level.up_depths.empty() ||
+        (unet.middle_depths && !unet.middle_depths->empty() && &level == &unet.levels.back());
     if (level.channels < 1 || level.channels % unet.norm_groups != 0) {
       config.refuse("block_out_channels", "each entry must be a multiple of norm_num_groups");
     }
@@ -190,8 +192,11 @@ void check_levels(const ConfigReader& config, const UNetConfig& unet) {
 
 // ResNet blocks and layers of transformers.
 std::int64_t layers_of(const UNetConfig& unet) {
-  const std::int64_t middle = unet.middle_depth ? (*unet.middle_depth > 0 ? 2 : 1) : 0;
-  std::int64_t layers = middle + unet.middle_depth.value_or(0);
+  std::int64_t layers = 0;
+  if (unet.middle_depths) {
+    layers = std::accumulate(unet.middle_depths->begin(), unet.middle_depths->end(),
+                             unet.middle_depths->empty() ? 1 : 2);
+  }
   for (const UNetLevel& level : unet.levels) {
     layers += 2 * level.layers + 1;
     for (const auto* depths : {&level.down_depths, &level.up_depths}) {

@@ -17,7 +17,8 @@ struct UNetLevel {
   std::int64_t channels = 0;
   std::int64_t layers = 0;  // on the way down; one more on the way up
   std::int64_t heads = 0;
-  // Layers of the transformer behind each of the block's ResNet blocks; empty where it has none.
+  // Layers of the transformer behind each of the block's ResNet blocks (0: norm and projections
+  // alone, as in SDXL's smaller ControlNets); empty where it has no transformers.
   std::vector<std::int64_t> down_depths;
   std::vector<std::int64_t> up_depths;
 };
@@ -47,9 +48,10 @@ struct UNetConfig {
   std::int64_t sample_rows = 0;
   std::int64_t sample_columns = 0;
   std::vector<UNetLevel> levels;  // the latent's own resolution first
-  // Layers of the transformer between the two ResNet blocks of the middle; 0: it is one ResNet
-  // block; absent: there is no middle block, as in BK-SDM's smaller models.
-  std::optional<std::int64_t> middle_depth;
+  // Likewise of the one transformer in the middle, between two ResNet blocks; empty: there is one
+  // ResNet block and no transformer; absent: there is no middle block, as in BK-SDM's smaller
+  // models.
+  std::optional<std::vector<std::int64_t>> middle_depths;
   std::int64_t norm_groups = 0;
   double norm_epsilon = 0;
   std::int64_t text_width = 0;  // cross_attention_dim

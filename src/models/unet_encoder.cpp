@@ -14,7 +14,7 @@ UNetEncoder::UNetEncoder(const UNetConfig& config, const WeightScope& weights, S
   for (int level = 0; level < static_cast<int>(config.levels.size()); ++level) {
     down_.emplace_back(weights.scope("down_blocks").scope(level), config, level, sites);
   }
-  if (config.middle_depth) mid_.emplace(weights.scope("mid_block"), config, sites);
+  if (config.middle_depths) mid_.emplace(weights.scope("mid_block"), config, sites);
   if (config.added) {
     added_embedding_.emplace(weights.scope("add_embedding"), config.added->input_width,
                              4 * base_channels());

@@ -101,6 +101,10 @@ void PatchContext::leave_out(SiteId end) {
   if (cache_ != nullptr) cache_->leave_out(end);
 }
 
+void PatchContext::send_nothing(SiteId end) {
+  if (cache_ != nullptr) cache_->send_nothing(end);
+}
+
 Reading PatchContext::swap(SiteId site, const at::Tensor& own) {
   if (cache_ == nullptr) return {};
   const WorkScope scope("exchange", [] { return Work{.kind = WorkKind::exchange, .shape = ""}; });

@@ -76,6 +76,9 @@ class PatchContext {
   // StaleCache::leave_out().
   void leave_out(SiteId end);
 
+  // Of these sites nothing is sent in this step, as StaleCache::send_nothing().
+  void send_nothing(SiteId end);
+
   // What follows from the request's conditions alone, kept from its first step on: the keys and
   // values of a cross-attention, the embedding of pooled text and time ids.
   at::Tensor& condition_slot(int slot) { return conditions_.at(static_cast<std::size_t>(slot)); }

@@ -155,6 +155,10 @@ WeightScope::WeightScope(std::shared_ptr<Source> source, std::string label, std:
 
 WeightScope WeightScope::shapes_only(at::ScalarType dtype) { return made(dtype, at::kMeta); }
 
+WeightScope WeightScope::shapes_of(const Weights& weights, at::ScalarType dtype) {
+  return {weights, dtype, at::kMeta};
+}
+
 WeightScope WeightScope::constants(at::ScalarType dtype, at::Device device) {
   return made(dtype, device);
 }
@@ -240,6 +244,9 @@ at::Tensor WeightScope::take(const std::string& name,
   check<std::logic_error>(source_->taken.insert(full).second, "the tensor {} was taken twice",
                           full);
   source_->taken_elements += view.element_count();
+  if (source_->device.is_meta()) {
+    return at::empty(shape, at::TensorOptions(source_->dtype).device(at::kMeta));
+  }
   at::Tensor values = read_finite(view, source_->name + ": " + full);
   if (source_->weights) source_->weights->release(view);
   return with_added(std::move(values), full).to(source_->device);

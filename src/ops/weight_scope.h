@@ -34,6 +34,8 @@ class WeightScope {
   // Tensors of whatever shape is asked for, without memory (meta): for planning from a config
   // alone.
   static WeightScope shapes_only(at::ScalarType dtype = at::kFloat);
+  // The same of `weights`: names and shapes are checked as they are taken, nothing is read.
+  static WeightScope shapes_of(const Weights& weights, at::ScalarType dtype = at::kFloat);
   // The same with memory, each filled with one small number: for timing.
   static WeightScope constants(at::ScalarType dtype, at::Device device = at::kCPU);
 

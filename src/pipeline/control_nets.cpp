@@ -3,9 +3,14 @@
 #include <ATen/TensorOperators.h>
 
 #include <algorithm>
+#include <iterator>
 #include <stop_token>
 #include <utility>
 
+#include "base/check.h"
+#include "base/log.h"
+#include "ops/span_log.h"
+#include "ops/weight_scope.h"
 #include "pipeline/pictures.h"
 #include "pipeline/tensors.h"
 
@@ -15,6 +20,19 @@ namespace {
 
 at::Tensor to_control(const Image& image, std::int64_t height, std::int64_t width) {
   return (to_pixels(image, height, width) + 1) / 2;
+}
+
+// Of a single file, whose weights are all that is known of it.
+void check_weights(const ControlNetConfig& config, const Weights& weights) {
+  try {
+    SiteRegistry sites;
+    const ControlNet checked(config, WeightScope::shapes_of(weights), sites);
+  } catch (const CheckpointError& error) {
+    fail<CheckpointError>(
+        "{} (a single file is taken to be shaped as the model's own U-Net: this one is for another "
+        "model, of another kind or damaged)",
+        error.what());
+  }
 }
 
 // As diffusers, in double precision.
@@ -37,6 +55,7 @@ std::vector<ControlNetFile> open_control_nets(const std::vector<std::filesystem:
                                       component.config_source("config.json"))
             : control_net_config_of(component.weights().tensors(), component.place(), unet);
     check_fits(config, unet, component.place());
+    if (!component.has_config()) check_weights(config, component.weights());
     files.push_back({std::move(component), std::move(config)});
   }
   return files;
@@ -49,12 +68,14 @@ NetworkConfig network_of(const UNetConfig& unet, const std::vector<ControlNetFil
 }
 
 ControlInput ControlTask::input(const at::Tensor& image, int step) const {
-  if (step < first || step >= end) return {};
-  return {image, step < begin ? 0 : scale};
+  if (!runs_in(step)) return {};
+  return {image, step < begin ? 0 : scale, step + 1 == end};
 }
 
 bool ControlTask::does_alike(int step, int other) const {
-  const auto part = [this](int of) { return (of >= first) + (of >= begin) + (of >= end); };
+  const auto part = [this](int of) {
+    return (of >= first) + (of >= begin) + (of + 1 >= end) + (of >= end);
+  };
   return part(step) == part(other);
 }
 
@@ -63,7 +84,8 @@ std::vector<ControlTask> control_tasks(const GenerationRequest& request, const R
   std::vector<ControlTask> tasks;
   for (const Control& control : request.controls) {
     ControlTask task;
-    task.images = for_each_picture(all_of(control.images, to_control, sizes, request.stop), sizes);
+    task.images = all_of(control.images, to_control, sizes, request.stop);
+    task.pictures = sizes.images / std::ssize(control.images);
     task.scale = control.scale;
     while (task.begin < steps && !steers(control, task.begin, steps)) ++task.begin;
     task.end = task.begin;
@@ -71,28 +93,32 @@ std::vector<ControlTask> control_tasks(const GenerationRequest& request, const R
     // Its first step must be synchronous where the bands read each other's rows.
     const bool reads_others = patches > 1 && parallel.reach != Reach::none;
     task.first = reads_others ? std::min(task.begin, parallel.sync_steps - 1) : task.begin;
-    if (task.begin == task.end) task.first = task.end;
+    if (task.begin == task.end) {
+      log().warn(
+          "a control from {} to {} steers none of the {} steps: begin it earlier, end it later or "
+          "ask for more steps",
+          control.begin, control.end, steps);
+    }
+    if (task.begin == task.end || task.scale == 0) task.first = task.end;
     tasks.push_back(std::move(task));
   }
   return tasks;
 }
 
-std::vector<at::Tensor> embed_controls(const std::vector<ControlTask>& tasks, const UNet& unet,
-                                       RowRange band, Reach reach, std::int64_t repeats,
-                                       at::ScalarType dtype) {
-  std::vector<at::Tensor> embedded;
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    const std::int64_t scale = unet.network().controls[i].scale();
-    const std::int64_t halo = reach == Reach::none ? 0 : ControlNet::kHalo;
-    const RowRange image{0, tasks[i].images.size(2) / scale};
-    const RowRange rows = intersect({band.begin - halo, band.end + halo}, image);
-    const at::Tensor pixels =
-        tasks[i].images.slice(2, rows.begin * scale, rows.end * scale).to(unet.device(), dtype);
-    const at::Tensor made =
-        unet.control(i).embed(pixels, band.begin - rows.begin, rows.end - band.end);
-    embedded.push_back(made.repeat({repeats, 1, 1, 1}).contiguous(at::MemoryFormat::ChannelsLast));
-  }
-  return embedded;
+at::Tensor embed_control(const ControlTask& task, const ControlNet& net,
+                         const ControlSlice& slice) {
+  const SpanScope scope("control image");
+  const std::int64_t scale = slice.scale;
+  const std::int64_t halo = slice.reach == Reach::none ? 0 : ControlNet::kHalo;
+  const RowRange& band = slice.band;
+  const RowRange image{0, task.images.size(2) / scale};
+  const RowRange rows = intersect({band.begin - halo, band.end + halo}, image);
+  const at::Tensor pixels =
+      task.images.slice(2, rows.begin * scale, rows.end * scale).to(slice.device, slice.dtype);
+  return net.embed(pixels, band.begin - rows.begin, rows.end - band.end)
+      .repeat_interleave(task.pictures, 0)
+      .repeat({slice.branches, 1, 1, 1})
+      .contiguous(at::MemoryFormat::ChannelsLast);
 }
 
 }  // namespace pcpp

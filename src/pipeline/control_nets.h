@@ -33,13 +33,15 @@ NetworkConfig network_of(const UNetConfig& unet, const std::vector<ControlNetFil
 
 // What one ControlNet does in a request.
 struct ControlTask {
-  at::Tensor images;  // [images, 3, height, width] in [0, 1], float32 on the CPU
+  at::Tensor images;          // [n, 3, height, width] in [0, 1], float32 on the CPU
+  std::int64_t pictures = 1;  // for which each of them is, one after the other
   double scale = 1;
   // It runs in the steps [first, end), and adds in [begin, end).
   int first = 0;
   int begin = 0;
   int end = 0;
 
+  bool runs_in(int step) const { return step >= first && step < end; }
   // `image` is what it makes of its images.
   ControlInput input(const at::Tensor& image, int step) const;
   // Whether it does the same in both steps.
@@ -50,11 +52,18 @@ struct ControlTask {
 std::vector<ControlTask> control_tasks(const GenerationRequest& request, const RequestSizes& sizes,
                                        const ParallelConfig& parallel, int patches, int steps);
 
-// What a rank's ControlNets make of the images' part for its `band` of the latents' rows, each for
-// `repeats` times the images. With Reach::none all that lies beyond the band counts as zeros.
-std::vector<at::Tensor> embed_controls(const std::vector<ControlTask>& tasks, const UNet& unet,
-                                       RowRange band, Reach reach, std::int64_t repeats,
-                                       at::ScalarType dtype);
+// The part of a control image that a rank needs.
+struct ControlSlice {
+  RowRange band;                  // of the latents' rows
+  std::int64_t scale = 8;         // pixels a latent row
+  Reach reach = Reach::adjacent;  // with none all that lies beyond the band counts as zeros
+  std::int64_t branches = 1;
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;
+};
+
+// What the ControlNet makes of it, for each branch and each picture.
+at::Tensor embed_control(const ControlTask& task, const ControlNet& net, const ControlSlice& slice);
 
 }  // namespace pcpp
 

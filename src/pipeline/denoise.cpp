@@ -48,9 +48,7 @@ class Rank {
                there(task.kept->mask).to(at::kBool)};
     }
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
-    const Topology& topology = task.plan.topology();
-    control_images_ = embed_controls(task.controls, unet, topology.band_of(rank_),
-                                     task.parallel.reach, topology.branches_of_rank(), task.dtype);
+    control_images_.resize(task.controls.size());
     control_inputs_.resize(task.controls.size());
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
@@ -141,8 +139,22 @@ class Rank {
     }
     input_.copy_(band);
     timestep_.narrow(0, 0, 1).fill_(task_.scheduler.timesteps()[static_cast<std::size_t>(step)]);
-    for (std::size_t i = 0; i < control_inputs_.size(); ++i) {
-      control_inputs_[i] = task_.controls[i].input(control_images_[i], step);
+    set_controls(step);
+  }
+
+  // Of each ControlNet, whose image is made in the first step that it runs in.
+  void set_controls(int step) {
+    for (std::size_t i = 0; i < task_.controls.size(); ++i) {
+      const ControlTask& control = task_.controls[i];
+      if (control.runs_in(step) && !control_images_[i].defined()) {
+        check_not_stopped(task_.stop);
+        const Topology& topology = task_.plan.topology();
+        control_images_[i] = embed_control(
+            control, unet_.control(i),
+            {topology.band_of(rank_), unet_.network().controls[i].scale(), task_.parallel.reach,
+             topology.branches_of_rank(), unet_.device(), task_.dtype});
+      }
+      control_inputs_[i] = control.input(control_images_[i], step);
     }
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <optional>
 #include <string>
@@ -68,12 +69,13 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
   return info;
 }
 
-void warn_of_class(const Checkpoint& checkpoint, bool is_xl) {
+void warn_of_class(const Checkpoint& checkpoint, bool is_xl, bool has_controls) {
   const std::string name = checkpoint.pipeline_class();
-  const auto is_known = [&name](std::string_view family) {
-    return name == fmt::format("{}Pipeline", family) ||
-           name == fmt::format("{}Img2ImgPipeline", family) ||
-           name == fmt::format("{}InpaintPipeline", family);
+  const auto is_known = [&](std::string_view family) {
+    return std::ranges::any_of(std::array{"", "Img2Img", "Inpaint"}, [&](const char* task) {
+      return name == fmt::format("{}{}Pipeline", family, task) ||
+             (has_controls && name == fmt::format("{}ControlNet{}Pipeline", family, task));
+    });
   };
   for (const char* family : {"StableDiffusion", "StableDiffusionXL", "LatentConsistencyModel"}) {
     if (is_known(family)) return;

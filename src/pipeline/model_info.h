@@ -19,7 +19,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
 
 // Warns where the folder names the class of a pipeline that does more than Stable Diffusion's: its
 // networks may be plain ones.
-void warn_of_class(const Checkpoint& checkpoint, bool is_xl);
+void warn_of_class(const Checkpoint& checkpoint, bool is_xl, bool has_controls);
 
 // Both branches of a picture of the model's own size. Its convolutions are chosen for these,
 // whatever is drawn: so with as many threads a rank no picture depends on how many ranks draw it or

@@ -51,7 +51,7 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
       extra_weight_bytes_(options.extra_weight_bytes),
       convolution_times_(
           from_root(options.convolution_times.value_or(default_convolution_times()))) {
-  warn_of_class(checkpoint_, is_xl());
+  warn_of_class(checkpoint_, is_xl(), !control_nets_.empty());
   convolutions_ = choose_convolutions_of(unet().sites(), options.stop);
 }
 

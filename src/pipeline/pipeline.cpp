@@ -209,9 +209,10 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
 
 void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const {
   const DenoiseResult& first = drawn.front();
-  check<DeviceError>(first.latents.isfinite().all().item<bool>(),
-                     "the latents became infinite or not a number: try float32, or a lower "
-                     "guidance scale");
+  check<DeviceError>(
+      first.latents.isfinite().all().item<bool>(),
+      "the latents became infinite or not a number: try float32, or a lower scale of "
+      "guidance or controls");
   result.latents = to_host(first.latents);
   for (const at::Tensor& latents : first.step_latents) {
     result.step_latents.push_back(to_host(latents));

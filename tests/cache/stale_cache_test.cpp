@@ -381,6 +381,41 @@ TEST(StaleCache, LeavesOutAPartAndTakesItUpAgain) {
   });
 }
 
+TEST(StaleCache, SendsNothingOfAPartThatTheNextStepLeavesOut) {
+  std::vector<Site> some(3, {"conv", SiteKind::halo, 0, 3, 1, 1});
+  some[1].part = 1;
+  some[2].part = 2;
+  const ExchangePlan plan(some, Topology(2, Guidance::batched, 2, kRows, 4), ParallelConfig::pcpp(),
+                          {kRows, kColumns, 4, 1});
+  LocalHub hub(2);
+  run_ranks(hub, [&](Transport& transport) {
+    StaleCache cache(plan, transport, kTimeout);
+    const auto swap = [&](SiteId id) {
+      const std::vector<std::byte> own = own_rows(plan, transport.rank(), 0, id);
+      cache.swap(id, own.data(), static_cast<std::int64_t>(own.size()) / plan.batch());
+      return cache.sent().halo;
+    };
+    EXPECT_THROW(cache.send_nothing(1), std::logic_error);  // in no step
+    cache.begin_step(StepKind::synchronous, StepKind::steady);
+    for (const SiteId id : {0, 1, 2}) swap(id);
+    cache.end_step();
+    cache.begin_step(StepKind::steady, StepKind::steady);
+    const std::int64_t first = swap(0);
+    EXPECT_GT(first, 0);
+    EXPECT_THROW(cache.send_nothing(0), std::logic_error);
+    EXPECT_THROW(cache.send_nothing(4), std::logic_error);
+    cache.send_nothing(2);
+    EXPECT_EQ(swap(1), first);
+    EXPECT_GT(swap(2), first);
+    cache.end_step();
+    cache.begin_step(StepKind::steady, StepKind::steady);
+    EXPECT_EQ(swap(0), first);
+    cache.leave_out(2);
+    EXPECT_GT(swap(2), first);
+    cache.end_step();
+  });
+}
+
 TEST(StaleCache, RefusesAPartThatWasLeftOutInASteadyStep) {
   std::vector<Site> two(2, {"conv", SiteKind::halo, 0, 3, 1, 1});
   two[1].part = 1;

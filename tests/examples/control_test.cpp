@@ -75,6 +75,33 @@ TEST_F(ControlTest, EachPromptMayHaveItsImage) {
   EXPECT_NE(read_png(place("x-2.png")).rgb, read_png(place("y-2.png")).rgb);
 }
 
+// Neither a ControlNet nor a model is written over.
+TEST_F(ControlTest, NoOutputTakesThePlaceOfWhatIsRead) {
+  const fs::path net = place("net");
+  fs::copy(data("control/sd15"), net);
+  fs::copy(net / "diffusion_pytorch_model.safetensors", place("net.safetensors"));
+  const auto size = fs::file_size(place("net.safetensors"));
+  for (const auto& [from, output] :
+       {std::pair{net, net / "config.json"},
+        {fs::path(place("net.safetensors")), fs::path(place("net.safetensors"))}}) {
+    const Outcome drawn =
+        generate({"--prompt", "a", "--controlnet", from.string(), "--control-image", place("a.png"),
+                  "--output", "none", "--report", output.string()});
+    EXPECT_EQ(drawn.status, 1);
+    EXPECT_NE(drawn.errors.find(output.string()), std::string::npos) << drawn.errors;
+    const Outcome planned =
+        run_process({PCPP_PLAN, "--model", data("models/sd15"), "--controlnet", from.string(),
+                     "--profile", "a100-nvlink", "--json", output.string()});
+    EXPECT_EQ(planned.status, 1);
+  }
+  EXPECT_EQ(fs::file_size(place("net.safetensors")), size);
+  EXPECT_TRUE(nlohmann::json::parse(std::ifstream(net / "config.json")).is_object());
+  EXPECT_EQ(generate({"--prompt", "a", "--controlnet", net.string(), "--control-image",
+                      place("a.png"), "--output", (net / "new.png").string()})
+                .status,
+            0);
+}
+
 TEST_F(ControlTest, RefusesWhatDoesNotFit) {
   const std::string net = data("control/sd15");
   const std::string image = place("a.png");
@@ -106,6 +133,7 @@ TEST_F(ControlTest, RefusesWhatDoesNotFit) {
            {{"--controlnet", data("control/sdxl"), "--control-image", image},
             1,
             "it is for another model"},
+           {{"--controlnet", "", "--control-image", image}, 2, "names nothing"},
            {{"--controlnet", place("none"), "--control-image", image}, 1, "there is no folder"}}) {
     Words asked = {"--prompt", "a", "--output", place("x.png")};
     asked.insert(asked.end(), refusal.more.begin(), refusal.more.end());

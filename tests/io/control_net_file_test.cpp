@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/checkpoint.h"
@@ -79,12 +80,25 @@ TEST(ControlNetFile, NamesWhatIsNoTensorOfAControlNet) {
   }
 }
 
+TEST(ControlNetFile, RefusesOtherKindsByName) {
+  const Weights weights = Component::control_net(control("sd15")).weights();
+  for (const auto& [name, kind] : {std::pair{"lora_controlnet", "Control-LoRA"},
+                                   {"difference", "difference to a model"},
+                                   {"task_embedding", "union"}}) {
+    for (Tensors tensors : {weights.tensors(), single("sd15", weights)}) {
+      tensors[name] = weights.tensors().begin()->second;
+      testing::expect_error<CheckpointError>([&] { read_control_net_file(tensors, kSource); },
+                                             {kSource, name, kind});
+    }
+  }
+}
+
 TEST(ControlNetFile, RefusesWhatHoldsNone) {
   const Weights weights = Component::control_net(control("sd15")).weights();
   const TensorView& any = weights.tensors().begin()->second;
   for (const Tensors& tensors : {Tensors{}, Tensors{{"adapter.body.0.in_conv.weight", any}},
                                  Tensors{{"control_model.input_blocks.0.0.weight", any}},
-                                 Tensors{{"lora_controlnet", any}, {"input_blocks.0.0.up", any}}}) {
+                                 Tensors{{"input_blocks.0.0.up", any}}}) {
     testing::expect_error<CheckpointError>([&] { read_control_net_file(tensors, kSource); },
                                            {kSource, "it holds no ControlNet"});
   }

@@ -36,7 +36,7 @@ TEST(ControlNetConfig, ReadsWhatDiffusersWrites) {
   for (const char* family : {"sd15", "sd21", "sdxl"}) {
     const UNetConfig own = read(written(family)).encoder;
     const UNetConfig unet = unet_of(family);
-    EXPECT_EQ(own.middle_depth, unet.middle_depth) << family;
+    EXPECT_EQ(own.middle_depths, unet.middle_depths) << family;
     EXPECT_EQ(own.pooled_width(), unet.pooled_width()) << family;
     for (std::size_t level = 0; level < unet.levels.size(); ++level) {
       EXPECT_EQ(own.levels[level].down_depths, unet.levels[level].down_depths) << family;
@@ -44,7 +44,7 @@ TEST(ControlNetConfig, ReadsWhatDiffusersWrites) {
     }
   }
   const UNetConfig small = read(written("sdxl_small")).encoder;
-  EXPECT_EQ(small.middle_depth, 0);
+  EXPECT_EQ(small.middle_depths, std::vector<std::int64_t>());
   for (const UNetLevel& level : small.levels) EXPECT_TRUE(level.down_depths.empty());
 }
 
@@ -71,6 +71,8 @@ TEST(ControlNetConfig, RefusesWhatIsNotSupportedByName) {
       {"down_block_types", {1, 2, 3}},
       {"up_block_types", {"UpBlock2D", "UpBlock2D", "UpBlock2D"}},
       {"time_cond_proj_dim", 256},
+      {"reverse_transformer_layers_per_block", 1},
+      {"transformer_layers_per_block", -1},
       {"class_embed_type", "timestep"},
       {"num_control_type", 6}};
   for (const auto& [key, value] : refused) {
@@ -79,6 +81,29 @@ TEST(ControlNetConfig, RefusesWhatIsNotSupportedByName) {
     testing::expect_error<CheckpointError>([&] { read(config); }, {"config.json", key});
   }
   EXPECT_THROW(read(nlohmann::json::array()), CheckpointError);
+}
+
+TEST(ControlNetConfig, IsToldByAFilesWeights) {
+  for (const char* net : {"sd15", "sd21", "sdxl", "sdxl_small", "sdxl_mid", "ssd1b", "bk_sdm"}) {
+    SCOPED_TRACE(net);
+    const std::string name = net;
+    const std::string family = name.starts_with("sdxl") ? "sdxl" : name;
+    const ControlNetConfig written_down = read(written(net));
+    const ControlNetConfig told = control_net_config_of(
+        Component::control_net(control_folder() / net).weights().tensors(), net, unet_of(family));
+    EXPECT_EQ(told.image_channels, written_down.image_channels);
+    EXPECT_EQ(told.encoder.middle_depths, written_down.encoder.middle_depths);
+    EXPECT_EQ(told.encoder.in_channels, written_down.encoder.in_channels);
+    EXPECT_EQ(told.encoder.text_width, written_down.encoder.text_width);
+    EXPECT_EQ(told.encoder.added, written_down.encoder.added);
+    EXPECT_EQ(told.encoder.linear_projection, written_down.encoder.linear_projection);
+    for (std::size_t level = 0; level < told.encoder.levels.size(); ++level) {
+      UNetLevel expected = written_down.encoder.levels[level];
+      expected.up_depths.clear();
+      EXPECT_EQ(told.encoder.levels[level], expected) << level;
+    }
+    check_fits(told, unet_of(family), net);
+  }
 }
 
 TEST(ControlNetConfig, IsHeldAgainstTheUNet) {
@@ -102,6 +127,7 @@ TEST(ControlNetConfig, IsHeldAgainstTheUNet) {
                  [](auto& c) { c.levels[1].layers = 2; });
   expect_refused("level 2 of the ControlNet has 1 layers of 8",
                  [](auto& c) { c.levels[2].channels = 8; });
+  expect_refused("3 heads, which do not divide", [](auto& c) { c.levels[1].heads = 3; });
   UNetConfig inpainting = unet_of("sd15");
   inpainting.in_channels = 9;
   check_fits(read(written("sd15")), inpainting, "it");

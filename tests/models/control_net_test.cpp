@@ -3,6 +3,7 @@
 #include "models/control_net.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/tiny_models.h"
@@ -205,11 +207,37 @@ TEST_P(SteeredUNet, SharesNoBundleWithItsControls) {
 INSTANTIATE_TEST_SUITE_P(All, SteeredUNet,
                          ::testing::Values(Family{"sd15", {"sd15", "sd15_bgr"}},
                                            Family{"sd21", {"sd21"}}, Family{"sdxl", {"sdxl"}},
+                                           Family{"bk_sdm", {"bk_sdm"}}, Family{"ssd1b", {"ssd1b"}},
                                            Family{"sdxl", {"sdxl_small", "sdxl"}}),
                          [](const auto& suite) {
                            return suite.param.nets.size() == 1 ? suite.param.nets.front()
                                                                : suite.param.nets.front() + "_two";
                          });
+
+// tests/reference/control_make.py
+TEST(SteeredUNetCases, EqualDiffusers) {
+  for (const auto& [family, net] :
+       {std::pair{"ssd1b", "ssd1b"}, {"bk_sdm", "bk_sdm"}, {"sdxl", "sdxl_mid"}}) {
+    SCOPED_TRACE(net);
+    const auto read = [](const TensorMap& file, const std::string& name) {
+      const FloatTensor& tensor = file.at(name);
+      at::Tensor values = at::empty(tensor.shape, at::kFloat);
+      std::copy(tensor.values.begin(), tensor.values.end(), values.mutable_data_ptr<float>());
+      return values;
+    };
+    const TensorMap file =
+        load_tensors(control_folder() / (std::string(net) + "_case.safetensors"));
+    std::optional<AddedConditions> added;
+    if (file.contains("time_ids")) added = {read(file, "text_embeds"), read(file, "time_ids")};
+    const UNet unet = steered({family, {net}});
+    const c10::InferenceMode inference;
+    PatchContext context(unet.sites().condition_slots());
+    const at::Tensor image = unet.control(0).embed(read(file, "pixels"), 0, 0);
+    const at::Tensor output = unet(read(file, "latents"), timestep(kTimestep), read(file, "text"),
+                                   added, context, {{image, 0.7}});
+    EXPECT_LE(relative_error(output, read(file, "output")), 2e-5);
+  }
+}
 
 TEST(SteeredUNetWeights, AreAllTaken) {
   const UNet unet = steered({"sd21", {"sd21"}});

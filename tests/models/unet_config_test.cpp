@@ -103,7 +103,7 @@ TEST(UNetConfig, ReadsThePublishedConfigs) {
 
   const UNetConfig sdxl = read(published("sdxl"));
   EXPECT_EQ(sdxl.levels[2].down_depths, (std::vector<std::int64_t>{10, 10}));
-  EXPECT_EQ(sdxl.middle_depth, 10);
+  EXPECT_EQ(sdxl.middle_depths, std::vector<std::int64_t>{10});
   EXPECT_TRUE(sdxl.levels[0].down_depths.empty());
   EXPECT_TRUE(sdxl.levels[0].up_depths.empty());
   ASSERT_TRUE(sdxl.added);
@@ -162,7 +162,7 @@ TEST(UNetConfig, TransformersOfABlockMayDifferAndTheMiddleMayBeOneResnet) {
   EXPECT_EQ(read_config.levels[1].down_depths, (std::vector<std::int64_t>{2, 1}));
   EXPECT_EQ(read_config.levels[2].up_depths, (std::vector<std::int64_t>{4, 4, 10}));
   EXPECT_EQ(read_config.levels[1].up_depths, (std::vector<std::int64_t>{2, 1, 1}));
-  EXPECT_EQ(read_config.middle_depth, 0);
+  EXPECT_EQ(read_config.middle_depths, std::vector<std::int64_t>());
   EXPECT_EQ(count_sites(read_config).attention, 2 + 1 + 4 + 3 + (4 + 4 + 10) + (2 + 1 + 1));
 }
 
@@ -171,7 +171,7 @@ TEST(UNetConfig, TheMiddleMayBeMissing) {
   nlohmann::json config = published("sd15");
   const std::int64_t with_middle = count_sites(read(config)).attention;
   config["mid_block_type"] = nullptr;
-  EXPECT_FALSE(read(config).middle_depth);
+  EXPECT_FALSE(read(config).middle_depths);
   EXPECT_EQ(count_sites(read(config)).attention, with_middle - 1);
 }
 
@@ -248,7 +248,7 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"time_cond_proj_dim", 2}, Option{"time_cond_proj_dim", 0},
         Option{"time_embedding_act_fn", "silu"}, Option{"time_embedding_dim", 512},
         Option{"time_embedding_type", "fourier"}, Option{"timestep_post_act", "silu"},
-        Option{"transformer_layers_per_block", {0, 2, 0}},
+        Option{"transformer_layers_per_block", {-1, 2, 0}},
         Option{"transformer_layers_per_block", {1, {2, 2}, 10}},
         Option{"up_block_types", {"CrossAttnUpBlock2D", "UpBlock3D", "UpBlock2D"}},
         Option{"an_option_of_tomorrow", true}),

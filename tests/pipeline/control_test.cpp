@@ -85,7 +85,9 @@ TEST(Controls, BehindTheirEndCostNothing) {
   const GenerationResult plain = cached_pipeline("models/sd15", 2).generate(unsteered);
   const std::vector<StepRecord>& steps = result.ranks[0].steps;
   for (std::size_t step = 0; step + 1 < steps.size(); ++step) {
-    const bool runs = step < 4;  // from the synchronous step on, for the steady ones' stale rows
+    // From the synchronous step on, for the steady ones' stale rows; in its last, step 3, nothing
+    // is sent that nobody would read.
+    const bool runs = step < 3;
     const std::int64_t more = steps[step].sent.total() - plain.ranks[0].steps[step].sent.total();
     EXPECT_EQ(more > 0, runs) << step;
     EXPECT_GE(more, 0) << step;
@@ -107,6 +109,27 @@ TEST(Controls, AheadOfTheirBeginCostNothingOnOneDevice) {
     if (span.name == std::string("controlnet.0")) ran[static_cast<std::size_t>(span.step)] = true;
   }
   EXPECT_EQ(ran, (std::vector<bool>{false, false, false, true, true, true}));
+}
+
+// Its image is made in the first step that it runs in, and all of it lies in steps.
+TEST(Controls, LieWithinTheTracesSteps) {
+  GenerationRequest asked = request();
+  asked.controls[0].begin = 0.5;
+  asked.trace = true;
+  for (const int ranks : {1, 2}) {
+    const GenerationResult result = steered("sd15", ranks).generate(asked);
+    for (const RankTrace& rank : result.trace->ranks) {
+      std::vector<int> made;
+      for (const TraceSpan& span : rank.spans) {
+        EXPECT_EQ(span.depth == 0, span.name.ends_with(" step")) << span.name;
+        if (span.name == "control image") made.push_back(span.step);
+      }
+      EXPECT_EQ(made, (std::vector<int>{3}));
+    }
+    const testing::TemporaryFolder place;
+    write_chrome_trace(place.path() / "trace.json", result, {});
+    EXPECT_TRUE(read_json_file(place.path() / "trace.json").is_object());
+  }
 }
 
 TEST(Controls, ThatHoldNoStepDoNothing) {
@@ -208,14 +231,37 @@ TEST(Controls, OfOtherModelsAreRefusedBeforeTheyAreLoaded) {
   expect_refused(test_data("control/sd21"), "it is for another model");
   expect_refused(test_data("control/nowhere"), "there is no folder and no file");
   TensorMap weights = load_tensors(test_data("control/sd15/diffusion_pytorch_model.safetensors"));
-  weights["controlnet_cond_embedding.blocks.7.weight"] = {{3}, {1, 2, 3}};
-  save_tensors(place.path() / "four.safetensors", weights);
-  expect_refused(place.path() / "four.safetensors", "makes a latent row of 16 pixels");
-  for (int block = 9; block < 200; block += 2) {
+  expect_refused(test_data("control/sd21/diffusion_pytorch_model.safetensors"),
+                 "is for another model");
+  expect_refused(test_data("control/sdxl/diffusion_pytorch_model.safetensors"),
+                 "is for another model");
+  const auto expect_damaged = [&](const std::string& name, const FloatTensor& tensor,
+                                  const std::string& part) {
+    TensorMap damaged = weights;
+    damaged[name] = tensor;
+    save_tensors(place.path() / "damaged.safetensors", damaged);
+    expect_refused(place.path() / "damaged.safetensors", part);
+  };
+  expect_damaged("controlnet_cond_embedding.blocks.7.weight", {{3}, {1, 2, 3}}, "another model");
+  expect_damaged("conv_in.weight", {{8, 9, 0, 3}, {}}, "in_channels is 9");
+  expect_damaged("controlnet_down_blocks.0.weight", {{8, 7, 1, 1}, std::vector<float>(56)},
+                 "[8, 7, 1, 1]");
+  expect_damaged("down_blocks.3.attentions.0.proj_in.weight", {{1}, {0}}, "another model");
+  expect_damaged("mid_block.attentions.0.transformer_blocks.1.attn1.to_q.weight", {{1}, {0}},
+                 "transformer_blocks.1");
+  expect_damaged("unknown.weight", {{1}, {0}}, "unknown.weight");
+  TensorMap deep = weights;
+  for (int i = 0; i < 300; ++i) {
+    deep["mid_block.attentions.0.transformer_blocks." + std::to_string(i) + ".attn1.to_q.weight"] =
+        {{1}, {0}};
+  }
+  save_tensors(place.path() / "deep.safetensors", deep);
+  expect_refused(place.path() / "deep.safetensors", "more than 256 layers of a transformer");
+  for (int block = 7; block < 200; block += 2) {
     weights["controlnet_cond_embedding.blocks." + std::to_string(block) + ".weight"] = {{1}, {1}};
   }
   save_tensors(place.path() / "many.safetensors", weights);
-  expect_refused(place.path() / "many.safetensors", "more than 8 resolutions");
+  expect_refused(place.path() / "many.safetensors", "more than 8 resolutions of its image");
   expect_refused(test_data("models/sd15"), "is a whole model");
   const std::filesystem::path net = place.path() / "net";
   std::filesystem::copy(test_data("control/sd15"), net);

@@ -11,6 +11,9 @@ Needs what models_make.py needs, whose models it reads. It writes
 - FAMILY_NAME.safetensors for each run, whose noise is all drawn from a seed: step_I, the latents
   behind its first and last step, control_I [n, 3, h, w], the bytes of the I-th ControlNet's images,
   and what else seeded_make.py writes of a run, whose kinds these have;
+- CASE.safetensors for some: latents, text, pixels [n, 3, 8 h, 8 w] in [0, 1], text_embeds and time_ids
+  where the family has them, and output, what the U-Net predicts at TIMESTEP with the ControlNet's sums
+  at SCALE;
 - index.json: the runs.
 
 Before it writes it checks that each ControlNet's pictures move the result by more than 5 %, and so
@@ -35,7 +38,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
-from models_make import PROMPTS, distance, load_model
+from models_make import PROMPTS, distance, load_model, normal
 from PIL import Image
 from safetensors.torch import save_file
 from seeded_make import SCHEDULERS, bytes_of, changed_unet, draw_image
@@ -59,6 +62,14 @@ NETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 SINGLE = ["sd15", "sd21"]
+# Of U-Nets that are there alone, and of a ControlNet with transformers of no layers, as the middle ones of
+# SDXL.
+CASES: dict[str, dict[str, Any]] = {
+    "ssd1b": {"family": "ssd1b", "seed": 66},
+    "bk_sdm": {"family": "bk_sdm", "seed": 67, "mid_block_type": "UNetMidBlock2DCrossAttn"},
+    "sdxl_mid": {"family": "sdxl", "seed": 68, "transformer_layers_per_block": [0, 0, 1]},
+}
+TIMESTEP, SCALE = 601.0, 0.7
 RUNS: list[dict[str, Any]] = [
     {"family": "sd15", "name": "plain", "scheduler": "ddim", "steps": 6, "strength": 1.0, "height": 96, "width": 64,
      "images": 0, "masks": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 4.0, "seed": 800,
@@ -118,6 +129,40 @@ def write_names(net: ControlNetModel, path: Path) -> None:
     assert all(torch.equal(converted[name], tensor) for name, tensor in expected.items())
     lines = ",\n".join(json.dumps(pair, separators=(",", ":")) for pair in sorted(names))
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def load_unet(family: str, models: Path) -> UNet2DConditionModel:
+    if (models / family / "model_index.json").exists():
+        return load_model(family, models / family).unet
+    return UNet2DConditionModel.from_pretrained(models / family / "unet")
+
+
+def write_case(name: str, models: Path, output: Path) -> None:
+    unet = load_unet(CASES[name]["family"], models).eval()
+    net = ControlNetModel.from_pretrained(output / name).eval()
+    rows, columns = 16, 12
+    tensors = {
+        "latents": normal(70, 2, 4, rows, columns),
+        "text": normal(71, 2, 7, unet.config.cross_attention_dim),
+        "pixels": normal(72, 2, 3, 8 * rows, 8 * columns).abs().clamp(max=1),
+    }
+    added = {}
+    if unet.config.addition_embed_type:
+        added = {"text_embeds": normal(73, 2, 20), "time_ids": normal(74, 2, 6) * 64}
+    inputs = {"timestep": TIMESTEP, "encoder_hidden_states": tensors["text"], "added_cond_kwargs": added}
+
+    def predict(pixels: Tensor, scale: float) -> Tensor:
+        down, mid = net(
+            tensors["latents"], **inputs, controlnet_cond=pixels, conditioning_scale=scale, return_dict=False
+        )
+        return unet(
+            tensors["latents"], **inputs, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
+
+    result = predict(tensors["pixels"], SCALE)
+    assert distance(predict(tensors["pixels"].flip(2), SCALE), result) > 0.05
+    assert distance(predict(tensors["pixels"], 0.0), result) > 0.05
+    save_file({**tensors, **added, "output": result.contiguous()}, output / f"{name}_case.safetensors")
 
 
 def with_nets(pipeline: DiffusionPipeline, run: dict[str, Any], nets: list[ControlNetModel]) -> DiffusionPipeline:
@@ -212,12 +257,13 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    for name, options in NETS.items():
-        family = options["family"]
-        net = make_net(options, load_model(family, data / "models" / family).unet)
+    for name, options in {**NETS, **CASES}.items():
+        net = make_net(options, load_unet(options["family"], data / "models"))
         net.half().save_pretrained(output / name)
         if name in SINGLE:
             write_names(net, output / f"{name}_names.json")
+    for name in CASES:
+        write_case(name, data / "models", output)
     runs = [write_run(run, data / "models", output) for run in RUNS]
     (output / "index.json").write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
 
