@@ -198,30 +198,31 @@ void drop_repeated(std::vector<Value>& values) {
   values = std::move(kept);
 }
 
-// An option that takes a number in [least, most]. `number` holds its default; one outside the
-// bounds stands for none.
+// An option that takes a number in [least, most], without a default.
+template <typename Number, typename Target>
+CLI::Option* add_number_to(CLI::App& app, const std::string& name, Target& target, Number least,
+                           Number most, const std::string& help) {
+  const auto store = [&target, name, least, most](const std::string& text) {
+    target = number_in(name, text, least, most);
+  };
+  return app.add_option_function<std::string>(name, store, help)
+      ->type_name(std::is_integral_v<Number> ? "INT" : "FLOAT");
+}
+
+// `number` holds its default; one outside the bounds stands for none.
 template <typename Number>
 CLI::Option* add_number(CLI::App& app, const std::string& name, Number& number,
                         std::type_identity_t<Number> least, std::type_identity_t<Number> most,
                         const std::string& help) {
-  const auto store = [&number, name, least, most](const std::string& text) {
-    number = number_in(name, text, least, most);
-  };
-  CLI::Option* option = app.add_option_function<std::string>(name, store, help);
-  if (number >= least) option->default_str(fmt::format("{}", number));
-  return option->type_name(std::is_integral_v<Number> ? "INT" : "FLOAT");
+  CLI::Option* option = add_number_to<Number>(app, name, number, least, most, help);
+  return number >= least ? option->default_str(fmt::format("{}", number)) : option;
 }
 
-// The same without a default.
 template <typename Number>
 CLI::Option* add_number(CLI::App& app, const std::string& name, std::optional<Number>& number,
                         std::type_identity_t<Number> least, std::type_identity_t<Number> most,
                         const std::string& help) {
-  const auto store = [&number, name, least, most](const std::string& text) {
-    number = number_in(name, text, least, most);
-  };
-  CLI::Option* option = app.add_option_function<std::string>(name, store, help);
-  return option->type_name(std::is_integral_v<Number> ? "INT" : "FLOAT");
+  return add_number_to<Number>(app, name, number, least, most, help);
 }
 
 // The parts of a list that commas separate, at least one.

@@ -165,7 +165,7 @@ struct GenerationResult {
   int truncated_tokens = 0;
   std::vector<RankReport> ranks = {};
   std::optional<PlannedRun> chosen = {};  // of an automatic request
-  ConvolutionWays convolutions = {};      // of the U-Net
+  ConvolutionWays convolutions = {};      // of the U-Net and its ControlNets
   std::optional<Trace> trace = {};        // where asked for
   RunTimes times = {};
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far

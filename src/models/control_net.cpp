@@ -41,7 +41,7 @@ ControlNet::ControlNet(const ControlNetConfig& config, const WeightScope& weight
       image_convolutions_(
           make_image_convolutions(config, weights.scope("controlnet_cond_embedding"))),
       encoder_(config.encoder, weights, sites),
-      end_(static_cast<SiteId>(sites.sites().size())),
+      end_(sites.next_id()),
       middle_projection_(
           pointwise(weights.scope("controlnet_mid_block"), config.encoder.levels.back().channels)) {
   for (const std::int64_t channels : encoder_.skip_channels()) {

@@ -9,7 +9,6 @@
 #include <optional>
 #include <vector>
 
-#include "cache/exchange_plan.h"
 #include "models/control_net_config.h"
 #include "models/unet_encoder.h"
 #include "ops/conv2d.h"

@@ -24,8 +24,10 @@ class SiteRegistry {
   SiteId add(Site site) {
     site.part = part_;
     sites_.push_back(std::move(site));
-    return static_cast<SiteId>(sites_.size()) - 1;
+    return next_id() - 1;
   }
+  // Of the site that is added next.
+  SiteId next_id() const { return static_cast<SiteId>(sites_.size()); }
   // Sites that are added from here on are a part of their own: see Site.
   void begin_part() { ++part_; }
   // A place in PatchContext for what an operator makes of a request's conditions alone.

@@ -10,6 +10,10 @@
 
 namespace pcpp {
 
+// The first way that is made is made twice, the second time by the mean of the predictions at its
+// two ends. (Where the first steps are left out diffusers makes the second evaluation a correction
+// all the same, without one more timestep, and so ends a step early.)
+//
 // Reads the keys that diffusers' PNDMScheduler knows. Throws CheckpointError, where skip_prk_steps
 // is not true too.
 std::unique_ptr<Scheduler> read_pndm(ConfigReader& config);

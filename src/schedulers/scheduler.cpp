@@ -64,6 +64,9 @@ void state_defaults_of_pndm(nlohmann::json& object) {
   object.emplace("set_alpha_to_one", false);
 }
 
+// Of files of other classes, which seldom say it: PNDM's Runge-Kutta steps are not there.
+void state_steps_of_pndm(nlohmann::json& object) { object.emplace("skip_prk_steps", true); }
+
 std::unique_ptr<Scheduler> read_scheduler(SchedulerKind kind, ConfigReader& config) {
   switch (kind) {
     case SchedulerKind::ddim:
@@ -164,6 +167,7 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
         source, excerpt(class_name.value_or("no class")));
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
+  if (kind == SchedulerKind::pndm && !own_class) state_steps_of_pndm(object);
 
   check<ConfigError>(!choice.timestep_spacing || kind != SchedulerKind::lcm,
                      "the lcm scheduler visits the timesteps of its training: leave "

@@ -100,6 +100,9 @@ struct SchedulerChoice {
 // by DDIM: its sums of four predictions magnify what stale rows cost
 // (benchmarks/results/README.md).
 //
+// PNDM chosen for another class's file makes no Runge-Kutta steps, unless the file says that they
+// are not to be skipped, which is refused.
+//
 // The choice's other values take the places of timestep_spacing and of use_karras_sigmas,
 // use_exponential_sigmas and use_beta_sigmas.
 //

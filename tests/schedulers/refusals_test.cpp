@@ -275,8 +275,12 @@ TEST(SchedulerRefusals, PndmMakesNoRungeKuttaSteps) {
                        {SchedulerKind::pndm});
       },
       {"skip_prk_steps", "false", "true"});
+  EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler"), {SchedulerKind::pndm}));
   expect_error<CheckpointError>(
-      [] { scheduler_from(config_of("DDIMScheduler"), {SchedulerKind::pndm}); },
+      [] {
+        scheduler_from(config_of("DDIMScheduler", R"(, "skip_prk_steps": false)"),
+                       {SchedulerKind::pndm});
+      },
       {"skip_prk_steps"});
   expect_error<CheckpointError>(
       [] {
