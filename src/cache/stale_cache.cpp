@@ -164,7 +164,7 @@ void StaleCache::leave_out(SiteId end) {
     const int number = plan_.site(next_site_).bundle;
     if (number < 0) continue;
     Bundle& bundle = bundles_[static_cast<std::size_t>(number)];
-    await(bundle);  // what was sent for this step
+    require(!bundle.under_way, "what a step leaves out must have been sent nothing for it");
     bundle.is_left_out = true;
   }
 }
@@ -173,12 +173,6 @@ void StaleCache::send_nothing(SiteId end) {
   require(in_step_ && next_site_ <= end && end <= static_cast<SiteId>(plan_.sites().size()),
           "what sends nothing lies between sites that are swapped in order");
   unsent_end_ = end;
-}
-
-void StaleCache::await(Bundle& bundle) {
-  if (!bundle.under_way) return;
-  transport_.wait(bundle.memory.exchange(1 - filled_), deadline_in(timeout_));
-  bundle.under_way = false;
 }
 
 Reading StaleCache::read_fresh(SiteId site, const BatchRows<const std::byte>& own) {
@@ -195,7 +189,10 @@ Reading StaleCache::read_stale(SiteId site) {
   if (plan.bundle < 0) return {};
   Bundle& bundle = bundles_[static_cast<std::size_t>(plan.bundle)];
   require(!bundle.is_left_out, "a steady step of sites that the step before left out");
-  await(bundle);
+  if (bundle.under_way) {
+    transport_.wait(bundle.memory.exchange(1 - filled_), deadline_in(timeout_));
+    bundle.under_way = false;
+  }
   return {decoded(site, bundle.memory.pieces(site, 1 - filled_))};
 }
 

@@ -56,8 +56,8 @@ class StaleCache {
   Reading swap(SiteId site, const std::byte* own, std::int64_t batch_stride);
 
   // In place of swap() for the sites from the next one up to `end`: a whole part of the network,
-  // which no rank runs in this step. Where they read others' rows their next step, if any, must be
-  // a synchronous one.
+  // which no rank runs in this step, and of which nothing was sent for it. Where they read others'
+  // rows their next step, if any, must be a synchronous one.
   void leave_out(SiteId end);
   // Ahead of swap() for these sites, where no rank runs them in the next step: of what this one
   // makes nothing is sent for it.
@@ -86,7 +86,6 @@ class StaleCache {
   Reading read_stale(SiteId site);
   std::vector<Piece> decoded(SiteId site, std::vector<Piece> pieces);
   void retain(SiteId site, const Reading& fresh, const BatchRows<const std::byte>& own);
-  void await(Bundle& bundle);
   void start_behind(SiteId site);
   void keep_own(SiteId site, const BatchRows<const std::byte>& own);
 

@@ -361,6 +361,9 @@ TEST(StaleCache, LeavesOutAPartAndTakesItUpAgain) {
                                   : std::optional(steps[static_cast<std::size_t>(step) + 1].first));
       for (const SiteId id : {0, 1, 2, 3}) {
         if (id == 1 && !runs) cache.leave_out(3);
+        if (id == 1 && runs && !last && !steps[static_cast<std::size_t>(step) + 1].second) {
+          cache.send_nothing(3);
+        }
         if ((id == 1 || id == 2) && !runs) continue;
         const std::vector<std::byte> own = own_rows(plan, transport.rank(), step, id);
         const Reading reading =
@@ -438,6 +441,24 @@ TEST(StaleCache, RefusesAPartThatWasLeftOutInASteadyStep) {
     cache.begin_step(StepKind::steady, std::nullopt);
     swap(0);
     EXPECT_THROW(swap(1), std::logic_error);
+  });
+  LocalHub other(2);
+  run_ranks(other, [&](Transport& transport) {
+    StaleCache cache(plan, transport, kTimeout);
+    const auto step = [&](StepKind kind) {
+      cache.begin_step(kind, StepKind::steady);
+      for (const SiteId id : {0, 1}) {
+        const std::vector<std::byte> own = own_rows(plan, transport.rank(), 0, id);
+        cache.swap(id, own.data(), static_cast<std::int64_t>(own.size()) / plan.batch());
+      }
+      cache.end_step();
+    };
+    step(StepKind::synchronous);
+    step(StepKind::steady);
+    cache.begin_step(StepKind::steady, std::nullopt);
+    const std::vector<std::byte> own = own_rows(plan, transport.rank(), 0, 0);
+    cache.swap(0, own.data(), static_cast<std::int64_t>(own.size()) / plan.batch());
+    EXPECT_THROW(cache.leave_out(2), std::logic_error);  // its rows are under way
   });
 }
 

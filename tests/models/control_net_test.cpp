@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +31,8 @@ constexpr std::int64_t kColumns = 7;
 struct Family {
   std::string name;
   std::vector<std::string> nets;
+
+  friend void PrintTo(const Family& value, std::ostream* out) { *out << value.name; }
 };
 
 UNet steered(const Family& family) {
@@ -84,9 +87,10 @@ std::vector<ControlInput> controls_of(const UNet& unet, const Inputs& inputs,
 
 // All nets at this scale; absent: none runs.
 at::Tensor predict(const UNet& unet, const Inputs& inputs, PatchContext& context,
-                   std::optional<double> scale) {
-  const auto controls = scale ? controls_of(unet, inputs, context, *scale)
-                              : std::vector<ControlInput>(inputs.pixels.size());
+                   std::optional<double> scale, bool is_last = false) {
+  std::vector<ControlInput> controls(inputs.pixels.size());
+  if (scale) controls = controls_of(unet, inputs, context, *scale);
+  for (ControlInput& control : controls) control.is_last = is_last;
   return unet(band_rows(inputs.latents, context, 0, 1), timestep(kTimestep), inputs.text,
               inputs.added, context, controls);
 }
@@ -111,7 +115,9 @@ std::vector<at::Tensor> run_split(const UNet& unet, PatchSetup setup, const Inpu
                                   const std::vector<std::optional<double>>& scales) {
   setup.steps = static_cast<int>(scales.size());
   return run_patches(setup, unet.sites(), [&](int step, PatchContext& context) {
-    return predict(unet, inputs, context, scales[static_cast<std::size_t>(step)]);
+    const auto index = static_cast<std::size_t>(step);
+    const bool is_last = index + 1 < scales.size() && !scales[index + 1];
+    return predict(unet, inputs, context, scales[index], is_last);
   });
 }
 
@@ -179,7 +185,7 @@ TEST_P(SteeredUNet, MayNotBeginInASteadyStep) {
   const Inputs drawn = inputs();
   const PatchSetup setup = make_setup(unet_, drawn, 2);
   EXPECT_THROW(run_split(unet_, setup, drawn, {std::nullopt, 1}), std::logic_error);
-  EXPECT_THROW(run_split(unet_, setup, drawn, {1, std::nullopt, 1}), std::logic_error);
+  EXPECT_THROW(run_split(unet_, setup, drawn, {1, 1, std::nullopt, 1}), std::logic_error);
 }
 
 // Else what is left out would hold up, or spoil, what others read.
