@@ -178,6 +178,25 @@ TEST(Controls, OneImageServesAllPromptsAsOneForEachDoes) {
       std::equal(one.values.begin() + half, one.values.end(), other.values.begin() + half));
 }
 
+TEST(Controls, APromptsPicturesShareItsImage) {
+  GenerationRequest asked = request();
+  asked.images_per_prompt = 2;
+  asked.controls[0].images.push_back(striped(64, 192, 90));
+  Pipeline pipeline = steered("sd15", 1);
+  const FloatTensor first = pipeline.generate(asked).latents;
+  asked.controls[0].images[1] = striped(64, 192, 30);
+  const FloatTensor second = pipeline.generate(asked).latents;
+  const auto quarter = first.values.size() / 4;
+  for (std::size_t picture = 0; picture < 4; ++picture) {
+    const auto begin = static_cast<std::ptrdiff_t>(picture * quarter);
+    const auto end = begin + static_cast<std::ptrdiff_t>(quarter);
+    EXPECT_EQ(std::equal(first.values.begin() + begin, first.values.begin() + end,
+                         second.values.begin() + begin),
+              picture < 2)
+        << picture;
+  }
+}
+
 TEST(Controls, GiveThePictureItsSizeWhereNothingElseDoes) {
   GenerationRequest asked = request();
   asked.width = asked.height = 0;
