@@ -31,8 +31,8 @@ struct Site {
   std::int64_t width = 0;
   int rows_above = 0;  // halo: rows of the neighbours that the convolution reads
   int rows_below = 0;
-  int part =
-      0;  // of the network: what a step may leave out as a whole shares no bundle with others
+  // Of the network: what a step may leave out as a whole shares no bundle with others.
+  int part = 0;
 };
 using SiteId = int;
 

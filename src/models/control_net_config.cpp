@@ -168,14 +168,13 @@ void check_level(const UNetLevel& own, const UNetLevel& unets, std::size_t level
 
 // A level may attend where the U-Net's does not.
 void check_heads(const UNetConfig& control, const std::string& source) {
-  for (const UNetLevel& level : control.levels) {
-    const bool is_last = &level == &control.levels.back();
-    const bool attends = !level.down_depths.empty() ||
-                         (is_last && control.middle_depths && !control.middle_depths->empty());
-    check<CheckpointError>(!attends || (level.heads > 0 && level.channels % level.heads == 0),
-                           "{}: a level of {} channels attends with {} heads, which do not divide "
-                           "them: it is for another model",
-                           source, level.channels, level.heads);
+  for (std::size_t i = 0; i < control.levels.size(); ++i) {
+    const UNetLevel& level = control.levels[i];
+    check<CheckpointError>(
+        !control.attends_at(i) || (level.heads > 0 && level.channels % level.heads == 0),
+        "{}: a level of {} channels attends with {} heads, which do not divide "
+        "them: it is for another model",
+        source, level.channels, level.heads);
   }
 }
 

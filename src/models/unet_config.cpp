@@ -173,17 +173,15 @@ void read_levels(ConfigReader& config, UNetConfig& result) {
 }
 
 void check_levels(const ConfigReader& config, const UNetConfig& unet) {
-  for (const UNetLevel& level : unet.levels) {
-    const bool attends =
-        !level.down_depths.empty() || !level.up_depths.empty() ||
-        (unet.middle_depths && !unet.middle_depths->empty() && &level == &unet.levels.back());
+  for (std::size_t i = 0; i < unet.levels.size(); ++i) {
+    const UNetLevel& level = unet.levels[i];
     if (level.channels < 1 || level.channels % unet.norm_groups != 0) {
       config.refuse("block_out_channels", "each entry must be a multiple of norm_num_groups");
     }
     if (level.channels > kMostChannels) {
       config.refuse("block_out_channels", fmt::format("each entry is at most {}", kMostChannels));
     }
-    if (attends && (level.heads < 1 || level.channels % level.heads != 0)) {
+    if (unet.attends_at(i) && (level.heads < 1 || level.channels % level.heads != 0)) {
       config.refuse("attention_head_dim",
                     "as the number of heads it must divide the level's block_out_channels");
     }
@@ -276,6 +274,11 @@ void read_guidance_width(ConfigReader& config, UNetConfig& result) {
 }
 
 }  // namespace
+
+bool UNetConfig::attends_at(std::size_t level) const {
+  const bool middle = level + 1 == levels.size() && middle_depths && !middle_depths->empty();
+  return middle || !levels.at(level).down_depths.empty() || !levels.at(level).up_depths.empty();
+}
 
 UNetConfig read_unet_config(ConfigReader config) {
   refuse_unsupported(config);

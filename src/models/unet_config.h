@@ -2,6 +2,7 @@
 #ifndef PCPP_MODELS_UNET_CONFIG_H_
 #define PCPP_MODELS_UNET_CONFIG_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -37,6 +38,8 @@ struct AddedEmbedding {
 struct UNetConfig {
   bool operator==(const UNetConfig&) const = default;
 
+  // Whether a block at the level, or the middle below it, has transformers.
+  bool attends_at(std::size_t level) const;
   // Of SDXL's pooled text; 0 where the U-Net takes none.
   std::int64_t pooled_width() const { return added ? added->pooled_width() : 0; }
   // Latent rows that make one row of the lowest level: bands are cut at multiples of so many.
