@@ -21,8 +21,8 @@ namespace pcpp {
 inline constexpr int kWarp = 32;
 inline constexpr int kThreads = 256;  // of every block
 
-// Queues `kernel`. Throws DeviceError, with the launcher's `name` and CUDA's reason, where it
-// cannot be launched.
+// Queues `kernel`. Throws DeviceError, with the launcher's `name`, CUDA's reason and a remedy,
+// where it cannot be launched.
 template <typename... Parameters, typename... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, cudaStream_t stream,
             Arguments... arguments) {
@@ -35,7 +35,11 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, cudaSt
   cudaGetLastError();  // or the next call that asks would be told of this one
   throw DeviceError(std::string("launching ") + name + " over " + std::to_string(blocks.x) + " x " +
                     std::to_string(blocks.y) + " x " + std::to_string(blocks.z) +
-                    " blocks failed: " + cudaGetErrorString(error));
+                    " blocks failed: " + cudaGetErrorString(error) +
+                    (error == cudaErrorInvalidConfiguration
+                         ? ": this is a defect of the library: please report it"
+                         : ": the process may no longer be able to use the device: start it again, "
+                           "and look at the system's log for the device's own report"));
 }
 
 inline std::int64_t divide_up(std::int64_t value, std::int64_t divisor) {

@@ -44,10 +44,13 @@ auto translated(std::string_view device, Function&& function) {
     if (text.find("DefaultCPUAllocator") != std::string::npos) {
       fail<DeviceError>("out of memory on {}: {} ({})", device, kSmaller, text);
     }
-    const bool of_cudnn = text.find("cuDNN Frontend") != std::string::npos;
-    fail<DeviceError>(
-        "a computation on {} failed: {}{}", device, text,
-        of_cudnn ? ": where attention is auto or cudnn, take flash or efficient" : "");
+    const bool of_attention = text.find("cuDNN Frontend") != std::string::npos;
+    const bool on_gpu = device.starts_with("cuda");
+    fail<DeviceError>("a computation on {} failed: {}{}", device, text,
+                      of_attention ? ": where attention is auto or cudnn, take flash or efficient"
+                      : on_gpu ? ": where this repeats, start the process again, and look at the "
+                                 "system's log for the device's own report"
+                               : "");
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
