@@ -61,7 +61,7 @@ class CudaRecorder final : public GraphRecorder {
   }
 
   ~CudaRecorder() override {
-    if (lock_.owns_lock()) {
+    if (lock_.owns_lock()) {  // an error, or a stop, in the middle of a step
       cudaGraph_t graph = nullptr;
       log_cuda(end_capture(graph), "cudaStreamEndCapture");
       destroy(graph);
@@ -74,9 +74,11 @@ class CudaRecorder final : public GraphRecorder {
     allocator::beginAllocateToPool(
         stream_.device_index(), pool_,
         [stream = stream_.stream()](cudaStream_t other) { return other == stream; });
+    const cudaError_t status =
+        cudaStreamBeginCapture(stream_.stream(), cudaStreamCaptureModeThreadLocal);
+    if (status != cudaSuccess) end_pool_use();
+    check_cuda(status, "cudaStreamBeginCapture");
     lock_ = std::move(lock);
-    check_cuda(cudaStreamBeginCapture(stream_.stream(), cudaStreamCaptureModeThreadLocal),
-               "cudaStreamBeginCapture");
   }
 
   std::unique_ptr<GpuGraph> end() override {
@@ -99,10 +101,14 @@ class CudaRecorder final : public GraphRecorder {
 
   cudaError_t end_capture(cudaGraph_t& graph) {
     const cudaError_t status = cudaStreamEndCapture(stream_.stream(), &graph);
-    allocator::endAllocateToPool(stream_.device_index(), pool_);
-    allocator::releasePool(stream_.device_index(), pool_);  // as each begin takes it once more
+    end_pool_use();
     lock_.unlock();
     return status;
+  }
+
+  void end_pool_use() {
+    allocator::endAllocateToPool(stream_.device_index(), pool_);
+    allocator::releasePool(stream_.device_index(), pool_);  // as each begin takes it once more
   }
 
   const c10::cuda::CUDAStream stream_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -38,6 +39,7 @@ std::byte* DeviceRank::allocate(std::size_t bytes) {
 }
 
 bool DeviceRank::finish(Deadline deadline) const noexcept {
+  std::string told;  // a lost device says the same of every stream
   for (const Stream* stream : {&compute_, &stale_, &gather_}) {
     try {
       while (!stream->is_finished()) {
@@ -45,7 +47,8 @@ bool DeviceRank::finish(Deadline deadline) const noexcept {
         std::this_thread::sleep_for(kPause);
       }
     } catch (const std::exception& error) {
-      log().error("rank {}: {}", rank_, error.what());
+      if (told != error.what()) log().error("rank {}: {}", rank_, error.what());
+      told = error.what();
     }
   }
   return true;
