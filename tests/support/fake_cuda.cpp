@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
+#include <utility>
 
 #include "support/fake_cuda_machine.h"
 
@@ -20,6 +22,40 @@ void report(const std::string& problem) { machine().problems.push_back(problem);
 
 int stream_device(cudaStream_t stream) { return stream->device; }
 
+bool is_live(cudaStream_t stream) { return stream != nullptr && !stream->destroyed; }
+bool is_live(cudaEvent_t event) { return event != nullptr && !event->destroyed; }
+
+cudaStream_t served(cudaStream_t stream) {
+  Machine& m = machine();
+  if (stream != nullptr || !m.options.libtorch) return stream;
+  cudaStream_t& kept = m.default_streams[present_device];
+  if (kept == nullptr) {
+    m.streams.push_back(std::make_unique<CUstream_st>());
+    kept = m.streams.back().get();
+    kept->device = present_device;
+  }
+  return kept;
+}
+
+bool is_unsafe_in_captures(const std::string& function) {
+  static const std::set<std::string> functions = {
+      "cudaMalloc",          "cudaFree",        "cudaMemcpy",     "cudaHostAlloc",
+      "cudaFreeHost",        "cudaStreamQuery", "cudaEventQuery", "cudaStreamSynchronize",
+      "cudaGraphExecDestroy"};
+  return functions.contains(function);
+}
+
+cudaError_t launch(cudaStream_t stream, Operation operation) {
+  Call call("cudaLaunchKernel");
+  if (call.failed()) return call.status();
+  stream = served(stream);
+  if (!is_live(stream) || stream->device != present_device) {
+    return call.breaks("a kernel on a stream that is not of the present device");
+  }
+  enqueue(stream, std::move(operation));
+  return cudaSuccess;
+}
+
 std::uint32_t random() { return static_cast<std::uint32_t>(machine().engine()); }
 
 bool is_reached(const MarkerPtr& marker) {
@@ -34,10 +70,18 @@ const Block* block_of(const void* address, std::size_t bytes) {
   return begin + bytes <= data + block.bytes ? &block : nullptr;
 }
 
+bool is_pinned(const void* address, std::size_t bytes) {
+  auto* begin = static_cast<std::byte*>(const_cast<void*>(address));  // NOLINT
+  const auto after = machine().pinned.upper_bound(begin);
+  if (after == machine().pinned.begin()) return false;
+  const auto& [data, size] = *std::prev(after);
+  return begin + bytes <= data + size;
+}
+
 namespace {
 
 bool may_run(const CUstream_st& stream) {
-  if (stream.queue.empty()) return false;
+  if (stream.queue.empty() || stream.device == machine().options.stalled_device) return false;
   const Operation& head = stream.queue.front();
   return !head.ready || head.ready();
 }
@@ -48,7 +92,11 @@ void run_head(CUstream_st& stream) {
     if (block_of(range.address, range.bytes) == nullptr) report("a stream touches freed memory");
   }
   if (head.kind != Kind::order) machine().milliseconds += 1;
-  if (head.run) head.run();
+  try {
+    if (head.run) head.run();
+  } catch (const std::exception& error) {
+    report(std::string("what a stream runs throws: ") + error.what());
+  }
   head.marker->passed = true;
   head.marker->milliseconds = machine().milliseconds;
   stream.queue.pop_front();
@@ -102,6 +150,10 @@ void run_up_to(const MarkerPtr& marker, bool through) {
 MarkerPtr enqueue(cudaStream_t stream, Operation operation) {
   auto marker = std::make_shared<Marker>();
   marker->stream = stream;
+  if (stream->capture) {
+    stream->capture->operations.push_back(std::move(operation));
+    return marker;
+  }
   operation.marker = marker;
   stream->queue.push_back(std::move(operation));
   changed();
@@ -120,12 +172,49 @@ FakeCuda::FakeCuda(const FakeCudaOptions& options) {
   m.engine.seed(options.seed);
 }
 
-FakeCuda::~FakeCuda() {
+void FakeCuda::expect_no_problems() {
   const auto lock = fake_cuda::lock();
-  fake_cuda::Machine& m = fake_cuda::machine();
-  for (const std::string& problem : std::set(m.problems.begin(), m.problems.end())) {
+  auto& problems = fake_cuda::machine().problems;
+  for (const std::string& problem : std::set(problems.begin(), problems.end())) {
     ADD_FAILURE() << "the fake CUDA runtime: " << problem;
   }
+  problems.clear();
+}
+
+void FakeCuda::set_options(const FakeCudaOptions& options) {
+  const auto lock = fake_cuda::lock();
+  fake_cuda::Machine& m = fake_cuda::machine();
+  const FakeCudaOptions before = std::exchange(m.options, options);
+  m.options.devices = before.devices;
+  m.options.libtorch = before.libtorch;
+  m.engine.seed(options.seed);
+  fake_cuda::changed();
+}
+
+void FakeCuda::recover() {
+  const auto lock = fake_cuda::lock();
+  fake_cuda::machine().failures.clear();
+  fake_cuda::machine().lost.clear();
+}
+
+std::size_t FakeCuda::used_bytes(int device) const {
+  const auto lock = fake_cuda::lock();
+  return fake_cuda::machine().used_bytes[device];
+}
+
+std::size_t FakeCuda::live_handles() const {
+  const auto lock = fake_cuda::lock();
+  const fake_cuda::Machine& m = fake_cuda::machine();
+  const auto live = [](const auto& handle) { return !handle->destroyed; };
+  return static_cast<std::size_t>(std::ranges::count_if(m.streams, live) +
+                                  std::ranges::count_if(m.events, live) + m.graphs);
+}
+
+FakeCuda::~FakeCuda() {
+  expect_no_problems();
+  const auto lock = fake_cuda::lock();
+  fake_cuda::Machine& m = fake_cuda::machine();
+  if (m.options.libtorch) return;  // which may call until the process ends
   const auto live = [](const auto& handle) { return !handle->destroyed; };
   EXPECT_EQ(std::count_if(m.streams.begin(), m.streams.end(), live), 0) << "streams not destroyed";
   EXPECT_EQ(std::count_if(m.events.begin(), m.events.end(), live), 0) << "events not destroyed";
@@ -140,7 +229,8 @@ FakeCuda::~FakeCuda() {
   m.failures.clear();
   m.lost.clear();
   m.contexts.clear();
-  m.problems.clear();
+  m.used_bytes.clear();
+  m.default_streams.clear();
   m.milliseconds = 0;
 }
 

@@ -32,7 +32,12 @@ struct FakeCudaOptions {
   Schedule schedule = Schedule::eager;
   std::uint32_t seed = 1;
   int devices = 1;
-  bool peer_access = true;  // between any two devices
+  bool peer_access = true;                           // between any two devices
+  std::size_t memory_bytes = std::size_t{64} << 30;  // of each device
+  int stalled_device = -1;                           // one whose streams run nothing
+  // libtorch's CUDA half runs on it: default streams are served, and what it keeps for its process
+  // (memory, events) need not be given back.
+  bool libtorch = false;
 };
 
 // The state of the devices between the object's making and its end, which expects (as a test's
@@ -48,6 +53,15 @@ class FakeCuda {
   // every later call of any function on the same device, but for those that free.
   void fail(const std::string& function, cudaError_t error, int calls_before = 0,
             bool lost = false);
+  // Expects that no rule was broken since the last call.
+  void expect_no_problems();
+  // For what follows; `devices` and `libtorch` stay as they were.
+  void set_options(const FakeCudaOptions& options);
+  // Lost devices work again, and no more calls fail.
+  void recover();
+  std::size_t used_bytes(int device) const;
+  // Streams, events and graphs that were made and not destroyed.
+  std::size_t live_handles() const;
   // How often `function` was called.
   int calls(const std::string& function) const;
   // Whether `device` was ever made a thread's present one.
@@ -79,7 +93,7 @@ struct Operation {
 
 // All that follows holds this lock, as every call of the runtime does.
 std::unique_lock<std::mutex> lock();
-// Returns the operation's marker.
+// Returns the operation's marker. On a stream that captures the operation becomes a graph's.
 MarkerPtr enqueue(cudaStream_t stream, Operation operation);
 // Whether nothing stands before the operation in its stream.
 bool is_reached(const MarkerPtr& marker);
@@ -90,6 +104,8 @@ void changed();
 // A rule was broken: the test fails with this text when the FakeCuda object ends.
 void report(const std::string& problem);
 int stream_device(cudaStream_t stream);
+// What a kernel's launch is: a computation on a stream of the present device.
+cudaError_t launch(cudaStream_t stream, Operation operation);
 std::uint32_t random();
 
 }  // namespace fake_cuda

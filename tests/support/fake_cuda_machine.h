@@ -11,16 +11,27 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "support/fake_cuda.h"
+
+namespace pcpp::testing::fake_cuda {
+
+struct Capture {
+  std::vector<Operation> operations;
+  std::thread::id thread;
+};
+
+}  // namespace pcpp::testing::fake_cuda
 
 struct CUstream_st {
   int device = 0;
   bool destroyed = false;
   bool running = false;  // is being asked for, further up the calls
   std::deque<pcpp::testing::fake_cuda::Operation> queue;
+  std::unique_ptr<pcpp::testing::fake_cuda::Capture> capture;
 };
 
 struct CUevent_st {
@@ -40,6 +51,8 @@ struct Marker {
 
 inline thread_local int present_device = 0;
 inline thread_local cudaError_t last_error = cudaSuccess;
+inline thread_local int captures = 0;  // of this thread, under way
+inline thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
 
 struct Failure {
   cudaError_t error = cudaSuccess;
@@ -59,9 +72,13 @@ struct Machine {
   FakeCudaOptions options;
   std::mt19937 engine;
   std::vector<std::unique_ptr<CUstream_st>> streams;  // all that ever were
+  std::map<int, CUstream_st*> default_streams;        // by device
   std::vector<std::unique_ptr<CUevent_st>> events;
   std::map<std::byte*, Block> blocks;
-  std::set<std::pair<int, int>> peers;  // enabled: from, to
+  std::map<std::byte*, std::size_t> pinned;  // memory of the host's
+  std::map<int, std::size_t> used_bytes;     // by device
+  std::set<std::pair<int, int>> peers;       // enabled: from, to
+  int graphs = 0;                            // and executables, that live
   std::map<std::string, int> calls;
   std::map<std::string, Failure> failures;
   std::map<int, cudaError_t> lost;  // by device
@@ -72,6 +89,14 @@ struct Machine {
 
 Machine& machine();
 
+// The stream that a call with `stream` means.
+cudaStream_t served(cudaStream_t stream);
+bool is_live(cudaStream_t stream);
+bool is_live(cudaEvent_t event);
+// What a thread that captures, and is not relaxed about it, must not call.
+bool is_unsafe_in_captures(const std::string& function);
+
+bool is_pinned(const void* address, std::size_t bytes);
 // Where [address, address + bytes) lies within one block; null where it does not.
 const Block* block_of(const void* address, std::size_t bytes);
 
@@ -82,6 +107,10 @@ class Call {
     Machine& m = machine();
     if (!m.open) report("a call outside of a FakeCuda object's life");
     ++m.calls[function];
+    if (captures > 0 && capture_mode != cudaStreamCaptureModeRelaxed &&
+        is_unsafe_in_captures(function)) {
+      report(std::string(function) + " on a thread that captures");
+    }
     const auto lost = m.lost.find(present_device);
     if (lost != m.lost.end() && !frees) status_ = lost->second;
     const auto failure = m.failures.find(function);
@@ -110,6 +139,14 @@ class Call {
   std::unique_lock<std::mutex> lock_;
   cudaError_t status_ = cudaSuccess;
 };
+
+// Holds the caller until the stream has done all that it was given.
+inline void finish(Call& call, cudaStream_t stream) {
+  while (!stream->queue.empty()) {
+    run_up_to(MarkerPtr(stream->queue.back().marker), true);
+    if (!stream->queue.empty()) call.wait();
+  }
+}
 
 }  // namespace pcpp::testing::fake_cuda
 

@@ -12,9 +12,6 @@ namespace {
 constexpr int kFresh = 0xA5;  // what allocated memory holds
 constexpr int kFreed = 0xDD;  // what freed memory holds
 
-bool is_live(CUstream_st* stream) { return stream != nullptr && !stream->destroyed; }
-bool is_live(CUevent_st* event) { return event != nullptr && !event->destroyed; }
-
 bool overlaps(const Range& range, const std::byte* data, std::size_t bytes) {
   const auto* begin = static_cast<const std::byte*>(range.address);
   return begin < data + bytes && data < begin + range.bytes;
@@ -32,11 +29,22 @@ bool is_used(const std::byte* data, std::size_t bytes) {
   return false;
 }
 
+// As cudaFree does, which libtorch counts on; this library does not.
+void finish_device(Call& call, int device) {
+  // By index, as others may add some meanwhile.
+  for (std::size_t i = 0; i < machine().streams.size(); ++i) {  // NOLINT(modernize-loop-convert)
+    cudaStream_t stream = machine().streams[i].get();
+    if (stream->device == device) finish(call, stream);
+  }
+}
+
 }  // namespace
 
 extern "C" {
 
-const char* cudaGetErrorString(cudaError_t) { return "as the test asked"; }
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorMemoryAllocation ? "out of memory" : "as the test asked";
+}
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
     case cudaErrorMemoryAllocation:
@@ -113,18 +121,19 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   Call call("cudaStreamSynchronize", true);
+  stream = served(stream);
   if (!is_live(stream)) return call.breaks("cudaStreamSynchronize of no stream");
-  while (!stream->queue.empty()) {
-    run_up_to(MarkerPtr(stream->queue.back().marker), true);
-    if (!stream->queue.empty()) call.wait();
-  }
+  if (stream->capture) return call.breaks("cudaStreamSynchronize of a stream that captures");
+  finish(call, stream);
   return call.status();
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   Call call("cudaStreamQuery", true);
+  stream = served(stream);
   if (call.failed()) return call.status();
   if (!is_live(stream)) return call.breaks("cudaStreamQuery of no stream");
+  if (stream->capture) return call.breaks("cudaStreamQuery of a stream that captures");
   if (stream->queue.empty()) return cudaSuccess;
   run_up_to(MarkerPtr(stream->queue.back().marker), true);
   return call.fails(cudaErrorNotReady);
@@ -132,8 +141,10 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned int) {
   Call call("cudaStreamWaitEvent");
+  stream = served(stream);
   if (call.failed()) return call.status();
   if (!is_live(stream) || !is_live(event)) return call.breaks("a wait of what is not there");
+  if (stream->capture) return call.breaks("a wait for an event from outside of a capture");
   const MarkerPtr awaited = event->recorded;
   if (awaited == nullptr) return cudaSuccess;
   Operation wait;
@@ -163,9 +174,11 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Call call("cudaEventRecord");
+  stream = served(stream);
   if (call.failed()) return call.status();
   if (!is_live(stream) || !is_live(event)) return call.breaks("a record of what is not there");
   if (event->device != stream->device) return call.breaks("an event of another device is recorded");
+  if (stream->capture) return call.breaks("an event is recorded in a capture");
   Operation record;
   record.kind = Kind::order;
   event->recorded = enqueue(stream, std::move(record));
@@ -196,6 +209,9 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   Call call("cudaMalloc");
   if (call.failed()) return call.status();
+  std::size_t& used = machine().used_bytes[present_device];
+  if (used + bytes > machine().options.memory_bytes) return call.fails(cudaErrorMemoryAllocation);
+  used += bytes;
   auto* data = static_cast<std::byte*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
   std::memset(data, kFresh, bytes);
   machine().blocks[data] = {bytes, present_device};
@@ -209,6 +225,8 @@ cudaError_t cudaFree(void* memory) {
   const auto found = machine().blocks.find(data);
   if (found == machine().blocks.end()) return call.breaks("cudaFree of no block");
   const std::size_t bytes = found->second.bytes;
+  if (machine().options.libtorch) finish_device(call, found->second.device);
+  machine().used_bytes[found->second.device] -= bytes;
   if (is_used(data, bytes)) report("memory is freed while a stream still uses it");
   std::memset(data, kFreed, bytes);
   machine().blocks.erase(found);
@@ -218,6 +236,7 @@ cudaError_t cudaFree(void* memory) {
 
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
   Call call("cudaMemsetAsync");
+  stream = served(stream);
   if (call.failed()) return call.status();
   if (!is_live(stream) || stream->device != present_device || block_of(memory, bytes) == nullptr) {
     return call.breaks("cudaMemsetAsync of no memory, or on another device's stream");
@@ -245,6 +264,7 @@ cudaError_t cudaMemcpy(void* target, const void* source, size_t bytes, cudaMemcp
 cudaError_t cudaMemcpyPeerAsync(void* target, int target_device, const void* source,
                                 int source_device, size_t bytes, cudaStream_t stream) {
   Call call("cudaMemcpyPeerAsync");
+  stream = served(stream);
   if (call.failed()) return call.status();
   const Block* to = block_of(target, bytes);
   const Block* from = block_of(source, bytes);
@@ -265,6 +285,7 @@ cudaError_t cudaMemcpyBatchAsync(void* const* targets, const void* const* source
                                  cudaMemcpyAttributes* attributes, size_t* attribute_indices,
                                  size_t attribute_count, cudaStream_t stream) {
   Call call("cudaMemcpyBatchAsync");
+  stream = served(stream);
   if (call.failed()) return call.status();
   if (!is_live(stream) || stream->device != present_device || count == 0 || attribute_count == 0 ||
       attribute_indices[0] != 0 || attributes[0].srcAccessOrder != cudaMemcpySrcAccessOrderStream) {
@@ -296,6 +317,7 @@ cudaError_t cudaMemcpyBatchAsync(void* const* targets, const void* const* source
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   Call call("cudaLaunchHostFunc");
+  stream = served(stream);
   if (call.failed()) return call.status();
   if (!is_live(stream)) return call.breaks("cudaLaunchHostFunc on no stream");
   Operation run;

@@ -1,32 +1,16 @@
 // The kernels with a stream that the layers below libtorch call, for the fake CUDA runtime: their
 // twins, run when the stream comes to them.
-#include <cuda_runtime_api.h>
-
-#include <functional>
-#include <memory>
-#include <span>
-#include <utility>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
-#include "base/cuda.h"
 #include "kernels/copy_rows.h"
 #include "kernels/encode_rows.h"
-#include "support/elements.h"
-#include "support/fake_cuda.h"
+#include "support/fake_launch.h"
 
 namespace pcpp {
 
 namespace {
-
-void queue(CUstream_st* stream, std::function<void()> function) {
-  const auto run = [](void* data) {
-    const std::unique_ptr<std::function<void()>> owned(static_cast<std::function<void()>*>(data));
-    (*owned)();
-  };
-  auto owned = std::make_unique<std::function<void()>>(std::move(function));
-  check_cuda(cudaLaunchHostFunc(stream, run, owned.get()), "cudaLaunchHostFunc");
-  owned.release();  // NOLINT(bugprone-unused-return-value): the stream owns it
-}
 
 template <typename T>
 const T* item_of(const SourceRows<T>& source, std::int64_t item) {
@@ -34,39 +18,28 @@ const T* item_of(const SourceRows<T>& source, std::int64_t item) {
                                     item * source.stride);
 }
 
-template <typename T>
-std::vector<float> floats_at(const T* values, std::int64_t count) {
-  return floats_of(std::vector<T>(values, values + count));
-}
-
-template <typename T>
-void set_all(T* values, const std::vector<float>& floats) {
-  for (std::size_t i = 0; i < floats.size(); ++i) set(values[i], floats[i]);
-}
-
 }  // namespace
 
 void copy_rows(const RowCopy* first, std::size_t count, CUstream_st* stream) {
   const std::vector<RowCopy> copies(first, first + count);
-  testing::fake_cuda::Operation operation;
+  std::vector<testing::fake_cuda::Range> ranges;
   for (const RowCopy& copy : copies) {
     if (copy.batch == 0 || copy.bytes == 0) continue;
     const auto reach = [&](std::int64_t stride) {
       return static_cast<std::size_t>((copy.batch - 1) * stride + copy.bytes);
     };
-    operation.ranges.push_back({copy.target, reach(copy.target_stride)});
-    operation.ranges.push_back({copy.source, reach(copy.source_stride)});
+    ranges.push_back({copy.target, reach(copy.target_stride)});
+    ranges.push_back({copy.source, reach(copy.source_stride)});
   }
-  if (operation.ranges.empty()) return;
-  operation.run = [copies] { copy_rows(copies.data(), copies.size()); };
-  const auto lock = testing::fake_cuda::lock();
-  testing::fake_cuda::enqueue(stream, std::move(operation));
+  if (ranges.empty()) return;
+  launch_fake(
+      "copy_rows", stream, [copies] { copy_rows(copies.data(), copies.size()); }, ranges);
 }
 
 template <typename T>
 void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::int64_t batch,
                  std::int64_t count, std::int64_t values, CUstream_st* stream) {
-  queue(stream, [=] {
+  launch_fake("encode_rows", stream, [=] {
     for (std::int64_t item = 0; item < batch; ++item) {
       encode_rows(target.data + item * target.stride,
                   floats_at(item_of(source, item), count * values).data(), count, values);
@@ -77,7 +50,7 @@ void encode_rows(const EncodedRows& target, const SourceRows<T>& source, std::in
 template <typename T>
 void decode_rows(T* rows, const std::byte* encoded, std::int64_t count, std::int64_t values,
                  CUstream_st* stream) {
-  queue(stream, [=] {
+  launch_fake("decode_rows", stream, [=] {
     std::vector<float> floats(static_cast<std::size_t>(count * values));
     decode_rows(floats.data(), encoded, count, values);
     set_all(rows, floats);
@@ -88,7 +61,7 @@ template <typename T>
 void encode_residual(const EncodedRows& target, T* last, const SourceRows<T>& source,
                      std::int64_t batch, std::int64_t count, std::int64_t values,
                      CUstream_st* stream) {
-  queue(stream, [=] {
+  launch_fake("encode_residual", stream, [=] {
     for (std::int64_t item = 0; item < batch; ++item) {
       T* last_rows = last + item * count * values;
       std::vector<float> sums = floats_at(last_rows, count * values);
@@ -102,7 +75,7 @@ void encode_residual(const EncodedRows& target, T* last, const SourceRows<T>& so
 template <typename T>
 void add_residual(T* last, const std::byte* encoded, std::int64_t count, std::int64_t values,
                   CUstream_st* stream) {
-  queue(stream, [=] {
+  launch_fake("add_residual", stream, [=] {
     std::vector<float> sums = floats_at(last, count * values);
     add_residual(sums.data(), encoded, count, values);
     set_all(last, sums);
@@ -111,7 +84,7 @@ void add_residual(T* last, const std::byte* encoded, std::int64_t count, std::in
 
 void encode_moments(const EncodedRows& target, const SourceRows<double>& source, std::int64_t batch,
                     std::int64_t count, CUstream_st* stream) {
-  queue(stream, [=] {
+  launch_fake("encode_moments", stream, [=] {
     for (std::int64_t item = 0; item < batch; ++item) {
       encode_moments(target.data + item * target.stride, item_of(source, item), count);
     }
@@ -120,7 +93,7 @@ void encode_moments(const EncodedRows& target, const SourceRows<double>& source,
 
 void decode_moments(double* moments, const std::byte* encoded, std::int64_t count,
                     CUstream_st* stream) {
-  queue(stream, [=] { decode_moments(moments, encoded, count); });
+  launch_fake("decode_moments", stream, [=] { decode_moments(moments, encoded, count); });
 }
 
 #define PCPP_FOR_ELEMENT(T)                                                                       \

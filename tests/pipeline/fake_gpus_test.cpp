@@ -1,0 +1,169 @@
+// What only GPUs that fail, fill up or stand still can show, and two of them, on fake ones.
+
+#include "support/fake_gpus.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pipeline/references.h"
+#include "support/errors.h"
+
+namespace pcpp {
+namespace {
+
+using testing::fake_gpus;
+
+class FakeGpus : public ::testing::Test {
+ protected:
+  // Synchronous, steady, recorded and repeated steps, and the last.
+  static GenerationRequest request() {
+    GenerationRequest request = patch_request("inputs_32x12.safetensors");
+    request.steps = 8;
+    request.keep_steps = false;
+    request.parallel.sync_steps = 1;
+    return request;
+  }
+  static Pipeline pipeline(std::vector<int> gpus = {0, 1}, int ranks = 2) {
+    return {test_data("patch"), World::cuda(std::move(gpus), ranks)};
+  }
+};
+
+TEST_F(FakeGpus, TwoDrawTheBitsOfOne) {
+  std::vector<ParallelConfig> configs(3, ParallelConfig::pcpp());
+  configs[1].row_format = RowFormat::int4;
+  configs[1].pool = 5;
+  configs[2] = ParallelConfig::distrifusion();
+  Pipeline one = pipeline({0}, 3);
+  Pipeline two = pipeline({0, 1}, 3);
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    GenerationRequest drawn = request();
+    drawn.parallel = configs[i];
+    drawn.parallel.sync_steps = 1;
+    const std::vector<float> expected = one.generate(drawn).latents.values;
+    for (const bool peer_access : {true, false}) {
+      fake_gpus().set_options({.schedule = testing::Schedule::random, .peer_access = peer_access});
+      EXPECT_EQ(two.generate(drawn).latents.values, expected)
+          << i << ", peer access " << peer_access;
+    }
+  }
+}
+
+// Between two steady steps a host may ask how far a device is, and not wait for it.
+TEST_F(FakeGpus, SteadyStepsDoNotHoldTheHost) {
+  const std::vector<std::string> holding = {
+      "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "cudaMalloc", "cudaFree",
+      "cudaHostAlloc"};
+  for (const bool graphs : {true, false}) {
+    GenerationRequest drawn = request();
+    drawn.steps = 12;
+    std::map<int, std::vector<int>> calls;
+    drawn.on_step = [&](const StepProgress& progress) {
+      for (const std::string& function : holding) {
+        calls[progress.step].push_back(fake_gpus().calls(function));
+      }
+    };
+    PipelineOptions options;
+    options.cuda_graphs = graphs;
+    Pipeline(test_data("patch"), World::cuda({0, 1}, 2), options).generate(drawn);
+    EXPECT_EQ(calls.at(11), calls.at(6)) << "graphs " << graphs;
+  }
+}
+
+TEST_F(FakeGpus, RequestsLeaveNothing) {
+  Pipeline drawing = pipeline();
+  drawing.generate(request());
+  const auto left = [] {
+    return std::vector{fake_gpus().used_bytes(0), fake_gpus().used_bytes(1),
+                       fake_gpus().live_handles()};
+  };
+  const auto behind_one = left();
+  drawing.generate(request());
+  drawing.generate(request());
+  EXPECT_EQ(left(), behind_one);
+}
+
+// Each of the runtime's calls that a request makes, failing once; libtorch itself tries once more
+// where memory has run out.
+TEST_F(FakeGpus, AnyCallThatFailsEndsTheRequestAndTheNextWorks) {
+  const std::vector<const char*> functions = {"cudaMalloc",
+                                              "cudaLaunchKernel",
+                                              "cudaMemcpyBatchAsync",
+                                              "cudaMemcpyAsync",
+                                              "cudaMemsetAsync",
+                                              "cudaEventCreateWithFlags",
+                                              "cudaEventRecord",
+                                              "cudaStreamWaitEvent",
+                                              "cudaStreamCreateWithPriority",
+                                              "cudaStreamBeginCapture",
+                                              "cudaStreamEndCapture",
+                                              "cudaGraphInstantiate",
+                                              "cudaGraphLaunch",
+                                              "cudaGraphGetNodes",
+                                              "cudaDeviceEnablePeerAccess",
+                                              "cudaDeviceCanAccessPeer"};
+  Pipeline drawing = pipeline();
+  const std::vector<float> expected = drawing.generate(request()).latents.values;
+  std::map<std::string, int> calls;
+  for (const char* function : functions) calls[function] = -fake_gpus().calls(function);
+  drawing.generate(request());
+  for (const char* function : functions) calls[function] += fake_gpus().calls(function);
+  for (const std::string function : functions) {
+    ASSERT_GT(calls[function], 0) << function;
+    const auto error = function == "cudaMalloc" ? cudaErrorUnknown : cudaErrorMemoryAllocation;
+    for (const int call : {0, calls[function] / 2, calls[function] - 1}) {
+      fake_gpus().fail(function, error, call);
+      EXPECT_THROW(drawing.generate(request()), DeviceError) << function << ", call " << call;
+      fake_gpus().recover();
+    }
+    EXPECT_EQ(drawing.generate(request()).latents.values, expected) << function;
+  }
+}
+
+TEST_F(FakeGpus, ALostOneIsToldOf) {
+  Pipeline drawing = pipeline();
+  for (const int launches : {0, 40, 400, 1500, 2500}) {
+    fake_gpus().fail("cudaLaunchKernel", cudaErrorECCUncorrectable, launches, true);
+    testing::expect_error<DeviceError>([&] { drawing.generate(request()); },
+                                       {"again", "the device's own report"});
+    EXPECT_THROW(drawing.generate(request()), DeviceError) << launches;
+    fake_gpus().recover();
+  }
+  EXPECT_NO_THROW(drawing.generate(request()));
+}
+
+TEST_F(FakeGpus, MemoryThatRunsOutIsToldOf) {
+  Pipeline drawing = pipeline();
+  const std::vector<float> expected = drawing.generate(request()).latents.values;
+  const std::size_t used = fake_gpus().used_bytes(0);
+  GenerationRequest larger = request();
+  larger.latents.reset();
+  larger.height = 1024;
+  larger.width = 1024;
+  fake_gpus().set_options({.memory_bytes = used + (std::size_t{8} << 20)});
+  testing::expect_error<DeviceError>([&] { drawing.generate(larger); },
+                                     {"rank ", "out of memory", "smaller picture"});
+  EXPECT_EQ(drawing.generate(request()).latents.values, expected);
+}
+
+TEST_F(FakeGpus, OneThatStandsStillEndsTheRequestByTheDeadline) {
+  Pipeline drawing = pipeline();
+  drawing.generate(request());
+  GenerationRequest stuck = request();
+  stuck.peer_timeout = std::chrono::seconds(2);
+  stuck.on_step = [](const StepProgress& progress) {
+    if (progress.step == 3) fake_gpus().set_options({.stalled_device = 1});
+  };
+  EXPECT_THROW(drawing.generate(stuck), Error);
+  testing::expect_error<DeviceError>([&] { drawing.generate(request()); },
+                                     {"a GPU of cuda:0,1", "restart the process"});
+  fake_gpus().set_options({});
+  EXPECT_NO_THROW(pipeline().generate(request()));
+}
+
+}  // namespace
+}  // namespace pcpp
