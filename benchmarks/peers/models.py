@@ -86,7 +86,8 @@ def write_tokenizer(folder: Path) -> None:
 
 def write_text_encoder(folder: Path, kind: type, config: dict[str, object]) -> None:
     """Under the names of published checkpoints, which transformers 5 shortens."""
-    model = random_half(lambda: kind(CLIPTextConfig(**config)))
+    end = json.loads((TOKENIZER / "vocab.json").read_text())["<|endoftext|>"]
+    model = random_half(lambda: kind(CLIPTextConfig(**config, eos_token_id=end)))
     model.config.save_pretrained(folder)
     weights = {
         name if name.startswith(("text_model.", "text_projection.")) else f"text_model.{name}": weight
