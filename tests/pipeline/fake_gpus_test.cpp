@@ -12,6 +12,7 @@
 
 #include "pipeline/references.h"
 #include "support/errors.h"
+#include "support/fake_nccl.h"
 
 namespace pcpp {
 namespace {
@@ -53,6 +54,22 @@ TEST_F(FakeGpus, TwoDrawTheBitsOfOne) {
   }
 }
 
+TEST_F(FakeGpus, NcclDrawsTheBitsOfPeers) {
+  for (const bool graphs : {true, false}) {
+    const testing::FakeNccl nccl;
+    PipelineOptions options;
+    options.cuda_graphs = graphs;
+    Pipeline by_nccl(test_data("patch"), World::cuda({0, 1}, 2, GpuTransport::nccl), options);
+    Pipeline by_peers(test_data("patch"), World::cuda({0, 1}, 2), options);
+    for (const GroupNormMode mode : {GroupNormMode::corrected, GroupNormMode::synchronous}) {
+      GenerationRequest drawn = request();
+      drawn.parallel.group_norm = mode;
+      EXPECT_EQ(by_nccl.generate(drawn).latents.values, by_peers.generate(drawn).latents.values)
+          << "graphs " << graphs << ", GroupNorm " << static_cast<int>(mode);
+    }
+  }
+}
+
 // Between two steady steps a host may ask how far a device is, and not wait for it.
 TEST_F(FakeGpus, SteadyStepsDoNotHoldTheHost) {
   const std::vector<std::string> holding = {
@@ -75,16 +92,16 @@ TEST_F(FakeGpus, SteadyStepsDoNotHoldTheHost) {
 }
 
 TEST_F(FakeGpus, RequestsLeaveNothing) {
-  Pipeline drawing = pipeline();
-  drawing.generate(request());
-  const auto left = [] {
+  const auto held = [] {
     return std::vector{fake_gpus().used_bytes(0), fake_gpus().used_bytes(1),
                        fake_gpus().live_handles()};
   };
-  const auto behind_one = left();
+  Pipeline drawing = pipeline();
+  const auto before = held();
   drawing.generate(request());
+  EXPECT_EQ(held(), before);
   drawing.generate(request());
-  EXPECT_EQ(left(), behind_one);
+  EXPECT_EQ(held(), before);
 }
 
 // Each of the runtime's calls that a request makes, failing once; libtorch itself tries once more
@@ -122,6 +139,18 @@ TEST_F(FakeGpus, AnyCallThatFailsEndsTheRequestAndTheNextWorks) {
     }
     EXPECT_EQ(drawing.generate(request()).latents.values, expected) << function;
   }
+}
+
+// When some of a step's graphs are there and the rank captures the next.
+TEST_F(FakeGpus, AFailureInTheMiddleOfARecordingEndsIt) {
+  Pipeline drawing = pipeline();
+  const std::vector<float> expected = drawing.generate(request()).latents.values;
+  GenerationRequest failing = request();
+  failing.on_step = [](const StepProgress& progress) {
+    if (progress.step == 3) fake_gpus().fail("cudaLaunchKernel", cudaErrorUnknown, 100);
+  };
+  EXPECT_THROW(drawing.generate(failing), DeviceError);
+  EXPECT_EQ(drawing.generate(request()).latents.values, expected);
 }
 
 TEST_F(FakeGpus, ALostOneIsToldOf) {

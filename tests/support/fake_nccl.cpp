@@ -369,6 +369,8 @@ FakeNccl::~FakeNccl() {
 
 const NcclApi& FakeNccl::api() const { return library().api; }
 
+extern "C" const NcclApi& fake_nccl_api() { return library().api; }
+
 void FakeNccl::fail(const std::string& function, ncclResult_t error, int calls_before) {
   const auto lock = fake_cuda::lock();
   library().failures[function] = {error, calls_before};

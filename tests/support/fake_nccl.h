@@ -36,6 +36,9 @@ class FakeNccl {
   std::vector<int> order(int rank) const;
 };
 
+// The table of the FakeNccl object that there is, for a library of NCCL's name.
+extern "C" const NcclApi& fake_nccl_api();
+
 }  // namespace pcpp::testing
 
 #endif  // PCPP_TESTS_SUPPORT_FAKE_NCCL_H_
