@@ -52,7 +52,9 @@ TEST(Translated, ErrorsOfLibtorchNameTheDeviceInOneLine) {
       of_cudnn.ends_with("no engine: where attention is auto or cudnn, take flash or efficient"))
       << of_cudnn;
   const std::string other = text_of([] { TORCH_CHECK(false, "no such kernel\nat line 7"); });
-  EXPECT_EQ(other, "a computation on cuda:1 failed: no such kernel");
+  EXPECT_EQ(other,
+            "a computation on cuda:1 failed: no such kernel: where this repeats, start the process "
+            "again, and look at the system's log for the device's own report");
   EXPECT_EQ(text_of([] { throw std::bad_alloc(); }).find("out of memory on cuda:1"), 0U);
 }
 
