@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <future>
 #include <map>
 #include <string>
 #include <vector>
@@ -68,6 +69,23 @@ TEST_F(FakeGpus, NcclDrawsTheBitsOfPeers) {
           << "graphs " << graphs << ", GroupNorm " << static_cast<int>(mode);
     }
   }
+}
+
+// One captures while the other allocates, copies, frees, and is made anew.
+TEST_F(FakeGpus, PipelinesAtOnceDrawWhatTheyDrawAlone) {
+  const std::vector<float> expected = pipeline().generate(request()).latents.values;
+  const auto draw = [&] {
+    for (int times = 0; times < 2; ++times) {
+      Pipeline drawing = pipeline();
+      EXPECT_EQ(drawing.generate(request()).latents.values, expected);
+      EXPECT_EQ(drawing.generate(request()).latents.values, expected);
+    }
+  };
+  fake_gpus().set_options({.schedule = testing::Schedule::random});
+  auto first = std::async(std::launch::async, draw);
+  auto second = std::async(std::launch::async, draw);
+  first.get();
+  second.get();
 }
 
 // Between two steady steps a host may ask how far a device is, and not wait for it.
@@ -139,6 +157,28 @@ TEST_F(FakeGpus, AnyCallThatFailsEndsTheRequestAndTheNextWorks) {
     }
     EXPECT_EQ(drawing.generate(request()).latents.values, expected) << function;
   }
+}
+
+// From the text encoder to the VAE's decoder.
+TEST_F(FakeGpus, AFailureInAnyPartOfAPictureEndsItAndTheNextWorks) {
+  GenerationRequest asked = two_tall_pictures();
+  asked.steps = 10;
+  asked.parallel.sync_steps = 1;
+  asked.init_images = {striped(64, 192, 3)};
+  asked.controls = {{.images = {striped(64, 192, 3)}}};
+  PipelineOptions options;
+  options.controlnets = {test_data("control/sd15")};
+  Pipeline drawing(test_data("models/sd15"), World::cuda({0, 1}, 2), options);
+  const int before = fake_gpus().calls("cudaLaunchKernel");
+  drawing.generate(asked);  // loads what is not there yet
+  const int launches = fake_gpus().calls("cudaLaunchKernel") - before;
+  const Image expected = drawing.generate(asked).images[1];
+  for (int part = 0; part < 8; ++part) {
+    fake_gpus().fail("cudaLaunchKernel", cudaErrorUnknown, launches * part / 9);
+    EXPECT_THROW(drawing.generate(asked), DeviceError) << part;
+    fake_gpus().recover();
+  }
+  EXPECT_EQ(drawing.generate(asked).images[1].rgb, expected.rgb);
 }
 
 // When some of a step's graphs are there and the rank captures the next.

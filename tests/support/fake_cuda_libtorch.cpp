@@ -1,8 +1,12 @@
 // The functions of the CUDA runtime that libtorch calls besides, and those of graphs.
-#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "support/fake_cuda_machine.h"
 

@@ -14,9 +14,11 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <stdexcept>
-#include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -62,7 +64,6 @@ at::Tensor zeros_as(const at::Tensor& tensor) {
       .zero_();
 }
 
-// Zeros of a tensor's shape and strides, which the host's functions take whatever they index.
 // `value` with each CUDA tensor in it changed.
 c10::IValue changed(const c10::IValue& value, const ChangeTensor& change) {
   const auto change_one = [&](const at::Tensor& tensor) {
