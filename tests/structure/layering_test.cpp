@@ -26,8 +26,10 @@ std::string first_word(const std::string& path) { return path.substr(0, path.fin
 // | `src/ops` | `cache` `io` | yes | what it holds |; a folder may always include itself.
 std::vector<Layer> read_table() {
   std::vector<Layer> layers;
+  bool in_section = false;
   for (const std::string& line : read_lines("src/README.md")) {
-    if (!line.starts_with("| `")) continue;
+    if (line.starts_with("## ")) in_section = line == "## Layers";
+    if (!in_section || !line.starts_with("| `")) continue;
     std::istringstream row(line.substr(1));
     std::string folder, includes, libtorch;
     std::getline(row, folder, '|');
