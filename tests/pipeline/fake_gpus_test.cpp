@@ -2,7 +2,6 @@
 
 #include "support/fake_gpus.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <chrono>

@@ -45,13 +45,16 @@ bool is_unsafe_in_captures(const std::string& function) {
   return functions.contains(function);
 }
 
-cudaError_t launch(cudaStream_t stream, Operation operation) {
+cudaError_t launch(cudaStream_t stream, std::function<void()> run, std::vector<Range> ranges) {
   Call call("cudaLaunchKernel");
   if (call.failed()) return call.status();
   stream = served(stream);
   if (!is_live(stream) || stream->device != present_device) {
     return call.breaks("a kernel on a stream that is not of the present device");
   }
+  Operation operation;
+  operation.run = std::move(run);
+  operation.ranges = std::move(ranges);
   enqueue(stream, std::move(operation));
   return cudaSuccess;
 }
@@ -62,20 +65,13 @@ bool is_reached(const MarkerPtr& marker) {
   return marker->passed || marker->stream->queue.front().marker == marker;
 }
 
-const Block* block_of(const void* address, std::size_t bytes) {
+const Block* block_of(const void* address, std::size_t bytes,
+                      const std::map<std::byte*, Block>& blocks) {
   auto* begin = static_cast<std::byte*>(const_cast<void*>(address));  // NOLINT
-  const auto after = machine().blocks.upper_bound(begin);
-  if (after == machine().blocks.begin()) return nullptr;
+  const auto after = blocks.upper_bound(begin);
+  if (after == blocks.begin()) return nullptr;
   const auto& [data, block] = *std::prev(after);
   return begin + bytes <= data + block.bytes ? &block : nullptr;
-}
-
-bool is_pinned(const void* address, std::size_t bytes) {
-  auto* begin = static_cast<std::byte*>(const_cast<void*>(address));  // NOLINT
-  const auto after = machine().pinned.upper_bound(begin);
-  if (after == machine().pinned.begin()) return false;
-  const auto& [data, size] = *std::prev(after);
-  return begin + bytes <= data + size;
 }
 
 namespace {

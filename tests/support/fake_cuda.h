@@ -105,7 +105,7 @@ void changed();
 void report(const std::string& problem);
 int stream_device(cudaStream_t stream);
 // What a kernel's launch is: a computation on a stream of the present device.
-cudaError_t launch(cudaStream_t stream, Operation operation);
+cudaError_t launch(cudaStream_t stream, std::function<void()> run, std::vector<Range> ranges = {});
 std::uint32_t random();
 
 }  // namespace fake_cuda

@@ -36,7 +36,7 @@ cudaError_t copy_from_host(Call& call, void* target, const void* source, std::si
   if (block_of(target, bytes) == nullptr || block_of(source, 1) != nullptr) {
     return call.breaks("a copy to a device of, or to, wrong memory");
   }
-  if (is_pinned(source, bytes)) {
+  if (block_of(source, bytes, machine().pinned) != nullptr) {
     copy(stream, target, source, {{target, bytes}});
     return cudaSuccess;
   }
@@ -56,7 +56,7 @@ cudaError_t copy_to_host(Call& call, void* target, const void* source, std::size
   if (block_of(source, bytes) == nullptr || block_of(target, 1) != nullptr) {
     return call.breaks("a copy to the host of, or to, wrong memory");
   }
-  const bool pinned = is_pinned(target, bytes);
+  const bool pinned = block_of(target, bytes, machine().pinned) != nullptr;
   if (stream->capture && !pinned) return call.breaks("a copy to pageable memory in a capture");
   copy(stream, target, source, {{source, bytes}});
   if (!pinned) finish(call, stream);
@@ -114,7 +114,7 @@ cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned int) {
   Call call("cudaHostAlloc");
   if (call.failed()) return call.status();
   auto* data = static_cast<std::byte*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-  machine().pinned[data] = bytes;
+  machine().pinned[data] = {bytes, present_device};
   *memory = data;
   return cudaSuccess;
 }

@@ -75,10 +75,10 @@ struct Machine {
   std::map<int, CUstream_st*> default_streams;        // by device
   std::vector<std::unique_ptr<CUevent_st>> events;
   std::map<std::byte*, Block> blocks;
-  std::map<std::byte*, std::size_t> pinned;  // memory of the host's
-  std::map<int, std::size_t> used_bytes;     // by device
-  std::set<std::pair<int, int>> peers;       // enabled: from, to
-  int graphs = 0;                            // and executables, that live
+  std::map<std::byte*, Block> pinned;     // memory of the host's
+  std::map<int, std::size_t> used_bytes;  // by device
+  std::set<std::pair<int, int>> peers;    // enabled: from, to
+  int graphs = 0;                         // and executables, that live
   std::map<std::string, int> calls;
   std::map<std::string, Failure> failures;
   std::map<int, cudaError_t> lost;  // by device
@@ -96,9 +96,9 @@ bool is_live(cudaEvent_t event);
 // What a thread that captures, and is not relaxed about it, must not call.
 bool is_unsafe_in_captures(const std::string& function);
 
-bool is_pinned(const void* address, std::size_t bytes);
-// Where [address, address + bytes) lies within one block; null where it does not.
-const Block* block_of(const void* address, std::size_t bytes);
+// Where [address, address + bytes) lies within one of the blocks; null where it does not.
+const Block* block_of(const void* address, std::size_t bytes,
+                      const std::map<std::byte*, Block>& blocks = machine().blocks);
 
 // One call of the runtime: holds the lock, and knows what it is to return.
 class Call {

@@ -18,10 +18,7 @@ namespace pcpp {
 
 inline void launch_fake(const char* name, CUstream_st* stream, std::function<void()> run,
                         std::vector<testing::fake_cuda::Range> ranges = {}) {
-  testing::fake_cuda::Operation operation;
-  operation.run = std::move(run);
-  operation.ranges = std::move(ranges);
-  check_cuda(testing::fake_cuda::launch(stream, std::move(operation)), name);
+  check_cuda(testing::fake_cuda::launch(stream, std::move(run), std::move(ranges)), name);
 }
 
 template <typename T>

@@ -92,11 +92,8 @@ Stack changed(const Stack& values, const ChangeTensor& change) {
 }
 
 void put_on_present_stream(std::function<void()> run, std::vector<fake_cuda::Range> ranges) {
-  fake_cuda::Operation operation;
-  operation.run = std::move(run);
-  operation.ranges = std::move(ranges);
-  C10_CUDA_CHECK(
-      fake_cuda::launch(c10::cuda::getCurrentCUDAStream().stream(), std::move(operation)));
+  C10_CUDA_CHECK(fake_cuda::launch(c10::cuda::getCurrentCUDAStream().stream(), std::move(run),
+                                   std::move(ranges)));
 }
 
 // Takes a call's arguments from the stack.
@@ -181,13 +178,9 @@ void copy_on_stream(const c10::OperatorHandle& op, Stack* stack) {
   if (alike) return op.callBoxedForDispatchKey(c10::DispatchKey::CompositeExplicitAutograd, *stack);
   const at::Tensor between = at::empty(target.sizes(), target.options().device(source.device()));
   between.copy_(source);
-  if (target.is_contiguous()) {
-    target.copy_(between);
-  } else {
-    const at::Tensor beside = at::empty(target.sizes(), target.options());
-    beside.copy_(between);
-    target.copy_(beside);
-  }
+  const at::Tensor beside = at::empty(target.sizes(), target.options());
+  beside.copy_(between);
+  target.copy_(beside);
   torch::jit::drop(*stack, 3);
   stack->emplace_back(target);
 }
