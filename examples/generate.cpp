@@ -140,6 +140,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   PipelineOptions loading = options.device.pipeline_options();
   if (!options.configs.empty()) loading.configs = options.configs;
   loading.controlnets = options.controlnets;
+  if (!options.vae.empty()) loading.vae = options.vae;
   const ModelInfo model = read_model_info(options.model, loading);
   const int ranks = choose_ranks(options, request, model);
   model.check(request, ranks);
@@ -150,7 +151,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   std::vector<std::filesystem::path> inputs = {options.latents, options.prompt_embeds,
                                                options.profile,
                                                has_times ? options.convolution_times : ""};
-  inputs.insert(inputs.end(), {options.model, options.configs});
+  inputs.insert(inputs.end(), {options.model, options.configs, options.vae});
   inputs.insert(inputs.end(), options.controlnets.begin(), options.controlnets.end());
   for (const Lora& lora : options.loras) inputs.push_back(lora.file);
   inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());

@@ -40,6 +40,9 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
       "those of Stable Diffusion 1.x, 2.x or SDXL)");
   app.add_option("--variant", options.variant,
                  "of the weights, as fp16 (default: the plain files where they are there)");
+  add_path(
+      app, "--vae", options.vae,
+      "VAE in place of the model's: a folder in diffusers' layout, or a single safetensors file");
   const auto add_lora = [&](const std::vector<std::string>& texts) {
     for (const std::string& text : texts) options.loras.push_back(parse_lora(text));
   };

@@ -24,6 +24,7 @@ inline constexpr std::string_view kNone = "none";
 struct GenerateOptions {
   std::filesystem::path model;
   std::filesystem::path configs;
+  std::filesystem::path vae;
   std::vector<std::string> prompts;
   std::vector<std::string> negative_prompts;
   int width = 0;

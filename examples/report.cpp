@@ -41,6 +41,7 @@ Json settings(const RunFacts& facts) {
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
               {"configs", or_null(options.configs.string())},
+              {"vae", or_null(options.vae.string())},
               {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
@@ -183,7 +184,7 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
   }
   // Pictures are passed on, and where a file lay is nobody else's business.
   for (const char* key :
-       {"model", "configs", "latents", "prompt_embeds", "profile", "convolution_times"}) {
+       {"model", "configs", "vae", "latents", "prompt_embeds", "profile", "convolution_times"}) {
     if (words.contains(key)) words[key] = name_in(words[key]);
   }
   std::vector<std::string> loras;

@@ -50,6 +50,9 @@ struct PipelineOptions {
   // (SSD-1B, BK-SDM) needs a folder; whole latent consistency models come as folders only.
   std::optional<std::filesystem::path> configs = {};
   // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
+  // The VAE in place of the model's own: a folder in diffusers' layout or a single safetensors
+  // file, which is taken to have the config of the model's own, the scaling of latents among it.
+  std::optional<std::filesystem::path> vae = {};
   // constructor throws CheckpointError for one that changes weights which the model does not have.
   std::vector<Lora> loras = {};
   // ControlNets, which steer the U-Net together: what they make is added. Each is a folder in
@@ -114,8 +117,8 @@ struct PCPP_EXPORT ModelInfo {
 };
 
 // From the configs alone, without loading weights (of a single file a few, to tell its family).
-// `model` and `options` are what Pipeline takes; of the latter configs and controlnets are looked
-// at. Throws CheckpointError for what cannot be read or is not supported.
+// `model` and `options` are what Pipeline takes; of the latter configs, vae and controlnets are
+// looked at. Throws CheckpointError for what cannot be read or is not supported.
 PCPP_EXPORT ModelInfo read_model_info(const std::filesystem::path& model,
                                       const PipelineOptions& options = {});
 

@@ -48,26 +48,33 @@ void check_kind(const fs::path& file) {
       file.string());
 }
 
+// Whether a component that lies by itself is a single file. Throws CheckpointError where it is no
+// folder of one either.
+bool is_lone_file(const fs::path& path, std::string_view what) {
+  if (type_of(path) == fs::file_type::regular) {
+    check_kind(path);
+    return true;
+  }
+  check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
+  check_model_folder(path);
+  check<CheckpointError>(!is_there(path / "model_index.json"),
+                         "{} is a whole model, and no {}: name the folder of one", path.string(),
+                         what);
+  return false;
+}
+
 }  // namespace
 
 Component::Component(fs::path folder, std::optional<std::string> variant)
     : place_(folder.string()), folder_(std::move(folder)), variant_(std::move(variant)) {}
 
 Component Component::control_net(const fs::path& path, const std::optional<std::string>& variant) {
-  if (type_of(path) == fs::file_type::regular) {
-    check_kind(path);
-    const SafetensorsFile file = SafetensorsFile::open(from_root(path));
-    Component component({}, {});
-    component.place_ = path.string();
-    component.weights_ = Weights(file, read_control_net_file(file.tensors(), path.string()), {});
-    return component;
-  }
-  check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
-  check_model_folder(path);
-  check<CheckpointError>(!is_there(path / "model_index.json"),
-                         "{} is a whole model, and no ControlNet: name the folder of one",
-                         path.string());
-  return {from_root(path), variant};
+  if (!is_lone_file(path, "ControlNet")) return {from_root(path), variant};
+  const SafetensorsFile file = SafetensorsFile::open(from_root(path));
+  Component component({}, {});
+  component.place_ = path.string();
+  component.weights_ = Weights(file, read_control_net_file(file.tensors(), path.string()), {});
+  return component;
 }
 
 fs::path Component::file(std::string_view name) const {
@@ -122,14 +129,20 @@ Checkpoint Checkpoint::open_file(const fs::path& file, const std::optional<fs::p
   return result;
 }
 
-Checkpoint Checkpoint::open(const fs::path& path, const std::optional<std::string>& variant,
-                            const std::optional<fs::path>& configs) {
+Checkpoint Checkpoint::open(const fs::path& path, const CheckpointOptions& options) {
+  Checkpoint result = open_model(path, options);
+  if (options.vae) result.vae_ = result.open_vae(*options.vae);
+  return result;
+}
+
+Checkpoint Checkpoint::open_model(const fs::path& path, const CheckpointOptions& options) {
+  const std::optional<std::string>& variant = options.variant;
   if (type_of(path) == fs::file_type::regular) {
     check<CheckpointError>(!variant, "{} is a single file, which has no variants: name none",
                            path.string());
-    return open_file(path, configs);
+    return open_file(path, options.configs);
   }
-  check<ConfigError>(!configs, "{}: configs are named for a single file, and this is none",
+  check<ConfigError>(!options.configs, "{}: configs are named for a single file, and this is none",
                      path.string());
   check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
   check<CheckpointError>(
@@ -156,6 +169,20 @@ Checkpoint Checkpoint::open(const fs::path& path, const std::optional<std::strin
   return result;
 }
 
+Component Checkpoint::open_vae(const fs::path& path) const {
+  if (!is_lone_file(path, "VAE")) return {from_root(path), variant_};
+  const SafetensorsFile file = SafetensorsFile::open(from_root(path));
+  std::map<std::string, TensorView> tensors = read_vae_file(file.tensors(), path.string());
+  check<CheckpointError>(parts_ || has("vae"),
+                         "{} holds weights alone, and {} has no VAE whose config they could take: "
+                         "name the folder of one in diffusers' layout",
+                         path.string(), path_.string());
+  Component component = parts_ ? without_weights("vae") : this->component("vae");
+  component.place_ = path.string();
+  component.weights_ = Weights(file, std::move(tensors), {});
+  return component;
+}
+
 void Checkpoint::check_variant(const std::string& variant) const {
   std::set<std::string> variants;
   for (const std::string_view name : kWithWeights) {
@@ -170,6 +197,7 @@ void Checkpoint::check_variant(const std::string& variant) const {
 }
 
 bool Checkpoint::has(std::string_view name) const {
+  if (vae_ && name == "vae") return true;
   if (parts_) {
     const std::string key(name);
     if (parts_->single.components.contains(key)) return true;
@@ -184,6 +212,7 @@ bool Checkpoint::has(std::string_view name) const {
 }
 
 Component Checkpoint::component(std::string_view name) const {
+  if (vae_ && name == "vae") return *vae_;
   if (!parts_) {
     check<CheckpointError>(has(name),
                            "{}: the model has no {}; {} is missing or model_index.json "
@@ -196,11 +225,13 @@ Component Checkpoint::component(std::string_view name) const {
       "{}: the file has no {}: take one with all parts, or a folder in diffusers' "
       "layout",
       path_.string(), name);
-  if (parts_->folder) {
-    Component component = parts_->folder->component(name);
-    take_weights(component, name);
-    return component;
-  }
+  Component component = without_weights(name);
+  take_weights(component, name);
+  return component;
+}
+
+Component Checkpoint::without_weights(std::string_view name) const {
+  if (parts_->folder) return parts_->folder->component(name);
   Component component({}, {});
   component.place_ = fmt::format("{} ({})", path_.string(), name);
   const auto config = parts_->configs.find(std::string(name));
@@ -209,7 +240,6 @@ Component Checkpoint::component(std::string_view name) const {
                          "its configs",
                          path_.string(), name);
   component.config_ = config->second;
-  take_weights(component, name);
   return component;
 }
 

@@ -17,6 +17,13 @@
 
 namespace pcpp {
 
+// What a model is opened with besides its path; as PipelineOptions.
+struct CheckpointOptions {
+  std::optional<std::string> variant = {};
+  std::optional<std::filesystem::path> configs = {};
+  std::optional<std::filesystem::path> vae = {};
+};
+
 // One component: its folder, or its part of a single file.
 class Component {
  public:
@@ -60,9 +67,10 @@ class Checkpoint {
   // `path` may be a single file (io/single_file), which has no variants. Its configs and tokenizers
   // are its family's (io/model_family), or those of the folder `configs`, whose weights are not
   // read. Throws ConfigError for `configs` of a folder.
-  static Checkpoint open(const std::filesystem::path& path,
-                         const std::optional<std::string>& variant = std::nullopt,
-                         const std::optional<std::filesystem::path>& configs = std::nullopt);
+  //
+  // `vae`, a folder or a single file, takes the place of the component of that name; a file has the
+  // config of the one whose place it takes.
+  static Checkpoint open(const std::filesystem::path& path, const CheckpointOptions& options = {});
 
   // The folder or the single file.
   const std::filesystem::path& path() const { return path_; }
@@ -84,8 +92,12 @@ class Checkpoint {
   // Throws CheckpointError unless one of the components has weights of it.
   void check_variant(const std::string& variant) const;
 
+  static Checkpoint open_model(const std::filesystem::path& path, const CheckpointOptions& options);
   static Checkpoint open_file(const std::filesystem::path& file,
                               const std::optional<std::filesystem::path>& configs);
+  Component open_vae(const std::filesystem::path& path) const;
+  // Of a single file.
+  Component without_weights(std::string_view name) const;
   // Gives a component those of the single file.
   void take_weights(Component& component, std::string_view name) const;
 
@@ -96,6 +108,7 @@ class Checkpoint {
   std::optional<std::string> variant_;
   nlohmann::json index_;                // an object, empty where the folder has no model_index.json
   std::shared_ptr<const Parts> parts_;  // of a single file
+  std::optional<Component> vae_;        // in place of the model's own
 };
 
 }  // namespace pcpp

@@ -17,6 +17,7 @@
 namespace pcpp {
 namespace {
 
+using single_file::kVaePrefix;
 using single_file::Layout;
 using single_file::Part;
 using single_file::part_of;
@@ -52,16 +53,20 @@ class Reader {
   Reader(const std::string& source, const Layout& layout) : source_(source), layout_(layout) {}
 
   void read(const std::string& name, const TensorView& tensor) {
-    const Part* part = part_of(name);
-    if (part == nullptr) return;
-    component_ = part->component;
+    if (const Part* part = part_of(name)) read(name, *part, part->prefix.size(), tensor);
+  }
+
+  // Of `part`, whatever the first so many characters of its name are.
+  void read(const std::string& name, const Part& part, std::size_t prefix,
+            const TensorView& tensor) {
+    component_ = part.component;
     label_ = fmt::format("{}: the tensor {}", source_, excerpt(name));
-    const std::string_view rest = std::string_view(name).substr(part->prefix.size());
-    const std::optional<Place> place = place_of(*part, rest, layout_);
+    const std::optional<Place> place =
+        place_of(part, std::string_view(name).substr(prefix), layout_);
     check<CheckpointError>(place.has_value(),
                            "{} is none of a {} of Stable Diffusion 1.x, 2.x or SDXL; take a "
                            "checkpoint of these, or save this one as a folder with diffusers",
-                           label_, part->word);
+                           label_, part.word);
     if (place->way == Way::thirds) return add_thirds(*place, tensor);
     if (place->way == Way::left_out) return;
     const std::string full_name = fmt::format("{}.{}", place->module, place->parameter);
@@ -132,6 +137,27 @@ SingleFile read_single_file(const std::map<std::string, TensorView>& tensors,
       source, single_file::kUNetPrefix,
       std::ranges::any_of(tensors, is_of_lora) ? " but a LoRA, to be named beside a model" : "");
   return result;
+}
+
+std::map<std::string, TensorView> read_vae_file(const std::map<std::string, TensorView>& tensors,
+                                                const std::string& source) {
+  const auto has = [&](std::string_view start) {
+    return std::ranges::any_of(tensors,
+                               [&](const auto& entry) { return entry.first.starts_with(start); });
+  };
+  if (has("decoder.mid_block.")) return tensors;
+  const std::string_view prefix = has(kVaePrefix) ? kVaePrefix : "";
+  check<CheckpointError>(
+      has(fmt::format("{}decoder.mid.", prefix)),
+      "{}: it holds no VAE: no tensor's name begins with decoder.mid_block. or "
+      "decoder.mid., behind {} or not; take one (tiny autoencoders, TAESD, are none)",
+      source, kVaePrefix);
+  Reader reader(source, single_file::layout_of(tensors, single_file::kUNetPrefix, prefix));
+  const Part& vae = *part_of(kVaePrefix);
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(prefix)) reader.read(name, vae, prefix.size(), tensor);
+  }
+  return std::move(reader).take().components.at(std::string(vae.component));
 }
 
 }  // namespace pcpp

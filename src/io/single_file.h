@@ -1,5 +1,5 @@
 // Checkpoints in one file, as CompVis and Stability AI published Stable Diffusion 1.x, 2.x and SDXL
-// and as other programs save them.
+// and as other programs save them, and VAEs alone in one.
 #ifndef PCPP_IO_SINGLE_FILE_H_
 #define PCPP_IO_SINGLE_FILE_H_
 
@@ -30,6 +30,12 @@ struct SingleFile {
 // tensor of a component has a name or a shape that none has there, and where two become one.
 SingleFile read_single_file(const std::map<std::string, TensorView>& tensors,
                             const std::string& source);
+
+// The VAE of a file that holds one alone, with diffusers' names or with those that it was published
+// with, or of one that holds more. Its tensors by diffusers' names. Throws CheckpointError as
+// read_single_file() does, and where there is no VAE in it.
+std::map<std::string, TensorView> read_vae_file(const std::map<std::string, TensorView>& tensors,
+                                                const std::string& source);
 
 }  // namespace pcpp
 

@@ -11,7 +11,6 @@
 namespace pcpp::single_file {
 namespace {
 
-constexpr std::string_view kVaePrefix = "first_stage_model.";
 constexpr std::string_view kSd2TextPrefix = "cond_stage_model.model.";
 constexpr std::string_view kSd2SgmTextPrefix = "conditioner.embedders.0.model.";  // later files'
 constexpr std::array<Part, 7> kParts = {{
@@ -308,16 +307,17 @@ std::optional<Place> control_net_place(std::string_view name, const Layout& layo
   return placed(control_net_module(module, layout), parameter);
 }
 
-Layout layout_of(const std::map<std::string, TensorView>& tensors, std::string_view prefix) {
+Layout layout_of(const std::map<std::string, TensorView>& tensors, std::string_view unet_prefix,
+                 std::string_view vae_prefix) {
   Layout layout{kMostIndex + 2, 0};
   for (const auto& [full_name, tensor] : tensors) {
     std::string_view name = full_name;
-    if (remove_start(name, prefix) && remove_start(name, "input_blocks.")) {
+    if (remove_start(name, unet_prefix) && remove_start(name, "input_blocks.")) {
       const int number = take_index(name).value_or(0);
       if (number > 0 && name.starts_with("0.op.")) {
         layout.per_level = std::min(layout.per_level, number);
       }
-    } else if (remove_start(name, kVaePrefix) && remove_start(name, "decoder.up.")) {
+    } else if (remove_start(name, vae_prefix) && remove_start(name, "decoder.up.")) {
       layout.decoder_levels = std::max(layout.decoder_levels, take_index(name).value_or(0) + 1);
     }
   }

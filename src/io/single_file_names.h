@@ -12,6 +12,7 @@
 namespace pcpp::single_file {
 
 inline constexpr std::string_view kUNetPrefix = "model.diffusion_model.";
+inline constexpr std::string_view kVaePrefix = "first_stage_model.";
 
 enum class Form { unet, vae, clip, open_clip };
 
@@ -41,9 +42,10 @@ struct Layout {
 // The part that a tensor of this name is of; null where it is of none.
 const Part* part_of(std::string_view name);
 
-// `prefix` is that of the numbered blocks' names.
+// The prefixes are those of the U-Net's, or a ControlNet's, and of the VAE's names.
 Layout layout_of(const std::map<std::string, TensorView>& tensors,
-                 std::string_view prefix = kUNetPrefix);
+                 std::string_view unet_prefix = kUNetPrefix,
+                 std::string_view vae_prefix = kVaePrefix);
 
 // `name` is without the part's prefix. Nothing where no such part has a tensor of this name.
 std::optional<Place> place_of(const Part& part, std::string_view name, const Layout& layout);

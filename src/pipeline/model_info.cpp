@@ -125,7 +125,8 @@ void ModelInfo::check(const GenerationRequest& request, int ranks) const {
 
 ModelInfo read_model_info(const std::filesystem::path& model, const PipelineOptions& options) {
   return translated("the cpu", [&] {
-    const Checkpoint checkpoint = Checkpoint::open(model, std::nullopt, options.configs);
+    const Checkpoint checkpoint =
+        Checkpoint::open(model, {.configs = options.configs, .vae = options.vae});
     const UNetConfig unet = read_unet_config(checkpoint.component("unet").config());
     return model_info(checkpoint, unet, open_control_nets(options.controlnets, std::nullopt, unet));
   });

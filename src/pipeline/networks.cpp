@@ -40,7 +40,7 @@ std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint&
 Networks::Networks(const std::filesystem::path& model, const World& world,
                    const PipelineOptions& options)
     : dtype_(checked(options, world).dtype),
-      checkpoint_(Checkpoint::open(model, options.variant, options.configs)),
+      checkpoint_(Checkpoint::open(model, {options.variant, options.configs, options.vae})),
       loras_(open_all(options.loras, checkpoint_)),
       unet_config_(read_unet_config(checkpoint_.component("unet").config())),
       control_nets_(open_control_nets(options.controlnets, options.variant, unet_config_)),

@@ -28,7 +28,7 @@ constexpr std::chrono::milliseconds kMeasurementTimeout = std::chrono::minutes(1
 
 struct Model {
   Model(const std::filesystem::path& path, const PlanRequest& request)
-      : checkpoint(Checkpoint::open(path, std::nullopt, request.configs)),
+      : checkpoint(Checkpoint::open(path, {.configs = request.configs})),
         network(read_unet_config(checkpoint.component("unet").config())) {
     const auto controls = open_control_nets(request.controlnets, std::nullopt, network.unet);
     info = model_info(checkpoint, network.unet, controls);

@@ -17,7 +17,12 @@
 namespace pcpp {
 namespace {
 
-using WeightsTest = GenerateRuns;
+class WeightsTest : public GenerateRuns {
+ protected:
+  nlohmann::json settings() const {
+    return nlohmann::json::parse(std::ifstream(place("x.json"))).at("settings");
+  }
+};
 
 TEST_F(WeightsTest, TakesTheVariantOfTheWeightsThatIsNamed) {
   fs::copy(data("models/sd15"), place("model"), fs::copy_options::recursive);
@@ -58,12 +63,37 @@ TEST_F(WeightsTest, TakesASingleFileAndTheConfigsOfAFolder) {
   const std::vector<float> expected = draw({"--model", data("models/sd15")});
   EXPECT_EQ(draw({"--model", place("model.safetensors"), "--configs", data("models/sd15")}),
             expected);
-  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
-  EXPECT_EQ(report.at("settings").at("configs"), data("models/sd15"));
+  EXPECT_EQ(settings().at("configs"), data("models/sd15"));
   const Outcome unknown =
       generate({"--model", place("model.safetensors"), "--prompt", "a", "--output", "none"});
   EXPECT_EQ(unknown.status, 1);
   EXPECT_NE(unknown.errors.find("name a folder with its configs"), std::string::npos);
+}
+
+TEST_F(WeightsTest, TakesTheVaeThatIsNamedAndSaysWhich) {
+  const Words plain = {"--prompt", "a fox",    "--method",     "single",   "--steps",
+                       "2",        "--output", place("x.png"), "--report", place("x.json")};
+  ASSERT_EQ(generate(plain).status, 0);
+  const Image own = read_png(place("x.png"));
+  EXPECT_TRUE(settings().at("vae").is_null());
+  Words all = plain;
+  all.insert(all.end(), {"--vae", data("models/sdxl/vae")});
+  const Outcome outcome = generate(all);
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  std::map<std::string, std::string> text;
+  EXPECT_NE(read_png(place("x.png"), &text).rgb, own.rgb);
+  EXPECT_EQ(text.at("vae"), "vae");
+  EXPECT_EQ(settings().at("vae"), data("models/sdxl/vae"));
+}
+
+TEST_F(WeightsTest, WritesOverNoVaeThatItReads) {
+  fs::copy(data("models/sd15/vae/diffusion_pytorch_model.safetensors"), place("vae.png"));
+  const Outcome outcome =
+      generate({"--prompt", "a", "--vae", place("vae.png"), "--output", place("vae.png")});
+  EXPECT_EQ(outcome.status, 1) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("vae.png is named for an input and for an output"),
+            std::string::npos)
+      << outcome.errors;
 }
 
 TEST_F(WeightsTest, AddsLorasAndSaysWhich) {
@@ -80,9 +110,8 @@ TEST_F(WeightsTest, AddsLorasAndSaysWhich) {
   std::map<std::string, std::string> text;
   EXPECT_NE(read_png(place("x.png"), &text).rgb, without.rgb);
   EXPECT_EQ(text.at("loras"), "sd15.safetensors:0.5, a:b.safetensors:1");
-  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("x.json")));
-  EXPECT_EQ(report.at("settings").at("loras")[0].at("scale"), 0.5);
-  EXPECT_EQ(report.at("settings").at("loras")[1].at("file"), place("a:b.safetensors"));
+  EXPECT_EQ(settings().at("loras")[0].at("scale"), 0.5);
+  EXPECT_EQ(settings().at("loras")[1].at("file"), place("a:b.safetensors"));
 }
 
 }  // namespace

@@ -136,8 +136,58 @@ TEST_F(CheckpointTest, ASingleFileHasItsFamilysTokenizerAndScheduler) {
             "DDIMScheduler");
   expect_error<CheckpointError>([&] { checkpoint.component("vae"); },
                                 {file.string(), "no vae", "take one with all parts"});
-  expect_error<CheckpointError>([&] { Checkpoint::open(file, std::nullopt, file); },
+  write_weights("vae.safetensors", {"decoder.mid_block.w"});
+  const Checkpoint whole = Checkpoint::open(file, {.vae = folder_.path() / "vae.safetensors"});
+  EXPECT_TRUE(whole.has("vae"));
+  EXPECT_EQ(whole.component("vae").config().number("scaling_factor"), 0.18215);
+  EXPECT_EQ(whole.component("vae").weights().tensors().size(), 1U);
+  expect_error<CheckpointError>([&] { Checkpoint::open(file, {.configs = file}); },
                                 {file.string(), "not a folder"});
+}
+
+TEST_F(CheckpointTest, TakesAnotherVaeInThePlaceOfItsOwn) {
+  write_weights("model/unet/model.safetensors", {"w"});
+  const std::filesystem::path model = folder_.path() / "model";
+  write_weights("vae/diffusion_pytorch_model.safetensors", {"decoder.mid_block.w"}, 2);
+  write_weights("vae/diffusion_pytorch_model.fp16.safetensors", {"decoder.mid_block.w"}, 3);
+  folder_.write("vae/config.json", R"({"scaling_factor": 4})");
+  const CheckpointOptions in_folder{.vae = folder_.path() / "vae"};
+  const Checkpoint other = Checkpoint::open(model, in_folder);
+  EXPECT_TRUE(other.has("vae"));
+  EXPECT_EQ(value_of(other.component("vae").weights(), "decoder.mid_block.w"), 2);
+  EXPECT_EQ(other.component("vae").config().integer("scaling_factor"), 4);
+  write_weights("model/unet/model.fp16.safetensors", {"w"});
+  const CheckpointOptions in_half{.variant = "fp16", .vae = folder_.path() / "vae"};
+  EXPECT_EQ(
+      value_of(Checkpoint::open(model, in_half).component("vae").weights(), "decoder.mid_block.w"),
+      3);
+}
+
+TEST_F(CheckpointTest, AVaesFileHasTheConfigOfTheOneWhosePlaceItTakes) {
+  write_weights("model/unet/model.safetensors", {"w"});
+  write_weights("vae.safetensors", {"decoder.mid.block_1.norm1.weight"}, 2);
+  const std::filesystem::path model = folder_.path() / "model";
+  const CheckpointOptions options{.vae = folder_.path() / "vae.safetensors"};
+  expect_error<CheckpointError>([&] { Checkpoint::open(model, options); },
+                                {"vae.safetensors holds weights alone", "has no VAE whose config"});
+  folder_.write("model/vae/config.json", R"({"scaling_factor": 5})");
+  const Component vae = Checkpoint::open(model, options).component("vae");
+  EXPECT_EQ(vae.place(), options.vae->string());
+  EXPECT_EQ(vae.config().integer("scaling_factor"), 5);
+  EXPECT_EQ(value_of(vae.weights(), "decoder.mid_block.resnets.0.norm1.weight"), 2);
+}
+
+TEST_F(CheckpointTest, RefusesWhatIsNoVae) {
+  write_weights("unet/model.safetensors", {"w"});
+  folder_.write("model_index.json", "{}");
+  const auto open_with = [&](const std::string& vae) {
+    return [this, vae] { Checkpoint::open(folder_.path(), {.vae = folder_.path() / vae}); };
+  };
+  expect_error<CheckpointError>(open_with("none"), {"no folder and no file", "none"});
+  expect_error<CheckpointError>(open_with(""), {"a whole model, and no VAE", "the folder of one"});
+  expect_error<CheckpointError>(open_with("unet/model.safetensors"), {"holds no VAE"});
+  folder_.write("vae.pt", "x");
+  expect_error<CheckpointError>(open_with("vae.pt"), {"vae.pt", "pickled"});
 }
 
 // Of ways to be unreadable this one stops root as well.
@@ -172,18 +222,19 @@ TEST_F(CheckpointTest, PrefersThePlainWeightsUnlessAVariantIsAskedFor) {
   write_weights("text_encoder/model.safetensors", {"t"}, 4);
   write_weights("text_encoder/model.fp16.safetensors", {"t"}, 5);
   EXPECT_EQ(value_of(Checkpoint::open(folder_.path()).component("text_encoder").weights(), "t"), 4);
-  const Checkpoint half = Checkpoint::open(folder_.path(), "fp16");
+  const Checkpoint half = Checkpoint::open(folder_.path(), {.variant = "fp16"});
   EXPECT_EQ(value_of(half.component("text_encoder").weights(), "t"), 5);
 }
 
 TEST_F(CheckpointTest, RefusesAVariantThatNoComponentHas) {
   write_weights("unet/diffusion_pytorch_model.safetensors", {"w"});
-  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path(), "fp61"); },
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path(), {.variant = "fp61"}); },
                                 {"fp61", "only plain ones"});
   write_weights("vae/diffusion_pytorch_model.fp16.safetensors", {"w"});
-  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path(), "fp61"); },
+  expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path(), {.variant = "fp61"}); },
                                 {"fp61", "there are: fp16"});
-  EXPECT_NO_THROW(Checkpoint::open(folder_.path(), "fp16").component("unet").weights());
+  EXPECT_NO_THROW(
+      Checkpoint::open(folder_.path(), {.variant = "fp16"}).component("unet").weights());
 }
 
 TEST_F(CheckpointTest, TakesTheOnlyVariantThatIsThere) {

@@ -40,10 +40,15 @@ class FileMaker {
     }
   }
 
-  void write(const std::filesystem::path& file) const {
+  void write(const std::filesystem::path& file) const { write_part(file, ""); }
+
+  // What has names that begin so, without that.
+  void write_part(const std::filesystem::path& file, const std::string& prefix) const {
     std::map<std::string, TensorView> views;
     for (const auto& [name, tensor] : tensors_) {
-      views.emplace(name, TensorView{tensor.dtype, tensor.shape, tensor.bytes});
+      if (!name.starts_with(prefix)) continue;
+      views.emplace(name.substr(prefix.size()),
+                    TensorView{tensor.dtype, tensor.shape, tensor.bytes});
     }
     write_safetensors(file, views);
   }
@@ -115,7 +120,7 @@ TEST_P(SingleFileTest, DrawsWhatItsFolderDraws) {
   EXPECT_EQ(actual.latents.values, expected.latents.values);
   EXPECT_EQ(actual.images[1].rgb, expected.images[1].rgb);
   EXPECT_EQ(read_model_info(file, options).default_width, read_model_info(folder).default_width);
-  EXPECT_EQ(Checkpoint::open(file, {}, folder).component("unet").place(),
+  EXPECT_EQ(Checkpoint::open(file, {.configs = folder}).component("unet").place(),
             file.string() + " (unet)");
 }
 
@@ -135,6 +140,36 @@ TEST(SingleFiles, TakeLoras) {
   options.configs = folder;
   EXPECT_EQ(Pipeline(file, World(1, 1), options).generate(request).latents.values,
             expected.latents.values);
+}
+
+TEST(SingleFiles, MayBeVaesAlone) {
+  const testing::TemporaryFolder place;
+  const std::filesystem::path model = place.path() / "model";
+  std::filesystem::copy(test_data("models/sd15"), model, std::filesystem::copy_options::recursive);
+  const std::filesystem::path vae = test_data("models/sdxl/vae");
+  const auto take = [&](const char* name, const char* as) {
+    std::filesystem::copy_file(vae / name, model / "vae" / as,
+                               std::filesystem::copy_options::overwrite_existing);
+  };
+  GenerationRequest request = two_tall_pictures();
+  request.init_images = {striped(64, 192, 1)};
+  const auto draw = [&](const std::filesystem::path& in_place) {
+    PipelineOptions options;
+    if (!in_place.empty()) options.vae = in_place;
+    const auto& folder = in_place.empty() ? model : std::filesystem::path(test_data("models/sd15"));
+    return Pipeline(folder, World(2, 1), options).generate(request);
+  };
+  const std::filesystem::path file = place.path() / "vae.safetensors";
+  FileMaker("sdxl").write_part(file, "first_stage_model.");
+  take("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.safetensors");
+  const GenerationResult of_weights = draw("");
+  const GenerationResult of_file = draw(file);
+  EXPECT_EQ(of_file.latents.values, of_weights.latents.values);
+  EXPECT_EQ(of_file.images[1].rgb, of_weights.images[1].rgb);
+  take("config.json", "config.json");
+  const GenerationResult of_both = draw("");
+  EXPECT_NE(of_both.images[1].rgb, of_weights.images[1].rgb);
+  EXPECT_EQ(draw(vae).images[1].rgb, of_both.images[1].rgb);
 }
 
 TEST(SingleFiles, ArePlanned) {
