@@ -38,7 +38,8 @@ struct Lora {
 };
 
 struct PipelineOptions {
-  // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32.
+  // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32
+  // unless their config says that they need not be (force_upcast false).
   DataType dtype = DataType::float32;
   // A folder's files' variant, such as "fp16"; absent: the plain files where both are there. Of
   // ControlNets' folders too, where they have it.
@@ -49,10 +50,10 @@ struct PipelineOptions {
   // of 2.x by its weights, of SDXL by tensors named v_pred and ztsnr. What was distilled from them
   // (SSD-1B, BK-SDM) needs a folder; whole latent consistency models come as folders only.
   std::optional<std::filesystem::path> configs = {};
-  // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // The VAE in place of the model's own: a folder in diffusers' layout or a single safetensors
   // file, which is taken to have the config of the model's own, the scaling of latents among it.
   std::optional<std::filesystem::path> vae = {};
+  // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // constructor throws CheckpointError for one that changes weights which the model does not have.
   std::vector<Lora> loras = {};
   // ControlNets, which steer the U-Net together: what they make is added. Each is a folder in

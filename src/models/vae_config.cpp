@@ -43,6 +43,8 @@ std::vector<std::int64_t> read_vae_channels(ConfigReader& config) {
   return channels;
 }
 
+bool leaves_float16(ConfigReader& config) { return config.boolean("force_upcast", true); }
+
 VaeConfig read_vae_config(ConfigReader config) {
   VaeConfig read;
   config.require_equal("in_channels", kPixelChannels, kPixelChannels);
@@ -60,7 +62,7 @@ VaeConfig read_vae_config(ConfigReader config) {
   read.quant_conv = config.boolean("use_quant_conv", true);
   read.post_quant_conv = config.boolean("use_post_quant_conv", true);
   check_values(config, read);
-  // The tiling's, and a warning about float16, which is not used here.
+  // The tiling's, and what whoever loads the weights asks for.
   config.ignore({"sample_size", "force_upcast"});
   config.finish();
   return read;

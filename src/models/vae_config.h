@@ -31,6 +31,9 @@ struct VaeConfig {
 // Its block_out_channels. Throws CheckpointError where there are none, or too many.
 std::vector<std::int64_t> read_vae_channels(ConfigReader& config);
 
+// Its force_upcast: whether its values leave the range of float16.
+bool leaves_float16(ConfigReader& config);
+
 // Throws CheckpointError, naming the key, for what is not supported.
 VaeConfig read_vae_config(ConfigReader config);
 

@@ -6,6 +6,7 @@
 #include "base/deadline.h"
 #include "base/log.h"
 #include "io/input_file.h"
+#include "models/vae_config.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
 #include "pipeline/model_info.h"
@@ -35,6 +36,13 @@ std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint&
   return files;
 }
 
+// Of the VAE where the other networks are of `dtype`.
+DataType vae_dtype_for(DataType dtype, const Checkpoint& checkpoint) {
+  if (dtype != DataType::float16 || !checkpoint.has("vae")) return dtype;
+  ConfigReader config = checkpoint.component("vae").config();
+  return leaves_float16(config) ? DataType::float32 : dtype;
+}
+
 }  // namespace
 
 Networks::Networks(const std::filesystem::path& model, const World& world,
@@ -47,6 +55,7 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
       scheduler_source_(checkpoint_.component("scheduler").config_source(kSchedulerConfig)),
       scheduler_config_(checkpoint_.component("scheduler").config_object(kSchedulerConfig)),
       model_(model_info(checkpoint_, unet_config_, control_nets_)),
+      vae_dtype_(vae_dtype_for(dtype_, checkpoint_)),
       ranks_(world, dtype_, [&](at::Device device) { return load_unet(device, options.stop); }),
       extra_weight_bytes_(options.extra_weight_bytes),
       convolution_times_(

@@ -37,8 +37,7 @@ class Networks {
   const UNet& unet() const { return ranks_.unet(); }
   bool is_xl() const { return unet().config().added.has_value(); }
   DataType dtype() const { return dtype_; }
-  // SDXL's VAE leaves the range of float16.
-  DataType vae_dtype() const { return dtype_ == DataType::float16 ? DataType::float32 : dtype_; }
+  DataType vae_dtype() const { return vae_dtype_; }
   // Of the U-Net's convolutions.
   const ConvolutionWays& convolutions() const { return convolutions_; }
 
@@ -73,6 +72,7 @@ class Networks {
   std::string scheduler_source_;
   nlohmann::json scheduler_config_;  // that it held
   ModelInfo model_;
+  DataType vae_dtype_;
   Ranks ranks_;
   std::optional<TextEncoders> text_;
   OnDevices<VaeDecoder> decoders_;

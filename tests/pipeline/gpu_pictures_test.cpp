@@ -62,6 +62,30 @@ TEST_F(GpuPictures, PromptsBecomePicturesAsOnACpu) {
   }
 }
 
+// Of the two models' VAEs the second's config says so. Of what is sent GroupNorms' moments alone
+// are as large in both.
+TEST_F(GpuPictures, AVaeIsFloat16WhereItsConfigLetsIt) {
+  for (const auto& [model, is_float16] : {std::pair{"models/sd15", false}, {"models/sdxl", true}}) {
+    GenerationRequest request = worded_request();
+    request.init_images = {striped(64, 128, 1)};
+    request.strength = 1;
+    const auto draw = [&, model = model](DataType dtype) {
+      PipelineOptions loading;
+      loading.dtype = dtype;
+      return Pipeline(test_data(model), World::cuda({0}, 2), loading).generate(request);
+    };
+    const GenerationResult single = draw(DataType::float32);
+    const GenerationResult half = draw(DataType::float16);
+    for (const auto record : {&RankReport::encode, &RankReport::decode}) {
+      const SiteBytes expected = (single.ranks[0].*record)->sent;
+      const SiteBytes sent = (half.ranks[0].*record)->sent;
+      EXPECT_EQ(sent.group_norm, expected.group_norm) << model;
+      EXPECT_EQ((is_float16 ? 2 : 1) * sent.halo, expected.halo) << model;
+    }
+    EXPECT_LE(largest_difference(half.images[0], single.images[0]), 8) << model;
+  }
+}
+
 TEST_F(GpuPictures, PicturesBecomePicturesAsOnACpu) {
   GenerationRequest request = worded_request();
   request.init_images = {striped(64, 128, 1)};
