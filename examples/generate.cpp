@@ -51,14 +51,14 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.stop = interrupt.token();
   request.on_step = [&progress](const StepProgress& step) { progress.show(step); };
   for (const std::filesystem::path& file : options.init_images) {
-    request.init_images.push_back(read_png(file));
+    request.init_images.push_back(read_image(file));
   }
-  for (const std::filesystem::path& file : options.masks) request.masks.push_back(read_png(file));
+  for (const std::filesystem::path& file : options.masks) request.masks.push_back(read_image(file));
   request.strength = options.strength;
   for (std::size_t net = 0; net < options.controlnets.size(); ++net) {
     request.controls.push_back(options.control(net));
     for (const std::filesystem::path& file : options.images_of(net)) {
-      request.controls.back().images.push_back(read_png(file));
+      request.controls.back().images.push_back(read_image(file));
     }
   }
   if (!options.latents.empty()) {

@@ -55,14 +55,16 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                            "what to draw; once for each picture of the batch"));
   take_each(app.add_option("--negative-prompt", options.negative_prompts,
                            "what to stay away from; one for all, or one for each prompt"));
-  take_each(app.add_option("--init-image", options.init_images,
-                           "PNG file that the picture begins with; one for all, or one for each "
-                           "prompt")
-                ->type_name("FILE"));
-  take_each(app.add_option("--mask", options.masks,
-                           "PNG file, white where the picture is drawn anew and black where the "
-                           "init image stays; one for all, or one for each prompt")
-                ->type_name("FILE"));
+  take_each(
+      app.add_option("--init-image", options.init_images,
+                     "PNG or JPEG file that the picture begins with; one for all, or one for each "
+                     "prompt")
+          ->type_name("FILE"));
+  take_each(
+      app.add_option("--mask", options.masks,
+                     "PNG or JPEG file, white where the picture is drawn anew and black where the "
+                     "init image stays; one for all, or one for each prompt")
+          ->type_name("FILE"));
   add_number(app, "--strength", options.strength, 0, 1,
              "how much of the init image is drawn anew, above 0 and at most 1 (default: 0.8, and 1 "
              "with --mask)");
@@ -95,9 +97,10 @@ void add_control_options(CLI::App& app, GenerateOptions& options) {
                            "ControlNet: a folder in diffusers' layout, or a single safetensors "
                            "file; once for each")
                 ->type_name("PATH"));
-  take_each(app.add_option("--control-image", options.control_images,
-                           "PNG file that a ControlNet reads; once for each ControlNet, or, net by "
-                           "net, once for each prompt")
+  take_each(app.add_option(
+                   "--control-image", options.control_images,
+                   "PNG or JPEG file that a ControlNet reads; once for each ControlNet, or, net by "
+                   "net, once for each prompt")
                 ->type_name("FILE"));
   const auto add_list = [&](const std::string& name, std::vector<double>& numbers, double least,
                             double most, const std::string& help) {

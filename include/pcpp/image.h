@@ -1,4 +1,4 @@
-// Pictures, and PNG files of them.
+// Pictures, and files of them.
 #ifndef PCPP_IMAGE_H_
 #define PCPP_IMAGE_H_
 
@@ -30,6 +30,11 @@ PCPP_EXPORT void write_png(const std::filesystem::path& path, const Image& image
 // receives the text chunks. Throws CheckpointError for a file that is missing, damaged or larger.
 PCPP_EXPORT Image read_png(const std::filesystem::path& path,
                            std::map<std::string, std::string>* text = nullptr);
+
+// Reads a PNG as read_png() does, or a JPEG the way up that its Exif data says, by what the file
+// begins with. Throws CheckpointError for a file that is missing, damaged, neither of the two,
+// larger than 2^28 pixels, or a JPEG of other channels than grey or three (CMYK).
+PCPP_EXPORT Image read_image(const std::filesystem::path& path);
 
 }  // namespace pcpp
 

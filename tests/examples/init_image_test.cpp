@@ -53,6 +53,15 @@ TEST_F(InitImageTest, EachPictureNamesItsOwn) {
   }
 }
 
+TEST_F(InitImageTest, MayBeAJpegFile) {
+  for (const std::string kind : {"jpg", "png"}) {
+    const Outcome outcome = generate(
+        {"--prompt", "a", "--init-image", data("images/seen_6." + kind), "--output", place(kind)});
+    ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  }
+  EXPECT_EQ(read_png(place("jpg")).rgb, read_png(place("png")).rgb);
+}
+
 // With a mask of all that is drawn anew, unless a strength is given.
 TEST_F(InitImageTest, MasksKeepAPartAndAreNamed) {
   Image picture{64, 128, std::vector<std::uint8_t>(std::size_t{3} * 64 * 128, 200)};
@@ -107,11 +116,13 @@ TEST_F(InitImageTest, RefusesWhatCannotBeBegunWith) {
     std::string text;
   };
   for (const Refusal& refusal : std::vector<Refusal>{
-           {{"--init-image", place("photo.jpg")}, 1, "photo.jpg is not a PNG file"},
+           {{"--init-image", place("photo.jpg")}, 1, "photo.jpg begins as neither"},
            {{"--init-image", place("none.png")}, 1, "none.png"},
            {{"--strength", "0.5"}, 2, "--strength is for --init-image"},
            {{"--mask", place("a.png")}, 2, "--mask is for --init-image"},
-           {{"--init-image", place("a.png"), "--mask", place("photo.jpg")}, 1, "is not a PNG file"},
+           {{"--init-image", place("a.png"), "--mask", place("photo.jpg")},
+            1,
+            "neither a PNG nor a JPEG"},
            {{"--init-image", place("b.png"), "--mask", place("a.png"), "--output", place("a.png")},
             1,
             "a.png"},

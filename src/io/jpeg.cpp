@@ -1,0 +1,165 @@
+#include "io/jpeg.h"
+
+#include <jerror.h>
+#include <jpeglib.h>
+#include <libexif/exif-data.h>
+
+#include <csetjmp>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace pcpp {
+namespace {
+
+constexpr JDIMENSION kMostPixels = JDIMENSION{1} << 28;
+constexpr std::size_t kMostBytes = std::size_t{1} << 30;
+
+// What libjpeg's callbacks see. It reports errors by longjmp, which must not skip a destructor:
+// every function below that calls setjmp holds trivially destructible objects only.
+struct Session {
+  jpeg_decompress_struct jpeg = {};
+  jpeg_error_mgr errors = {};
+  jpeg_progress_mgr progress = {};
+  std::jmp_buf failed = {};
+  char message[JMSG_LENGTH_MAX] = "";
+};
+
+void on_error(j_common_ptr jpeg) {
+  auto* session = static_cast<Session*>(jpeg->client_data);
+  jpeg->err->format_message(jpeg, session->message);
+  std::longjmp(session->failed, 1);
+}
+
+// Of what libjpeg mends, rows that are not there would be grey.
+void on_message(j_common_ptr jpeg, int level) {
+  if (level >= 0) return;
+  if (jpeg->err->msg_code == JWRN_JPEG_EOF) on_error(jpeg);
+  jpeg->err->format_message(jpeg, static_cast<Session*>(jpeg->client_data)->message);
+}
+
+// A small file may send a picture again and again.
+void on_progress(j_common_ptr jpeg) {
+  constexpr int kMostScans = 500;
+  if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= kMostScans) return;
+  auto* session = static_cast<Session*>(jpeg->client_data);
+  std::snprintf(session->message, sizeof(session->message), "more than %d scans", kMostScans);
+  std::longjmp(session->failed, 1);
+}
+
+class Decoder : Session {
+ public:
+  Decoder(std::span<const std::byte> bytes, const std::string& source)
+      : bytes_(bytes), source_(source) {
+    jpeg.err = jpeg_std_error(&errors);
+    jpeg.client_data = static_cast<Session*>(this);
+    errors.error_exit = on_error;
+    errors.emit_message = on_message;
+    progress.progress_monitor = on_progress;
+  }
+  ~Decoder() { jpeg_destroy_decompress(&jpeg); }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  Image decode() {
+    check_decoded(read_header());
+    check<CheckpointError>(jpeg.num_components == 1 || jpeg.num_components == 3,
+                           "{} has {} channels; one (grey) or three are wanted: save it as RGB",
+                           source_, jpeg.num_components);
+    check<CheckpointError>(jpeg.image_width <= kMostPixels / jpeg.image_height,
+                           "{} has {} x {} pixels; {} is the most", source_, jpeg.image_width,
+                           jpeg.image_height, kMostPixels);
+    Image image{static_cast<int>(jpeg.image_width), static_cast<int>(jpeg.image_height), {}};
+    image.rgb.resize(std::size_t{3} * jpeg.image_width * jpeg.image_height);
+    check_decoded(read_rows(image.rgb.data()));
+    if (*message != 0) log().warn("{}: {}", source_, static_cast<const char*>(message));
+    return image;
+  }
+
+ private:
+  bool read_header() {
+    if (setjmp(failed) != 0) return false;
+    jpeg_create_decompress(&jpeg);
+    jpeg.progress = &progress;
+    jpeg_mem_src(&jpeg, reinterpret_cast<const unsigned char*>(bytes_.data()), bytes_.size());
+    jpeg_read_header(&jpeg, TRUE);
+    return true;
+  }
+
+  bool read_rows(std::uint8_t* rgb) {
+    if (setjmp(failed) != 0) return false;
+    jpeg.out_color_space = JCS_RGB;
+    jpeg_start_decompress(&jpeg);
+    while (jpeg.output_scanline < jpeg.output_height) {
+      JSAMPROW row = rgb + std::size_t{3} * jpeg.output_width * jpeg.output_scanline;
+      jpeg_read_scanlines(&jpeg, &row, 1);
+    }
+    jpeg_finish_decompress(&jpeg);
+    return true;
+  }
+
+  void check_decoded(bool is_decoded) const {
+    check<CheckpointError>(is_decoded, "{} is not a JPEG file that can be read: {}", source_,
+                           static_cast<const char*>(message));
+  }
+
+  std::span<const std::byte> bytes_;
+  const std::string& source_;
+};
+
+// Exif's Orientation, from 1 to 8; 1, upright, where it does not say.
+int orientation_of(std::span<const std::byte> bytes) {
+  const std::unique_ptr<ExifData, void (*)(ExifData*)> data(
+      exif_data_new_from_data(reinterpret_cast<const unsigned char*>(bytes.data()),
+                              static_cast<unsigned int>(bytes.size())),
+      exif_data_unref);
+  if (data == nullptr) return 1;
+  const ExifEntry* entry = exif_content_get_entry(data->ifd[EXIF_IFD_0], EXIF_TAG_ORIENTATION);
+  if (entry == nullptr || entry->format != EXIF_FORMAT_SHORT || entry->size < 2) return 1;
+  const int orientation = exif_get_short(entry->data, exif_data_get_byte_order(data.get()));
+  return orientation >= 1 && orientation <= 8 ? orientation : 1;
+}
+
+// Exif 2.32, section 4.6.4: which sides of what is seen the stored first row and column are.
+Image upright(Image stored, int orientation) {
+  if (orientation == 1) return stored;
+  const bool is_transposed = orientation >= 5;
+  const bool mirrors_columns = orientation == 2 || orientation == 3 || orientation >= 7;
+  const bool mirrors_rows =
+      orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  Image seen{stored.width, stored.height, {}};
+  if (is_transposed) std::swap(seen.width, seen.height);
+  seen.rgb.reserve(stored.rgb.size());
+  for (int y = 0; y < seen.height; ++y) {
+    for (int x = 0; x < seen.width; ++x) {
+      const int column = is_transposed ? y : x;
+      const int row = is_transposed ? x : y;
+      const auto from_row = static_cast<std::size_t>(mirrors_rows ? stored.height - 1 - row : row);
+      const auto from_column =
+          static_cast<std::size_t>(mirrors_columns ? stored.width - 1 - column : column);
+      const std::uint8_t* pixel =
+          &stored.rgb[3 * (static_cast<std::size_t>(stored.width) * from_row + from_column)];
+      seen.rgb.insert(seen.rgb.end(), pixel, pixel + 3);
+    }
+  }
+  return seen;
+}
+
+}  // namespace
+
+bool is_jpeg(std::span<const std::byte> bytes) {
+  return bytes.size() >= 3 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8} &&
+         bytes[2] == std::byte{0xFF};
+}
+
+Image decode_jpeg(std::span<const std::byte> bytes, const std::string& source) {
+  check<CheckpointError>(bytes.size() <= kMostBytes, "{} has {} bytes; {} is the most", source,
+                         bytes.size(), kMostBytes);
+  return upright(Decoder(bytes, source).decode(), orientation_of(bytes));
+}
+
+}  // namespace pcpp
