@@ -102,6 +102,21 @@ function(pcpp_use_own_cache name)
                ENVIRONMENT XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/tests/cache)
 endfunction()
 
+# pcpp_halve_test(NAME): the long test NAME runs in two parts, NAME and NAME_2, which begin ahead of the
+# others.
+function(pcpp_halve_test name)
+  if(NOT TEST ${name})
+    return()
+  endif()
+  add_test(NAME ${name}_2 COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  pcpp_use_own_cache(${name}_2)
+  get_property(timeout TEST ${name} PROPERTY TIMEOUT)
+  set_tests_properties(${name} ${name}_2 PROPERTIES TIMEOUT ${timeout} COST 1000)
+  set_property(TEST ${name} ${name}_2 APPEND PROPERTY ENVIRONMENT GTEST_TOTAL_SHARDS=2)
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT GTEST_SHARD_INDEX=0)
+  set_property(TEST ${name}_2 APPEND PROPERTY ENVIRONMENT GTEST_SHARD_INDEX=1)
+endfunction()
+
 # pcpp_add_test(NAME SOURCES ... LAYERS layers...): one test program over the named layers, run from
 # the top of the tree: paths in it are relative, so that a compiler cache serves every clone. The
 # LIBRARIES stand for the layers that they REPLACE. In a sanitizer build, programs whose layers need
