@@ -53,6 +53,9 @@ inline const Words<SchedulerKind> kSchedulers =
            SchedulerKind::pndm, SchedulerKind::euler_ancestral, SchedulerKind::lcm});
 inline const Words<TimestepSpacing> kTimestepSpacings =
     named({TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing});
+inline const Words<PromptSyntax> kPromptSyntaxes = {{"plain", PromptSyntax::plain},
+                                                    {"comfyui", PromptSyntax::comfyui}};
+
 inline const Words<SigmaSpacing> kSigmaSpacings = {{"timesteps", SigmaSpacing::timesteps},
                                                    {"karras", SigmaSpacing::karras},
                                                    {"exponential", SigmaSpacing::exponential}};

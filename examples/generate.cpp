@@ -34,6 +34,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   GenerationRequest request;
   request.prompts = options.prompts;
   if (!options.negative_prompts.empty()) request.negative_prompts = options.negative_prompts;
+  request.prompt_syntax = options.prompt_syntax;
   request.width = options.width;
   request.height = options.height;
   request.steps = options.steps;
@@ -139,8 +140,8 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const steady_clock::time_point begin = steady_clock::now();
   PipelineOptions loading = options.device.pipeline_options();
   if (!options.configs.empty()) loading.configs = options.configs;
-  loading.controlnets = options.controlnets;
   if (!options.vae.empty()) loading.vae = options.vae;
+  loading.controlnets = options.controlnets;
   const ModelInfo model = read_model_info(options.model, loading);
   const int ranks = choose_ranks(options, request, model);
   model.check(request, ranks);
@@ -174,8 +175,11 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   const double load_seconds = seconds_since(begin);
   const GenerationResult result = pipeline.generate(request);
   if (result.truncated_tokens > 0) {
-    print_to(stderr, "warning: the last {} tokens of the longest text were left out\n",
-             result.truncated_tokens);
+    print_to(
+        stderr,
+        "warning: the last {} tokens of the longest text were left out; --prompt-syntax comfyui "
+        "reads them\n",
+        result.truncated_tokens);
   }
   const GenerateOptions drawn = result.chosen ? options.as(*result.chosen, world) : options;
   if (result.chosen) {

@@ -55,6 +55,10 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                            "what to draw; once for each picture of the batch"));
   take_each(app.add_option("--negative-prompt", options.negative_prompts,
                            "what to stay away from; one for all, or one for each prompt"));
+  add_choice<PromptSyntax>(
+      app, "--prompt-syntax", kPromptSyntaxes,
+      "comfyui: (words:1.3) weigh more or less, and long prompts are read whole (default: plain)",
+      [&](PromptSyntax syntax) { options.prompt_syntax = syntax; });
   take_each(
       app.add_option("--init-image", options.init_images,
                      "PNG or JPEG file that the picture begins with; one for all, or one for each "

@@ -27,6 +27,7 @@ struct GenerateOptions {
   std::filesystem::path vae;
   std::vector<std::string> prompts;
   std::vector<std::string> negative_prompts;
+  PromptSyntax prompt_syntax = PromptSyntax::plain;
   int width = 0;
   int height = 0;
   int steps = 25;

@@ -45,6 +45,7 @@ Json settings(const RunFacts& facts) {
               {"loras", std::move(loras)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
+              {"prompt_syntax", name_of(options.prompt_syntax)},
               {"init_images", paths(options.init_images)},
               {"masks", paths(options.masks)},
               {"strength", options.init_images.empty() ? Json() : Json(facts.result.strength)},

@@ -117,6 +117,20 @@ enum class SigmaSpacing {
   exponential,  // evenly spaced logarithms
 };
 
+// How prompts and negative prompts are read.
+enum class PromptSyntax {
+  plain,  // as diffusers reads them: every character is text, and what the text encoders do not
+          // take (of CLIP, behind 75 tokens) is left out
+  // As ComfyUI reads them, but for its embeddings: (words) weigh 1.1 times as much, (words:1.3) as
+  // much as the number says, \( and \) are text; long ones are encoded in sections, one behind
+  // another, and nothing is left out. A weight of w moves what the encoder makes of a token to
+  // w * it + (1 - w) * what it makes of the empty text in that place.
+  comfyui,
+};
+
+// "plain" or "comfyui".
+PCPP_EXPORT std::string_view name_of(PromptSyntax syntax);
+
 // The longest side of a picture, in pixels.
 inline constexpr int kMostPixels = 16384;
 
@@ -142,6 +156,7 @@ struct PCPP_EXPORT GenerationRequest {
   // diffusers' None: the empty text, or zeros with SDXL, unless the model's folder says that
   // force_zeros_for_empty_prompt is false.
   std::optional<std::vector<std::string>> negative_prompts = {};
+  PromptSyntax prompt_syntax = PromptSyntax::plain;
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says
   int height = 0;  // likewise
   int steps = 25;

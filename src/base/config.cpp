@@ -65,6 +65,10 @@ std::string_view name_of(TimestepSpacing spacing) {
   return "trailing";
 }
 
+std::string_view name_of(PromptSyntax syntax) {
+  return syntax == PromptSyntax::plain ? "plain" : "comfyui";
+}
+
 std::string_view name_of(StepKind kind) {
   return kind == StepKind::synchronous ? "synchronous" : "steady";
 }

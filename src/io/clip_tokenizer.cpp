@@ -190,7 +190,7 @@ ClipTokenizer ClipTokenizer::of(const ClipVocabulary& vocabulary, const std::str
 
 ClipTokenizer::ClipTokenizer(std::shared_ptr<const Tables> tables) : tables_(std::move(tables)) {}
 
-TokenIds ClipTokenizer::encode(std::string_view text) const {
+std::vector<std::int64_t> ClipTokenizer::text_ids(std::string_view text) const {
   const std::optional<std::u32string> characters = decode_utf8(text);
   check<ConfigError>(characters.has_value(), "the text is not valid UTF-8");
   std::vector<std::int64_t> ids;
@@ -205,7 +205,11 @@ TokenIds ClipTokenizer::encode(std::string_view text) const {
         split_at_literals(normalize(piece), tables_->normalized_literals, append_words, append_id);
       },
       append_id);
+  return ids;
+}
 
+TokenIds ClipTokenizer::encode(std::string_view text) const {
+  const std::vector<std::int64_t> ids = text_ids(text);
   const auto max_length = static_cast<std::size_t>(tables_->max_length);
   const std::size_t kept = std::min(ids.size(), max_length - 2);
   TokenIds result;

@@ -35,8 +35,10 @@ class ClipTokenizer {
   // "<|ENDOFTEXT|>" in capitals for the end.)
   static ClipTokenizer clip(const std::string& pad_token);
 
-  // Throws ConfigError where `text` is not UTF-8.
+  // Throws ConfigError where `text` is not UTF-8, as text_ids().
   TokenIds encode(std::string_view text) const;
+  // Of the text alone, however long it is.
+  std::vector<std::int64_t> text_ids(std::string_view text) const;
 
   int max_length() const;
   std::int64_t start_id() const;

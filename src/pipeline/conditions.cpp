@@ -1,13 +1,18 @@
 #include "pipeline/conditions.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <numeric>
 
 #include "base/check.h"
+#include "io/weighted_prompt.h"
 #include "ops/weight_scope.h"
 #include "pipeline/tensors.h"
 
@@ -15,10 +20,42 @@ namespace pcpp {
 
 namespace {
 
-at::Tensor as_tensor(const std::vector<std::int64_t>& values) {
-  at::Tensor result = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), result.mutable_data_ptr<std::int64_t>());
+template <typename T>
+at::Tensor as_tensor(const std::vector<T>& values, at::ScalarType dtype) {
+  at::Tensor result = at::empty({std::ssize(values)}, dtype);
+  std::copy(values.begin(), values.end(), result.mutable_data_ptr<T>());
   return result;
+}
+
+// How many tokens texts of so many can all be repeated to.
+std::int64_t common_tokens(const std::vector<std::int64_t>& tokens) {
+  constexpr std::int64_t kMost = 20'000;
+  std::int64_t common = 1;
+  for (const std::int64_t each : tokens) {
+    common = std::lcm(common, each);
+    check<ConfigError>(common <= kMost,
+                       "the prompts are of {} tokens: what all of them can be repeated to is more "
+                       "than {}: shorten them, or draw each by itself",
+                       fmt::join(tokens, ", "), kMost);
+  }
+  return common;
+}
+
+// `text` [sections, tokens, width] with the weight of each of its tokens, by what is encoded of the
+// empty text, [1, tokens, width].
+at::Tensor weighted(const at::Tensor& text, const at::Tensor& weights, const at::Tensor& empty) {
+  const at::Tensor each = weights.view({text.size(0), text.size(1), 1});
+  const at::Tensor base = empty.to(at::kFloat);
+  const at::Tensor moved = (text.to(at::kFloat) - base) * each + base;
+  return at::where(each == 1, text, moved.to(text.scalar_type()));
+}
+
+// Repeats the tokens of the one that has fewer, or of both.
+void make_as_long(Conditions& one, Conditions& other) {
+  const std::int64_t tokens = common_tokens({one.text.size(1), other.text.size(1)});
+  for (Conditions* each : {&one, &other}) {
+    each->text = each->text.repeat({1, tokens / each->text.size(1), 1});
+  }
 }
 
 at::Tensor repeated(const at::Tensor& tensor, std::int64_t times) {
@@ -106,35 +143,102 @@ std::int64_t TextEncoders::pooled_width() const {
   return encoders_.size() == 1 ? 0 : encoders_.back().model.pooled_width();
 }
 
-Conditions TextEncoders::encode(const std::vector<std::string>& prompts,
+Conditions TextEncoders::run(const Encoder& encoder, const std::vector<std::int64_t>& ids,
+                             const std::stop_token& stop) const {
+  const at::Tensor batch = as_tensor(ids, at::kLong).view({-1, encoder.tokenizer.max_length()});
+  const ClipText::Output output = encoder.model(batch.to(device_), stop);
+  if (encoders_.size() == 1) return {output.last_hidden_state.to(at::kCPU), {}, 0};
+  // SDXL (arXiv 2307.01952, section 2.1): the penultimate states of both, side by side, and the
+  // second one's pooled text.
+  return {output.hidden_states.at(output.hidden_states.size() - 2).to(at::kCPU),
+          output.pooled.to(at::kCPU), 0};
+}
+
+Conditions TextEncoders::encode_plain(const Encoder& encoder,
+                                      const std::vector<std::string>& prompts,
+                                      const std::stop_token& stop) const {
+  std::vector<std::int64_t> ids;
+  int dropped = 0;
+  for (const std::string& prompt : prompts) {
+    const TokenIds encoded = encoder.tokenizer.encode(prompt);
+    ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
+    dropped = std::max(dropped, encoded.dropped);
+  }
+  Conditions conditions = run(encoder, ids, stop);
+  conditions.truncated_tokens = dropped;
+  return conditions;
+}
+
+Conditions TextEncoders::encode_sections(const Encoder& encoder,
+                                         const std::vector<std::string>& prompts,
+                                         const std::stop_token& stop) const {
+  std::vector<std::int64_t> ids;
+  std::vector<float> weights;
+  std::vector<std::int64_t> firsts;  // of each prompt
+  std::vector<std::int64_t> counts;
+  std::vector<std::int64_t> tokens;
+  for (const std::string& prompt : prompts) {
+    const std::vector<TokenSection> sections = sections_of(encoder.tokenizer, prompt);
+    firsts.push_back(std::ssize(weights) / encoder.tokenizer.max_length());
+    counts.push_back(std::ssize(sections));
+    tokens.push_back(counts.back() * encoder.tokenizer.max_length());
+    for (const TokenSection& section : sections) {
+      ids.insert(ids.end(), section.ids.begin(), section.ids.end());
+      weights.insert(weights.end(), section.weights.begin(), section.weights.end());
+    }
+  }
+  const bool has_weights = std::ranges::any_of(weights, [](float weight) { return weight != 1; });
+  if (has_weights) {
+    const std::vector<std::int64_t> empty = encoder.tokenizer.encode("").ids;
+    ids.insert(ids.end(), empty.begin(), empty.end());
+  }
+  const std::int64_t most = common_tokens(tokens);
+  const Conditions encoded = run(encoder, ids, stop);
+  at::Tensor text = encoded.text;
+  if (has_weights) {
+    const std::int64_t sections = text.size(0) - 1;
+    text = weighted(text.narrow(0, 0, sections), as_tensor(weights, at::kFloat),
+                    text.narrow(0, sections, 1));
+  }
+  Conditions conditions;
+  std::vector<at::Tensor> rows;
+  for (const at::Tensor& part : text.split_with_sizes(counts)) {
+    const at::Tensor row = part.flatten(0, 1).unsqueeze(0);
+    rows.push_back(row.repeat({1, most / row.size(1), 1}));
+  }
+  conditions.text = at::cat(rows);
+  if (encoded.pooled.defined()) {
+    conditions.pooled = encoded.pooled.index_select(0, as_tensor(firsts, at::kLong));
+  }
+  return conditions;
+}
+
+Conditions TextEncoders::encode(const std::vector<std::string>& prompts, PromptSyntax syntax,
                                 const std::stop_token& stop) const {
   std::vector<at::Tensor> texts;
   Conditions conditions;
   for (const Encoder& encoder : encoders_) {
-    std::vector<std::int64_t> ids;
-    for (const std::string& prompt : prompts) {
-      const TokenIds encoded = encoder.tokenizer.encode(prompt);
-      ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
-      conditions.truncated_tokens = std::max(conditions.truncated_tokens, encoded.dropped);
-    }
-    const at::Tensor batch = as_tensor(ids).view({static_cast<std::int64_t>(prompts.size()), -1});
-    const ClipText::Output output = encoder.model(batch.to(device_), stop);
-    if (encoders_.size() == 1) {
-      conditions.text = output.last_hidden_state.to(at::kCPU);
-      return conditions;
-    }
-    // SDXL (arXiv 2307.01952, section 2.1): the penultimate states of both, side by side, and the
-    // second one's pooled text.
-    texts.push_back(output.hidden_states.at(output.hidden_states.size() - 2).to(at::kCPU));
-    conditions.pooled = output.pooled.to(at::kCPU);
+    const Conditions encoded = syntax == PromptSyntax::plain
+                                   ? encode_plain(encoder, prompts, stop)
+                                   : encode_sections(encoder, prompts, stop);
+    check<CheckpointError>(texts.empty() || texts[0].size(1) == encoded.text.size(1),
+                           "the tokenizers make {} and {} tokens of the prompts: they are not of "
+                           "the same model",
+                           texts.empty() ? 0 : texts[0].size(1), encoded.text.size(1));
+    texts.push_back(encoded.text);
+    conditions.pooled = encoded.pooled;
+    conditions.truncated_tokens = std::max(conditions.truncated_tokens, encoded.truncated_tokens);
   }
-  conditions.text = at::cat(texts, 2);
+  conditions.text = texts.size() == 1 ? texts[0] : at::cat(texts, 2);
   return conditions;
 }
 
 BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
                                 bool guided) {
-  BranchConditions branches{encoders.encode(request.prompts, request.stop), std::nullopt};
+  const auto encode = [&](const std::vector<std::string>& prompts) {
+    return encoders.encode(prompts, request.prompt_syntax, request.stop);
+  };
+  BranchConditions branches{encode(request.prompts), std::nullopt};
   if (guided) {
     if (!request.negative_prompts && encoders.zeros_for_absent()) {
       const at::Tensor& pooled = branches.conditional.pooled;
@@ -144,8 +248,9 @@ BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRe
       std::vector<std::string> negatives =
           request.negative_prompts.value_or(std::vector<std::string>{""});
       if (negatives.size() == 1) negatives.resize(request.prompts.size(), negatives.front());
-      branches.unconditional = encoders.encode(negatives, request.stop);
+      branches.unconditional = encode(negatives);
     }
+    make_as_long(branches.conditional, *branches.unconditional);
     branches.unconditional = repeated(*branches.unconditional, request.images_per_prompt);
   }
   branches.conditional = repeated(branches.conditional, request.images_per_prompt);

@@ -37,9 +37,12 @@ class TextEncoders {
   // The last extents of what encode() returns; 0: nothing is pooled.
   std::int64_t text_width() const;
   std::int64_t pooled_width() const;
-  // On the CPU. Throws ConfigError for a prompt that is not UTF-8, and Cancelled between two layers
-  // once a stop is requested.
+  // On the CPU. With PromptSyntax::comfyui as many tokens as the sections of all prompts can be
+  // repeated to fill: attention reads repeated tokens as it reads them once. Throws ConfigError for
+  // a prompt that is not UTF-8 or too long, and Cancelled between two layers once a stop is
+  // requested.
   Conditions encode(const std::vector<std::string>& prompts,
+                    PromptSyntax syntax = PromptSyntax::plain,
                     const std::stop_token& stop = {}) const;
   // Whether an absent negative prompt means zeros (diffusers' force_zeros_for_empty_prompt).
   bool zeros_for_absent() const { return zeros_for_absent_; }
@@ -49,6 +52,15 @@ class TextEncoders {
     ClipTokenizer tokenizer;
     ClipText model;
   };
+
+  // `ids` are of texts as long as an encoder takes, one behind another.
+  Conditions run(const Encoder& encoder, const std::vector<std::int64_t>& ids,
+                 const std::stop_token& stop) const;
+  Conditions encode_plain(const Encoder& encoder, const std::vector<std::string>& prompts,
+                          const std::stop_token& stop) const;
+  Conditions encode_sections(const Encoder& encoder, const std::vector<std::string>& prompts,
+                             const std::stop_token& stop) const;
+
   std::vector<Encoder> encoders_;
   at::Device device_;
   bool zeros_for_absent_ = false;

@@ -147,6 +147,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   check<ConfigError>(request.steps > 0 && request.steps <= model.most_steps,
                      "{} steps: from 1 to {} are possible, the timesteps of the model's training",
                      request.steps, model.most_steps);
+  check_enumerator("prompt_syntax", request.prompt_syntax, PromptSyntax::comfyui);
   if (request.scheduler) {
     check_enumerator("scheduler", *request.scheduler, SchedulerKind::lcm);
   }

@@ -1,0 +1,170 @@
+#include "io/weighted_prompt.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+
+namespace pcpp {
+namespace {
+
+constexpr int kMostNesting = 64;
+constexpr std::size_t kMostSections = 64;
+constexpr std::size_t kLongWord = 8;  // tokens
+constexpr double kEmphasis = 1.1;
+
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+std::optional<double> number_in(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(number)) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+bool is_escape(std::string_view text, std::size_t at) {
+  return text[at] == '\\' && at + 1 < text.size() && (text[at + 1] == '(' || text[at + 1] == ')');
+}
+
+std::string unescaped(std::string_view text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (is_escape(text, i)) ++i;
+    result += text[i];
+  }
+  return result;
+}
+
+// Its outermost parenthesised parts, with their parentheses, and what is between them.
+std::vector<std::string_view> split_at_parentheses(std::string_view text) {
+  std::vector<std::string_view> parts;
+  std::size_t begin = 0;
+  const auto end_part = [&](std::size_t end) {
+    if (end > begin) parts.push_back(text.substr(begin, end - begin));
+    begin = end;
+  };
+  int open = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (is_escape(text, i)) {
+      ++i;
+    } else if (text[i] == '(') {
+      if (open == 0) end_part(i);
+      ++open;
+    } else if (text[i] == ')') {
+      --open;
+      if (open == 0) end_part(i + 1);
+    }
+  }
+  end_part(text.size());
+  return parts;
+}
+
+void parse(std::string_view text, double weight, int nesting, std::vector<WeightedText>& result) {
+  check<ConfigError>(nesting <= kMostNesting,
+                     "a prompt's parentheses are nested deeper than {}: take weights, as "
+                     "(words:1.3)",
+                     kMostNesting);
+  for (const std::string_view part : split_at_parentheses(text)) {
+    const bool is_parenthesised = part.size() >= 2 && part.front() == '(' && part.back() == ')' &&
+                                  !is_escape(part, part.size() - 2);
+    if (!is_parenthesised) {
+      result.push_back({unescaped(part), weight});
+      continue;
+    }
+    std::string_view inner = part.substr(1, part.size() - 2);
+    double inner_weight = weight * kEmphasis;
+    const std::size_t colon = inner.rfind(':');
+    if (colon != inner.npos && colon > 0) {
+      if (const std::optional<double> number = number_in(inner.substr(colon + 1))) {
+        inner_weight = *number;
+        inner = inner.substr(0, colon);
+      }
+    }
+    parse(inner, inner_weight, nesting + 1, result);
+  }
+}
+
+class Sections {
+ public:
+  explicit Sections(const ClipTokenizer& tokenizer) : tokenizer_(tokenizer) { begin(); }
+
+  void add(std::span<const std::int64_t> word, float weight) {
+    const bool is_long = word.size() >= kLongWord;
+    while (word.size() > room()) {
+      if (is_long) word = word.subspan(append(word.first(room()), weight));
+      end();
+      begin();
+    }
+    append(word, weight);
+  }
+
+  std::vector<TokenSection> take() && {
+    end();
+    return std::move(sections_);
+  }
+
+ private:
+  // Of the section, but for its end.
+  std::size_t room() const {
+    return static_cast<std::size_t>(tokenizer_.max_length()) - 1 - sections_.back().ids.size();
+  }
+
+  void begin() {
+    check<ConfigError>(sections_.size() < kMostSections,
+                       "a prompt has more tokens than {} texts of {} take: shorten it",
+                       kMostSections, tokenizer_.max_length());
+    sections_.emplace_back();
+    append(std::vector{tokenizer_.start_id()}, 1);
+  }
+
+  void end() {
+    append(std::vector{tokenizer_.end_id()}, 1);
+    const auto length = static_cast<std::size_t>(tokenizer_.max_length());
+    sections_.back().ids.resize(length, tokenizer_.pad_id());
+    sections_.back().weights.resize(length, 1);
+  }
+
+  std::size_t append(std::span<const std::int64_t> ids, float weight) {
+    TokenSection& section = sections_.back();
+    section.ids.insert(section.ids.end(), ids.begin(), ids.end());
+    section.weights.insert(section.weights.end(), ids.size(), weight);
+    return ids.size();
+  }
+
+  const ClipTokenizer& tokenizer_;
+  std::vector<TokenSection> sections_;
+};
+
+}  // namespace
+
+std::vector<WeightedText> parse_weights(std::string_view prompt) {
+  std::vector<WeightedText> result;
+  parse(prompt, 1, 0, result);
+  return result;
+}
+
+std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt) {
+  constexpr std::string_view kBetweenWords = " \n";
+  Sections sections(tokenizer);
+  for (const WeightedText& part : parse_weights(prompt)) {
+    std::string_view rest = part.text;
+    while (!rest.empty()) {
+      const std::size_t end = std::min(rest.find_first_of(kBetweenWords), rest.size());
+      sections.add(tokenizer.text_ids(rest.substr(0, end)), static_cast<float>(part.weight));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+  }
+  return std::move(sections).take();
+}
+
+}  // namespace pcpp

@@ -1,0 +1,40 @@
+// Prompts as ComfyUI reads them: with weights, and however long they are.
+#ifndef PCPP_IO_WEIGHTED_PROMPT_H_
+#define PCPP_IO_WEIGHTED_PROMPT_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/clip_tokenizer.h"
+
+namespace pcpp {
+
+struct WeightedText {
+  std::string text;
+  double weight = 1;
+
+  friend bool operator==(const WeightedText&, const WeightedText&) = default;
+};
+
+// The parts of a prompt. (text) weighs 1.1 times what is around it, (text:1.3) what the number
+// says, both one in another; \( and \) are parentheses of the text. What is no number, or a
+// parenthesis without its other one, is text, and behind a closing one too many all is. Throws
+// ConfigError where they are nested deeper than 64.
+std::vector<WeightedText> parse_weights(std::string_view prompt);
+
+// As many tokens as a text encoder takes: start, words, end, padding.
+struct TokenSection {
+  std::vector<std::int64_t> ids;
+  std::vector<float> weights;  // of each
+};
+
+// All words of a prompt, in one section at least: one that does not fit what is left of a section
+// begins the next, unless it has 8 tokens or more, which are parted. Throws ConfigError where
+// `prompt` is not UTF-8, and for one of more than 64 sections.
+std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt);
+
+}  // namespace pcpp
+
+#endif  // PCPP_IO_WEIGHTED_PROMPT_H_
