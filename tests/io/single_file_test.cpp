@@ -2,13 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <array>
-#include <cstdint>
-#include <cstring>
-#include <deque>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <string>
@@ -17,128 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "io/json_file.h"
+#include "io/single_files.h"
 #include "pcpp/error.h"
 #include "support/errors.h"
 
 namespace pcpp {
 namespace {
-
-constexpr std::string_view kUNet = "model.diffusion_model.";
-constexpr std::string_view kVae = "first_stage_model.";
-constexpr std::array<const char*, 3> kFamilies = {"sd15", "sd21", "sdxl"};
-
-using Shape = std::vector<std::int64_t>;
-using Values = std::vector<std::uint32_t>;
-
-// No two elements of a file have the same bits.
-class File {
- public:
-  explicit File(DType dtype = DType::f32) : dtype_(dtype) {}
-
-  void add(const std::string& name, Shape shape) {
-    TensorView view{dtype_, std::move(shape), {}};
-    const std::size_t size = size_of(dtype_);
-    std::size_t count = 1;
-    for (const std::int64_t extent : view.shape) count *= static_cast<std::size_t>(extent);
-    std::vector<std::byte>& bytes = memory_.emplace_back(count * size);
-    for (std::size_t i = 0; i < bytes.size(); i += size) {
-      std::memcpy(bytes.data() + i, &next_, size);
-      ++next_;
-    }
-    view.bytes = bytes;
-    tensors_.insert_or_assign(name, view);
-  }
-
-  SingleFile read() const { return read_single_file(tensors_, "some.safetensors"); }
-  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
-  const TensorView& operator[](const std::string& name) const { return tensors_.at(name); }
-
-  bool owns(const TensorView& view) const {
-    return std::ranges::any_of(memory_, [&](const std::vector<std::byte>& bytes) {
-      return view.bytes.data() >= bytes.data() &&
-             view.bytes.data() + view.bytes.size() <= bytes.data() + bytes.size();
-    });
-  }
-
- private:
-  DType dtype_;
-  std::uint32_t next_ = 1;
-  std::deque<std::vector<std::byte>> memory_;
-  std::map<std::string, TensorView> tensors_;
-};
-
-// A U-Net of two layers a level, as far as names go.
-File small_file() {
-  File file;
-  file.add("model.diffusion_model.input_blocks.0.0.weight", {4, 3, 3, 3});
-  file.add("model.diffusion_model.input_blocks.3.0.op.weight", {4, 4, 3, 3});
-  return file;
-}
-
-Values values_of(const TensorView& view) {
-  const std::size_t size = size_of(view.dtype);
-  Values values(view.bytes.size() / size);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    std::memcpy(&values[i], view.bytes.data() + i * size, size);
-  }
-  return values;
-}
-
-struct Entry {
-  std::string name, component, weight, how;
-};
-
-// tests/reference/single_file_make.py
-std::vector<Entry> read_entries(const std::string& family) {
-  std::vector<Entry> entries;
-  const std::string path = std::string(PCPP_TEST_DATA) + "/single_file/" + family + ".json";
-  for (const auto& entry : read_json_file(path)) {
-    entries.push_back({entry.at(0), entry.at(1), entry.at(2), entry.at(3)});
-  }
-  return entries;
-}
-
-Shape shape_for(const Entry& entry) {
-  if (entry.how == "squeezed") return {3, 2, 1, 1};
-  if (entry.how == "transposed") return {3, 4};
-  if (entry.how == "passed over") return {1};
-  const bool is_vector =
-      entry.name.ends_with("bias") || entry.name.find("norm") != std::string::npos;
-  if (entry.how.starts_with("rows")) return is_vector ? Shape{6} : Shape{6, 2};
-  return is_vector ? Shape{5} : Shape{2, 3};
-}
-
-void expect_part_of(const TensorView& whole, const std::string& how, const TensorView& view) {
-  Shape shape = whole.shape;
-  Values values = values_of(whole);
-  if (how == "squeezed") shape.resize(2);
-  if (how.starts_with("rows ")) {
-    shape[0] /= 3;
-    const auto third = static_cast<std::ptrdiff_t>(values.size() / 3);
-    const auto begin = values.begin() + (how[5] - '0') * third;
-    values = Values(begin, begin + third);
-  }
-  if (how == "transposed") {
-    std::swap(shape[0], shape[1]);
-    values.clear();
-    for (std::int64_t row = 0; row < shape[0]; ++row) {
-      for (std::int64_t column = 0; column < shape[1]; ++column) {
-        values.push_back(values_of(whole)[static_cast<std::size_t>(column * shape[0] + row)]);
-      }
-    }
-  }
-  EXPECT_EQ(view.dtype, whole.dtype);
-  EXPECT_EQ(view.shape, shape);
-  EXPECT_FALSE(values.empty());
-  EXPECT_EQ(values_of(view), values);
-}
-
-File whole_file(const std::vector<Entry>& entries, DType dtype) {
-  File file(dtype);
-  for (const Entry& entry : entries) file.add(entry.name, shape_for(entry));
-  return file;
-}
 
 TEST(SingleFile, HoldsWhatDiffusersReads) {
   for (const std::string family : kFamilies) {
@@ -234,54 +111,6 @@ TEST(SingleFile, CountsTheLevelsOfADecoderFromTheLast) {
         read.components.at("vae").at("decoder.up_blocks." + std::to_string(10 - level) +
                                      ".resnets.2.norm1.bias"));
   }
-}
-
-std::map<std::string, TensorView> vae_of(const File& file) {
-  return read_vae_file(file.tensors(), "vae.safetensors");
-}
-
-// With the names of a whole model's file, without their prefix, and with diffusers'.
-TEST(VaeFile, HoldsWhatTheWholeModelsDoes) {
-  for (const std::string family : kFamilies) {
-    const std::vector<Entry> entries = read_entries(family);
-    const File whole = whole_file(entries, DType::f16);
-    const auto expected = whole.read().components.at("vae");
-    File alone(DType::f16);
-    File diffusers(DType::f16);
-    for (const Entry& entry : entries) {
-      if (!entry.name.starts_with(kVae)) continue;
-      alone.add(entry.name.substr(kVae.size()), shape_for(entry));
-      if (entry.how != "passed over") diffusers.add(entry.weight, {3});
-    }
-    const auto of_whole = vae_of(whole);
-    EXPECT_EQ(of_whole.size(), expected.size());
-    const auto of_alone = vae_of(alone);
-    ASSERT_EQ(of_alone.size(), expected.size());
-    for (const Entry& entry : entries) {
-      if (!entry.name.starts_with(kVae) || entry.how == "passed over") continue;
-      SCOPED_TRACE(entry.name);
-      expect_part_of(whole[entry.name], entry.how, of_whole.at(entry.weight));
-      expect_part_of(alone[entry.name.substr(kVae.size())], entry.how, of_alone.at(entry.weight));
-    }
-    EXPECT_EQ(vae_of(diffusers).size(), expected.size());
-  }
-}
-
-TEST(VaeFile, IsRefusedWithoutAVae) {
-  File tiny;
-  tiny.add("decoder.layers.0.weight", {3});
-  testing::expect_error<CheckpointError>([&] { vae_of(tiny); },
-                                         {"vae.safetensors", "holds no VAE", "TAESD"});
-  testing::expect_error<CheckpointError>([&] { vae_of(small_file()); }, {"holds no VAE"});
-  testing::expect_error<CheckpointError>([&] { vae_of(File()); }, {"holds no VAE"});
-}
-
-TEST(VaeFile, IsRefusedForANameThatNoneHas) {
-  File file;
-  file.add("decoder.mid.block_1.norm1.weight", {3});
-  file.add("decoder.temporal.weight", {3});
-  testing::expect_error<CheckpointError>(
-      [&] { vae_of(file); }, {"vae.safetensors: the tensor decoder.temporal.weight", "of a VAE"});
 }
 
 TEST(SingleFile, HoldsMoreThanTheModel) {
