@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <optional>
 #include <string_view>
@@ -15,6 +14,8 @@
 namespace pcpp {
 namespace {
 
+using single_file::has_name_of;
+
 constexpr std::string_view kPrefix = "control_model.";
 
 // By names that only they have.
@@ -24,11 +25,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kOtherKin
      {"task_embedding", "a union of several ControlNets"}}};
 
 using Tensors = std::map<std::string, TensorView>;
-
-bool has_name_of(const Tensors& tensors, std::string_view start) {
-  return std::ranges::any_of(tensors,
-                             [&](const auto& entry) { return entry.first.starts_with(start); });
-}
 
 Tensors renamed(const Tensors& tensors, std::string_view prefix, const std::string& source) {
   Tensors result;

@@ -17,6 +17,7 @@
 namespace pcpp {
 namespace {
 
+using single_file::has_name_of;
 using single_file::kVaePrefix;
 using single_file::Layout;
 using single_file::Part;
@@ -141,14 +142,10 @@ SingleFile read_single_file(const std::map<std::string, TensorView>& tensors,
 
 std::map<std::string, TensorView> read_vae_file(const std::map<std::string, TensorView>& tensors,
                                                 const std::string& source) {
-  const auto has = [&](std::string_view start) {
-    return std::ranges::any_of(tensors,
-                               [&](const auto& entry) { return entry.first.starts_with(start); });
-  };
-  if (has("decoder.mid_block.")) return tensors;
-  const std::string_view prefix = has(kVaePrefix) ? kVaePrefix : "";
+  if (has_name_of(tensors, "decoder.mid_block.")) return tensors;
+  const std::string_view prefix = has_name_of(tensors, kVaePrefix) ? kVaePrefix : "";
   check<CheckpointError>(
-      has(fmt::format("{}decoder.mid.", prefix)),
+      has_name_of(tensors, fmt::format("{}decoder.mid.", prefix)),
       "{}: it holds no VAE: no tensor's name begins with decoder.mid_block. or "
       "decoder.mid., behind {} or not; take one (tiny autoencoders, TAESD, are none)",
       source, kVaePrefix);

@@ -283,6 +283,11 @@ std::optional<Place> open_clip_place(std::string_view name) {
 
 }  // namespace
 
+bool has_name_of(const std::map<std::string, TensorView>& tensors, std::string_view start) {
+  return std::ranges::any_of(tensors,
+                             [&](const auto& entry) { return entry.first.starts_with(start); });
+}
+
 const Part* part_of(std::string_view name) {
   const auto found =
       std::ranges::find_if(kParts, [&](const Part& each) { return name.starts_with(each.prefix); });

@@ -39,6 +39,9 @@ struct Layout {
   int decoder_levels = 0;  // of the VAE
 };
 
+// Whether one of the tensors has a name that begins so.
+bool has_name_of(const std::map<std::string, TensorView>& tensors, std::string_view start);
+
 // The part that a tensor of this name is of; null where it is of none.
 const Part* part_of(std::string_view name);
 

@@ -50,12 +50,16 @@ at::Tensor weighted(const at::Tensor& text, const at::Tensor& weights, const at:
   return at::where(each == 1, text, moved.to(text.scalar_type()));
 }
 
-// Repeats the tokens of the one that has fewer, or of both.
+// `text` [n, m, width] again and again, to so many tokens, a multiple of m.
+at::Tensor lengthened(const at::Tensor& text, std::int64_t tokens) {
+  const std::int64_t times = tokens / text.size(1);
+  return times > 1 ? text.repeat({1, times, 1}) : text;
+}
+
 void make_as_long(Conditions& one, Conditions& other) {
   const std::int64_t tokens = common_tokens({one.text.size(1), other.text.size(1)});
-  for (Conditions* each : {&one, &other}) {
-    each->text = each->text.repeat({1, tokens / each->text.size(1), 1});
-  }
+  one.text = lengthened(one.text, tokens);
+  other.text = lengthened(other.text, tokens);
 }
 
 at::Tensor repeated(const at::Tensor& tensor, std::int64_t times) {
@@ -174,12 +178,10 @@ Conditions TextEncoders::encode_sections(const Encoder& encoder,
                                          const std::stop_token& stop) const {
   std::vector<std::int64_t> ids;
   std::vector<float> weights;
-  std::vector<std::int64_t> firsts;  // of each prompt
-  std::vector<std::int64_t> counts;
-  std::vector<std::int64_t> tokens;
+  std::vector<std::int64_t> counts;  // of each prompt's sections
+  std::vector<std::int64_t> tokens;  // likewise
   for (const std::string& prompt : prompts) {
     const std::vector<TokenSection> sections = sections_of(encoder.tokenizer, prompt);
-    firsts.push_back(std::ssize(weights) / encoder.tokenizer.max_length());
     counts.push_back(std::ssize(sections));
     tokens.push_back(counts.back() * encoder.tokenizer.max_length());
     for (const TokenSection& section : sections) {
@@ -200,17 +202,15 @@ Conditions TextEncoders::encode_sections(const Encoder& encoder,
     text = weighted(text.narrow(0, 0, sections), as_tensor(weights, at::kFloat),
                     text.narrow(0, sections, 1));
   }
-  Conditions conditions;
-  std::vector<at::Tensor> rows;
+  std::vector<at::Tensor> texts;
+  std::vector<at::Tensor> pooled;  // of the first section of each
+  std::int64_t first = 0;
   for (const at::Tensor& part : text.split_with_sizes(counts)) {
-    const at::Tensor row = part.flatten(0, 1).unsqueeze(0);
-    rows.push_back(row.repeat({1, most / row.size(1), 1}));
+    texts.push_back(lengthened(part.flatten(0, 1).unsqueeze(0), most));
+    if (encoded.pooled.defined()) pooled.push_back(encoded.pooled.narrow(0, first, 1));
+    first += part.size(0);
   }
-  conditions.text = at::cat(rows);
-  if (encoded.pooled.defined()) {
-    conditions.pooled = encoded.pooled.index_select(0, as_tensor(firsts, at::kLong));
-  }
-  return conditions;
+  return {at::cat(texts), pooled.empty() ? at::Tensor() : at::cat(pooled), 0};
 }
 
 Conditions TextEncoders::encode(const std::vector<std::string>& prompts, PromptSyntax syntax,
