@@ -105,17 +105,22 @@ std::vector<ControlTask> control_tasks(const GenerationRequest& request, const R
   return tasks;
 }
 
-at::Tensor embed_control(const ControlTask& task, const ControlNet& net,
-                         const ControlSlice& slice) {
+RowRange ControlSlice::rows(const ControlTask& task) const {
+  const std::int64_t halo = reach == Reach::none ? 0 : ControlNet::kHalo;
+  return intersect({band.begin - halo, band.end + halo}, {0, task.images.size(2) / scale});
+}
+
+at::Tensor control_pixels(const ControlTask& task, const ControlSlice& slice) {
+  const RowRange rows = slice.rows(task);
+  return task.images.slice(2, rows.begin * slice.scale, rows.end * slice.scale)
+      .to(slice.device, slice.dtype);
+}
+
+at::Tensor embed_control(const ControlTask& task, const ControlNet& net, const ControlSlice& slice,
+                         const at::Tensor& pixels) {
   const SpanScope scope("control image");
-  const std::int64_t scale = slice.scale;
-  const std::int64_t halo = slice.reach == Reach::none ? 0 : ControlNet::kHalo;
-  const RowRange& band = slice.band;
-  const RowRange image{0, task.images.size(2) / scale};
-  const RowRange rows = intersect({band.begin - halo, band.end + halo}, image);
-  const at::Tensor pixels =
-      task.images.slice(2, rows.begin * scale, rows.end * scale).to(slice.device, slice.dtype);
-  return net.embed(pixels, band.begin - rows.begin, rows.end - band.end)
+  const RowRange rows = slice.rows(task);
+  return net.embed(pixels, slice.band.begin - rows.begin, rows.end - slice.band.end)
       .repeat_interleave(task.pictures, 0)
       .repeat({slice.branches, 1, 1, 1})
       .contiguous(at::MemoryFormat::ChannelsLast);

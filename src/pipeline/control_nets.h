@@ -60,10 +60,17 @@ struct ControlSlice {
   std::int64_t branches = 1;
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
+
+  // Of `task`'s images, in latent rows.
+  RowRange rows(const ControlTask& task) const;
 };
 
-// What the ControlNet makes of it, for each branch and each picture.
-at::Tensor embed_control(const ControlTask& task, const ControlNet& net, const ControlSlice& slice);
+// Where the rank computes. On a GPU this waits until its stream has done what it was given before.
+at::Tensor control_pixels(const ControlTask& task, const ControlSlice& slice);
+
+// What the ControlNet makes of them, for each branch and each picture.
+at::Tensor embed_control(const ControlTask& task, const ControlNet& net, const ControlSlice& slice,
+                         const at::Tensor& pixels);
 
 }  // namespace pcpp
 

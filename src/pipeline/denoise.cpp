@@ -48,6 +48,11 @@ class Rank {
                there(task.kept->mask).to(at::kBool)};
     }
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
+    for (std::size_t i = 0; i < task.controls.size(); ++i) {
+      const bool runs = task.controls[i].first < task.controls[i].end;
+      control_pixels_.push_back(runs ? control_pixels(task.controls[i], control_slice(i))
+                                     : at::Tensor());
+    }
     control_images_.resize(task.controls.size());
     control_inputs_.resize(task.controls.size());
     const Conditions mine = own_conditions();
@@ -142,17 +147,22 @@ class Rank {
     set_controls(step);
   }
 
+  ControlSlice control_slice(std::size_t control) const {
+    const Topology& topology = task_.plan.topology();
+    return {topology.band_of(rank_), unet_.network().controls[control].scale(),
+            task_.parallel.reach,    topology.branches_of_rank(),
+            unet_.device(),          task_.dtype};
+  }
+
   // Of each ControlNet, whose image is made in the first step that it runs in.
   void set_controls(int step) {
     for (std::size_t i = 0; i < task_.controls.size(); ++i) {
       const ControlTask& control = task_.controls[i];
       if (control.runs_in(step) && !control_images_[i].defined()) {
         check_not_stopped(task_.stop);
-        const Topology& topology = task_.plan.topology();
-        control_images_[i] = embed_control(
-            control, unet_.control(i),
-            {topology.band_of(rank_), unet_.network().controls[i].scale(), task_.parallel.reach,
-             topology.branches_of_rank(), unet_.device(), task_.dtype});
+        control_images_[i] =
+            embed_control(control, unet_.control(i), control_slice(i), control_pixels_[i]);
+        control_pixels_[i].reset();
       }
       control_inputs_[i] = control.input(control_images_[i], step);
     }
@@ -240,6 +250,7 @@ class Rank {
   SolverState state_;
   std::optional<KeptImage> kept_;
   at::Tensor beside_;
+  std::vector<at::Tensor> control_pixels_;  // until its image is made
   std::vector<at::Tensor> control_images_;
   std::vector<ControlInput> control_inputs_;  // of the present step
 };
@@ -270,7 +281,7 @@ DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& tran
   StepLog log(transport.timeline(), task.trace_zero);
   Rank rank(task, unet, transport);
   DenoiseResult result;
-  at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true);
+  at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true).contiguous();
   const int steps = static_cast<int>(task.scheduler.timesteps().size());
   for (int step = 0; step < steps; ++step) {
     const Clock::time_point begin = Clock::now();

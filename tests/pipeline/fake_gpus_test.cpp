@@ -87,25 +87,50 @@ TEST_F(FakeGpus, PipelinesAtOnceDrawWhatTheyDrawAlone) {
   second.get();
 }
 
+// How often each of the functions has been called behind each step.
+std::map<int, std::vector<int>> calls_by_step(Pipeline& drawing, GenerationRequest request,
+                                              const std::vector<std::string>& functions) {
+  std::map<int, std::vector<int>> calls;
+  request.on_step = [&](const StepProgress& progress) {
+    for (const std::string& function : functions) {
+      calls[progress.step].push_back(fake_gpus().calls(function));
+    }
+  };
+  drawing.generate(request);
+  return calls;
+}
+
 // Between two steady steps a host may ask how far a device is, and not wait for it.
 TEST_F(FakeGpus, SteadyStepsDoNotHoldTheHost) {
-  const std::vector<std::string> holding = {
-      "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "cudaMalloc", "cudaFree",
-      "cudaHostAlloc"};
   for (const bool graphs : {true, false}) {
     GenerationRequest drawn = request();
     drawn.steps = 12;
-    std::map<int, std::vector<int>> calls;
-    drawn.on_step = [&](const StepProgress& progress) {
-      for (const std::string& function : holding) {
-        calls[progress.step].push_back(fake_gpus().calls(function));
-      }
-    };
     PipelineOptions options;
     options.cuda_graphs = graphs;
-    Pipeline(test_data("patch"), World::cuda({0, 1}, 2), options).generate(drawn);
+    Pipeline drawing(test_data("patch"), World::cuda({0, 1}, 2), options);
+    const auto calls = calls_by_step(drawing, drawn,
+                                     {"cudaStreamSynchronize", "cudaDeviceSynchronize",
+                                      "cudaMemcpy", "cudaMalloc", "cudaFree", "cudaHostAlloc"});
     EXPECT_EQ(calls.at(11), calls.at(6)) << "graphs " << graphs;
   }
+}
+
+// It may need memory then, which the host does not wait for either.
+TEST_F(FakeGpus, ControlNetsThatBeginLateDoNotHoldTheHost) {
+  GenerationRequest drawn = two_tall_pictures();
+  drawn.prompts.resize(1);
+  drawn.height = 128;
+  drawn.steps = 6;
+  drawn.parallel.sync_steps = 1;
+  drawn.decode = false;
+  drawn.controls = {{{striped(64, 128, 3)}, 0.8, 0.5, 1}};
+  PipelineOptions options;
+  options.cuda_graphs = false;
+  options.controlnets = {test_data("control/sd15")};
+  Pipeline drawing(test_data("models/sd15"), World::cuda({0}, 1), options);
+  const auto calls = calls_by_step(
+      drawing, drawn, {"cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy"});
+  EXPECT_EQ(calls.at(5), calls.at(2));
 }
 
 TEST_F(FakeGpus, RequestsLeaveNothing) {
