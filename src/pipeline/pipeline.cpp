@@ -153,8 +153,13 @@ void Pipeline::Parts::check_devices(const GenerationRequest& request,
   check<ConfigError>(!request.ranks_in_turn || world().gpu_transport() != GpuTransport::nccl,
                      "NCCL's kernels wait for all ranks, which cannot compute in turn then: take "
                      "the peer transport");
-  if (request.parallel.reach == Reach::none) return;
   const bool split = request.parallel.guidance == Guidance::split && sizes.guided;
+  const std::int64_t batch = sizes.images * (sizes.guided && !split ? 2 : 1);
+  check<ConfigError>(batch <= kMostBatch,
+                     "{} images with their branches of guidance at once on GPUs, which take {} at "
+                     "most: ask for fewer images",
+                     batch, kMostBatch);
+  if (request.parallel.reach == Reach::none) return;
   const int bands = world().ranks() / (split && !request.automatic ? 2 : 1);
   check<ConfigError>(bands <= kMostOtherBands + 1,
                      "{} bands on GPUs, whose GroupNorm combines {} at most: take fewer ranks",
@@ -275,11 +280,11 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model());
+  check_devices(request, sizes);
   check_not_stopped(request.stop);
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;
-  check_devices(request, sizes);
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,

@@ -133,6 +133,15 @@ TEST_F(FakeGpus, ControlNetsThatBeginLateDoNotHoldTheHost) {
   EXPECT_EQ(calls.at(5), calls.at(2));
 }
 
+TEST_F(FakeGpus, TakeNoBatchBeyondAGridsExtents) {
+  Pipeline drawing = pipeline();
+  GenerationRequest drawn = request();
+  drawn.latents.reset();
+  drawn.images_per_prompt = 32768;
+  testing::expect_error<ConfigError>([&] { drawing.generate(drawn); },
+                                     {"65536 images", "65535 at most"});
+}
+
 TEST_F(FakeGpus, RequestsLeaveNothing) {
   const auto held = [] {
     return std::vector{fake_gpus().used_bytes(0), fake_gpus().used_bytes(1),
