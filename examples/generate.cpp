@@ -35,6 +35,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.prompts = options.prompts;
   if (!options.negative_prompts.empty()) request.negative_prompts = options.negative_prompts;
   request.prompt_syntax = options.prompt_syntax;
+  request.clip_skip = options.clip_skip;
   request.width = options.width;
   request.height = options.height;
   request.steps = options.steps;
@@ -155,6 +156,9 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   inputs.insert(inputs.end(), {options.model, options.configs, options.vae});
   inputs.insert(inputs.end(), options.controlnets.begin(), options.controlnets.end());
   for (const Lora& lora : options.loras) inputs.push_back(lora.file);
+  for (const TextualInversion& inversion : options.textual_inversions) {
+    inputs.push_back(inversion.file);
+  }
   inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());
   inputs.insert(inputs.end(), options.masks.begin(), options.masks.end());
   inputs.insert(inputs.end(), options.control_images.begin(), options.control_images.end());
@@ -163,6 +167,7 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   loading.dtype = options.dtype;
   if (!options.variant.empty()) loading.variant = options.variant;
   loading.loras = options.loras;
+  loading.textual_inversions = options.textual_inversions;
   loading.extra_weight_bytes = options.extra_weight_mb * kBytesPerMegabyte;
   if (options.convolution_times == kNone) {
     loading.convolution_times.emplace();

@@ -31,6 +31,19 @@ Lora parse_lora(const std::string& text) {
   return lora;
 }
 
+// FILE or FILE:WORD. Throws CLI::ValidationError.
+TextualInversion parse_textual_inversion(const std::string& text) {
+  constexpr std::string_view kExtension = ".safetensors:";
+  const std::size_t colon = text.rfind(kExtension);
+  if (colon == text.npos) return {text};
+  const std::size_t end = colon + kExtension.size();
+  if (end == text.size()) {
+    throw CLI::ValidationError(
+        fmt::format("--textual-inversion: '{}' names no word behind its colon", text));
+  }
+  return {text.substr(0, end - 1), text.substr(end)};
+}
+
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--model", options.model,
            "folder of the model, in diffusers' layout, or a single safetensors file");
@@ -51,6 +64,16 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                    "safetensors file with a change of the weights, how much of it (default: 1); "
                    "once for each")
                 ->type_name("FILE[:SCALE]"));
+  const auto add_inversion = [&](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) {
+      options.textual_inversions.push_back(parse_textual_inversion(text));
+    }
+  };
+  take_each(app.add_option_function<std::vector<std::string>>(
+                   "--textual-inversion", add_inversion,
+                   "safetensors file with vectors that a word of prompts stands for, and the word "
+                   "(default: the file's name without .safetensors); once for each")
+                ->type_name("FILE[:WORD]"));
   take_each(app.add_option("--prompt", options.prompts,
                            "what to draw; once for each picture of the batch"));
   take_each(app.add_option("--negative-prompt", options.negative_prompts,
@@ -59,6 +82,8 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
       app, "--prompt-syntax", kPromptSyntaxes,
       "comfyui: (words:1.3) weigh more or less, and long prompts are read whole (default: plain)",
       [&](PromptSyntax syntax) { options.prompt_syntax = syntax; });
+  add_number(app, "--clip-skip", options.clip_skip, 0, INT_MAX,
+             "how many of the text encoders' last layers are left out (default: 0)");
   take_each(
       app.add_option("--init-image", options.init_images,
                      "PNG or JPEG file that the picture begins with; one for all, or one for each "

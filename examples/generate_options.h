@@ -28,6 +28,7 @@ struct GenerateOptions {
   std::vector<std::string> prompts;
   std::vector<std::string> negative_prompts;
   PromptSyntax prompt_syntax = PromptSyntax::plain;
+  int clip_skip = 0;
   int width = 0;
   int height = 0;
   int steps = 25;
@@ -44,6 +45,7 @@ struct GenerateOptions {
   std::string convolution_times;
   std::string variant;
   std::vector<Lora> loras;
+  std::vector<TextualInversion> textual_inversions;
   std::int64_t extra_weight_mb = PipelineOptions{}.extra_weight_bytes / kBytesPerMegabyte;
   Method method = Method::pcpp;
   double partial = 0.3;

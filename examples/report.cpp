@@ -28,6 +28,10 @@ Json settings(const RunFacts& facts) {
   for (const Lora& lora : options.loras) {
     loras.push_back({{"file", lora.file.string()}, {"scale", lora.scale}});
   }
+  Json inversions = Json::array();
+  for (const TextualInversion& inversion : options.textual_inversions) {
+    inversions.push_back({{"file", inversion.file.string()}, {"word", or_null(inversion.word)}});
+  }
   Json controls = Json::array();
   for (std::size_t net = 0; net < options.controlnets.size(); ++net) {
     const Control control = options.control(net);
@@ -43,9 +47,11 @@ Json settings(const RunFacts& facts) {
               {"configs", or_null(options.configs.string())},
               {"vae", or_null(options.vae.string())},
               {"loras", std::move(loras)},
+              {"textual_inversions", std::move(inversions)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
               {"prompt_syntax", name_of(options.prompt_syntax)},
+              {"clip_skip", options.clip_skip},
               {"init_images", paths(options.init_images)},
               {"masks", paths(options.masks)},
               {"strength", options.init_images.empty() ? Json() : Json(facts.result.strength)},
@@ -194,6 +200,14 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
   }
   if (!loras.empty()) words["loras"] = fmt::format("{}", fmt::join(loras, ", "));
   const GenerateOptions& options = facts.options;
+  std::vector<std::string> inversions;
+  for (const TextualInversion& inversion : options.textual_inversions) {
+    inversions.push_back(as_utf8(name_in(inversion.file)) +
+                         (inversion.word.empty() ? "" : ":" + as_utf8(inversion.word)));
+  }
+  if (!inversions.empty()) {
+    words["textual_inversions"] = fmt::format("{}", fmt::join(inversions, ", "));
+  }
   if (!options.init_images.empty()) words["init_images"] = names(options.init_images);
   if (!options.masks.empty()) words["masks"] = names(options.masks);
   std::vector<std::string> controls;

@@ -121,10 +121,11 @@ enum class SigmaSpacing {
 enum class PromptSyntax {
   plain,  // as diffusers reads them: every character is text, and what the text encoders do not
           // take (of CLIP, behind 75 tokens) is left out
-  // As ComfyUI reads them, but for its embeddings: (words) weigh 1.1 times as much, (words:1.3) as
-  // much as the number says, \( and \) are text; long ones are encoded in sections, one behind
-  // another, and nothing is left out. A weight of w moves what the encoder makes of a token to
-  // w * it + (1 - w) * what it makes of the empty text in that place.
+  // As ComfyUI reads them: (words) weigh 1.1 times as much, (words:1.3) as much as the number says,
+  // \( and \) are text, embedding:word is a TextualInversion, of which there must be one; long ones
+  // are encoded in sections, one behind another, and nothing is left out. A weight of w moves what
+  // the encoder makes of a token to w * it + (1 - w) * what it makes of the empty text in that
+  // place.
   comfyui,
 };
 
@@ -157,6 +158,10 @@ struct PCPP_EXPORT GenerationRequest {
   // force_zeros_for_empty_prompt is false.
   std::optional<std::vector<std::string>> negative_prompts = {};
   PromptSyntax prompt_syntax = PromptSyntax::plain;
+  // How many of the text encoders' last layers are left out, as diffusers counts: 1 is what others
+  // call a CLIP skip of 2. (SDXL leaves out one more in any case.) In both branches, as ComfyUI;
+  // diffusers reads negative prompts with all layers. At most ModelInfo::most_clip_skip.
+  int clip_skip = 0;
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says
   int height = 0;  // likewise
   int steps = 25;

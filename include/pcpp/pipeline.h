@@ -37,6 +37,17 @@ struct Lora {
   double scale = 1;  // a negative one takes away
 };
 
+// A word of prompts with vectors of its own, which textual inversion (arXiv 2208.01618) has found:
+// a safetensors file with one tensor [n, width] or [width]; for SDXL with two of one n, clip_l and
+// clip_g, for its two text encoders.
+struct TextualInversion {
+  std::filesystem::path file = {};
+  // What stands for it, without spaces: in plain prompts by itself, whatever the case of its
+  // letters; with PromptSyntax::comfyui as "embedding:word". Empty: the file's name without its
+  // extension.
+  std::string word = {};
+};
+
 struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32
   // unless their config says that they need not be (force_upcast false).
@@ -56,6 +67,9 @@ struct PipelineOptions {
   // Added to the weights as they are loaded, for each GPU anew: steps cost the same with them. The
   // constructor throws CheckpointError for one that changes weights which the model does not have.
   std::vector<Lora> loras = {};
+  // Words that prompts may have besides, each another. The constructor throws CheckpointError for
+  // vectors that are not as wide as the text encoders', or too many for one text.
+  std::vector<TextualInversion> textual_inversions = {};
   // ControlNets, which steer the U-Net together: what they make is added. Each is a folder in
   // diffusers' layout or a single safetensors file, which is taken to be shaped as the model's own
   // U-Net but for what its tensors show. Every request then needs GenerationRequest::controls.
@@ -105,6 +119,8 @@ struct PCPP_EXPORT ModelInfo {
   int controlnets = 0;    // how many there are: requests need as many controls
   int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
+  // Of GenerationRequest::clip_skip; 0 without text encoders.
+  int most_clip_skip = 0;
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
   int max_patches(int height) const;

@@ -32,7 +32,8 @@ constexpr std::array<std::u32string_view, 7> kContractions = {U"'s", U"'t",  U"'
 // A token that is sought in the text before words are split.
 struct Literal {
   std::u32string text;
-  std::int64_t id;
+  std::vector<std::int64_t> ids;
+  bool alone = false;  // not as a part of a longer word
 };
 
 std::u32string normalize(const std::u32string& text) {
@@ -87,18 +88,31 @@ void for_each_word(std::u32string_view text, Visit visit) {
   }
 }
 
+bool is_of_word(char32_t character) { return is_letter(character) || is_number(character); }
+
+// Whether `text` has the literal at `position`.
+bool stands_at(std::u32string_view text, std::size_t position, const Literal& literal) {
+  if (literal.text.empty() || !text.substr(position).starts_with(literal.text)) return false;
+  if (!literal.alone) return true;
+  const std::size_t end = position + literal.text.size();
+  const bool goes_on_before =
+      position > 0 && is_of_word(text[position - 1]) && is_of_word(literal.text.front());
+  const bool goes_on_behind =
+      end < text.size() && is_of_word(literal.text.back()) && is_of_word(text[end]);
+  return !goes_on_before && !goes_on_behind;
+}
+
 // Cuts `text` at the literals: the leftmost, the longest of those. Calls `visit_text` with what
-// lies between them and `visit_id` with their ids.
-template <typename VisitText, typename VisitId>
+// lies between them and `visit_ids` with their ids.
+template <typename VisitText, typename VisitIds>
 void split_at_literals(const std::u32string& text, const std::vector<Literal>& literals,
-                       VisitText visit_text, VisitId visit_id) {
+                       VisitText visit_text, VisitIds visit_ids) {
   std::size_t begin = 0;
   std::size_t position = 0;
-  const std::u32string_view view = text;
-  while (position < view.size()) {
+  while (position < text.size()) {
     const Literal* longest = nullptr;
     for (const Literal& literal : literals) {
-      if (view.substr(position).starts_with(literal.text) &&
+      if (stands_at(text, position, literal) &&
           (longest == nullptr || literal.text.size() > longest->text.size())) {
         longest = &literal;
       }
@@ -108,7 +122,7 @@ void split_at_literals(const std::u32string& text, const std::vector<Literal>& l
       continue;
     }
     visit_text(text.substr(begin, position - begin));
-    visit_id(longest->id);
+    visit_ids(longest->ids);
     position += longest->text.size();
     begin = position;
   }
@@ -176,9 +190,9 @@ ClipTokenizer ClipTokenizer::of(const ClipVocabulary& vocabulary, const std::str
     check<CheckpointError>(content.has_value(), "{}: the added token {} is not UTF-8", source,
                            token.id);
     if (token.normalized) {
-      tables->normalized_literals.push_back({normalize(*content), token.id});
+      tables->normalized_literals.push_back({normalize(*content), {token.id}});
     } else {
-      tables->raw_literals.push_back({*content, token.id});
+      tables->raw_literals.push_back({*content, {token.id}});
     }
     tables->vocabulary_size = std::max(tables->vocabulary_size, token.id + 1);
   }
@@ -190,11 +204,20 @@ ClipTokenizer ClipTokenizer::of(const ClipVocabulary& vocabulary, const std::str
 
 ClipTokenizer::ClipTokenizer(std::shared_ptr<const Tables> tables) : tables_(std::move(tables)) {}
 
-std::vector<std::int64_t> ClipTokenizer::text_ids(std::string_view text) const {
+std::vector<std::int64_t> ClipTokenizer::text_ids(std::string_view text,
+                                                  std::span<const AddedWord> words) const {
   const std::optional<std::u32string> characters = decode_utf8(text);
   check<ConfigError>(characters.has_value(), "the text is not valid UTF-8");
+  std::vector<Literal> normalized_literals = tables_->normalized_literals;
+  for (const AddedWord& word : words) {
+    const std::optional<std::u32string> content = decode_utf8(word.text);
+    check<ConfigError>(content.has_value(), "the word {} is not valid UTF-8", excerpt(word.text));
+    normalized_literals.push_back({normalize(*content), word.ids, true});
+  }
   std::vector<std::int64_t> ids;
-  const auto append_id = [&](std::int64_t id) { ids.push_back(id); };
+  const auto append_ids = [&](const std::vector<std::int64_t>& more) {
+    ids.insert(ids.end(), more.begin(), more.end());
+  };
   const auto append_words = [&](const std::u32string& piece) {
     for_each_word(piece,
                   [&](std::u32string_view word) { tables_->pairs.encode(encode_utf8(word), ids); });
@@ -202,14 +225,14 @@ std::vector<std::int64_t> ClipTokenizer::text_ids(std::string_view text) const {
   split_at_literals(
       *characters, tables_->raw_literals,
       [&](const std::u32string& piece) {
-        split_at_literals(normalize(piece), tables_->normalized_literals, append_words, append_id);
+        split_at_literals(normalize(piece), normalized_literals, append_words, append_ids);
       },
-      append_id);
+      append_ids);
   return ids;
 }
 
-TokenIds ClipTokenizer::encode(std::string_view text) const {
-  const std::vector<std::int64_t> ids = text_ids(text);
+TokenIds ClipTokenizer::encode(std::string_view text, std::span<const AddedWord> words) const {
+  const std::vector<std::int64_t> ids = text_ids(text, words);
   const auto max_length = static_cast<std::size_t>(tables_->max_length);
   const std::size_t kept = std::min(ids.size(), max_length - 2);
   TokenIds result;

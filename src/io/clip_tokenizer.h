@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,12 @@ struct ClipVocabulary;
 struct TokenIds {
   std::vector<std::int64_t> ids;  // start, text, end, padding: max_length() of them
   int dropped = 0;                // how many of the text's tokens did not fit
+};
+
+// A word that texts may have besides those of the vocabulary, and what it becomes.
+struct AddedWord {
+  std::string text;  // UTF-8, without spaces
+  std::vector<std::int64_t> ids;
 };
 
 // Gives the ids that transformers' CLIPTokenizer (release 5) gives with padding="max_length",
@@ -35,10 +42,14 @@ class ClipTokenizer {
   // "<|ENDOFTEXT|>" in capitals for the end.)
   static ClipTokenizer clip(const std::string& pad_token);
 
-  // Throws ConfigError where `text` is not UTF-8, as text_ids().
-  TokenIds encode(std::string_view text) const;
+  // Throws ConfigError where `text` is not UTF-8, as text_ids(). Each of `words` that stands alone
+  // in it, whatever the case of its letters, becomes its ids: next to a letter or number of it,
+  // there must be no other. (Transformers reads the words that are added to a tokenizer so too, but
+  // for that: also within others.) Where several begin, it is the longest.
+  TokenIds encode(std::string_view text, std::span<const AddedWord> words = {}) const;
   // Of the text alone, however long it is.
-  std::vector<std::int64_t> text_ids(std::string_view text) const;
+  std::vector<std::int64_t> text_ids(std::string_view text,
+                                     std::span<const AddedWord> words = {}) const;
 
   int max_length() const;
   std::int64_t start_id() const;

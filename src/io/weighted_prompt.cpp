@@ -5,10 +5,10 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 
 namespace pcpp {
 namespace {
@@ -145,6 +145,43 @@ class Sections {
   std::vector<TokenSection> sections_;
 };
 
+// The one that is called so; null where there is none.
+const AddedWord* find_word(std::span<const AddedWord> words, std::string_view name) {
+  constexpr std::string_view kExtension = ".safetensors";
+  for (const AddedWord& word : words) {
+    const bool begins = name.starts_with(word.text);
+    if (begins &&
+        (name.size() == word.text.size() || name.substr(word.text.size()) == kExtension)) {
+      return &word;
+    }
+  }
+  return nullptr;
+}
+
+[[noreturn]] void fail_on_name(std::span<const AddedWord> words, std::string_view name) {
+  std::vector<std::string> known;
+  for (const AddedWord& word : words) known.push_back(word.text);
+  fail<ConfigError>(
+      "the prompt names the embedding {}, and there is {}: load it as a textual inversion of that "
+      "word, or leave it out",
+      excerpt(name), known.empty() ? "none" : "only " + first_of(known));
+}
+
+// Takes an embedding's name off the beginning of `word`, with what says that it is one.
+const AddedWord* take_embedding(std::string_view& word, std::span<const AddedWord> words) {
+  constexpr std::string_view kEmbedding = "embedding:";
+  if (!word.starts_with(kEmbedding)) return nullptr;
+  const std::string_view whole = word.substr(kEmbedding.size());
+  const std::string_view bare = whole.substr(0, whole.find_last_not_of(',') + 1);
+  for (const std::string_view name : {whole, bare}) {
+    const AddedWord* found = find_word(words, name);
+    if (found == nullptr) continue;
+    word = whole.substr(name.size());
+    return found;
+  }
+  fail_on_name(words, bare);
+}
+
 }  // namespace
 
 std::vector<WeightedText> parse_weights(std::string_view prompt) {
@@ -153,14 +190,20 @@ std::vector<WeightedText> parse_weights(std::string_view prompt) {
   return result;
 }
 
-std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt) {
+std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt,
+                                      std::span<const AddedWord> words) {
   constexpr std::string_view kBetweenWords = " \n";
   Sections sections(tokenizer);
   for (const WeightedText& part : parse_weights(prompt)) {
     std::string_view rest = part.text;
     while (!rest.empty()) {
       const std::size_t end = std::min(rest.find_first_of(kBetweenWords), rest.size());
-      sections.add(tokenizer.text_ids(rest.substr(0, end)), static_cast<float>(part.weight));
+      std::string_view word = rest.substr(0, end);
+      const auto weight = static_cast<float>(part.weight);
+      if (const AddedWord* embedding = take_embedding(word, words)) {
+        sections.add(embedding->ids, weight);
+      }
+      sections.add(tokenizer.text_ids(word), weight);
       rest.remove_prefix(std::min(end + 1, rest.size()));
     }
   }

@@ -3,6 +3,7 @@
 #define PCPP_IO_WEIGHTED_PROMPT_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,9 +32,12 @@ struct TokenSection {
 };
 
 // All words of a prompt, in one section at least: one that does not fit what is left of a section
-// begins the next, unless it has 8 tokens or more, which are parted. Throws ConfigError where
-// `prompt` is not UTF-8, and for one of more than 64 sections.
-std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt);
+// begins the next, unless it has 8 tokens or more, which are parted. One that is "embedding:" and
+// the text of one of `words` (and ".safetensors", if need be) is that one, commas behind it a word
+// of their own. Throws ConfigError where `prompt` is not UTF-8, has more than 64 sections, or names
+// an embedding that is not among `words`.
+std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt,
+                                      std::span<const AddedWord> words = {});
 
 }  // namespace pcpp
 

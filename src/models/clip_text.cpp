@@ -2,8 +2,10 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/eq.h>
+#include <ATen/ops/ge.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
@@ -19,18 +21,15 @@
 namespace pcpp {
 namespace {
 
-struct ClipOptions {
+struct ClipOptions : ClipShape {
   std::int64_t vocabulary = 0;
-  std::int64_t width = 0;
   std::int64_t feed_forward_width = 0;
-  std::int64_t layers = 0;
   std::int64_t heads = 0;
-  std::int64_t max_tokens = 0;
   std::int64_t end_id = 0;
   std::int64_t projection_width = 0;
   double norm_epsilon = 1e-5;
   bool quick_gelu = true;
-  std::optional<bool> projection;  // absent: the weights say
+  std::optional<bool> projection = {};  // absent: the weights say
 };
 
 // Whether the class that the config names has a projection behind it.
@@ -45,14 +44,11 @@ std::optional<bool> projection_of(ConfigReader& config) {
 
 ClipOptions read_options(ConfigReader& config) {
   config.require_equal("model_type", "clip_text_model", "clip_text_model");
-  ClipOptions options;
+  ClipOptions options{read_clip_shape(config)};
   options.projection = projection_of(config);
   options.vocabulary = config.integer("vocab_size", 49408);
-  options.width = config.integer("hidden_size", 512);
   options.feed_forward_width = config.integer("intermediate_size", 2048);
-  options.layers = config.integer("num_hidden_layers", 12);
   options.heads = config.integer("num_attention_heads", 8);
-  options.max_tokens = config.integer("max_position_embeddings", 77);
   options.end_id = config.integer("eos_token_id", 49407);
   options.projection_width = config.integer("projection_dim", 512);
   options.norm_epsilon = config.number("layer_norm_eps", 1e-5);
@@ -132,8 +128,15 @@ WeightScope text_scope(const WeightScope& weights) {
 
 }  // namespace
 
+ClipShape read_clip_shape(ConfigReader& config) {
+  return {.width = config.integer("hidden_size", 512),
+          .layers = config.integer("num_hidden_layers", 12),
+          .max_tokens = config.integer("max_position_embeddings", 77)};
+}
+
 struct ClipText::Parts {
-  Parts(const ClipOptions& read, const WeightScope& weights, const WeightScope& text)
+  Parts(const ClipOptions& read, const WeightScope& weights, const WeightScope& text,
+        const at::Tensor& added)
       : options(read),
         token_embedding(
             text.take("embeddings.token_embedding.weight", {options.vocabulary, options.width})),
@@ -147,15 +150,18 @@ struct ClipText::Parts {
       projection.emplace(weights.scope("text_projection"), options.width, options.projection_width,
                          Linear::Bias::no);
     }
+    if (added.defined()) token_embedding = at::cat({token_embedding, added.to(token_embedding)});
     text.ignore("embeddings.position_ids");
     weights.finish();
   }
 
   // [batch], the place of each text's end.
   at::Tensor end_places(const at::Tensor& ids) const {
-    // Configs of old name 2 for the end; transformers then takes the greatest id, which it is.
+    // Configs of old name 2 for the end; transformers then takes the greatest id, which it is but
+    // for those of added tokens.
     constexpr std::int64_t kOldEndId = 2;
-    if (options.end_id == kOldEndId) return at::argmax(ids, 1);
+    if (options.end_id == kOldEndId)
+      return at::argmax(ids.masked_fill(at::ge(ids, options.vocabulary), 0), 1);
     return at::argmax(at::eq(ids, options.end_id).to(at::kInt), 1);  // the first one
   }
 
@@ -167,8 +173,8 @@ struct ClipText::Parts {
   std::optional<Linear> projection;
 };
 
-ClipText::ClipText(ConfigReader config, const WeightScope& weights)
-    : parts_(std::make_unique<Parts>(read_options(config), weights, text_scope(weights))) {}
+ClipText::ClipText(ConfigReader config, const WeightScope& weights, const at::Tensor& added)
+    : parts_(std::make_unique<Parts>(read_options(config), weights, text_scope(weights), added)) {}
 ClipText::~ClipText() = default;
 ClipText::ClipText(ClipText&&) noexcept = default;
 ClipText& ClipText::operator=(ClipText&&) noexcept = default;
@@ -186,11 +192,15 @@ ClipText::Output ClipText::operator()(const at::Tensor& ids, const std::stop_tok
     hidden = layer(hidden);
     output.hidden_states.push_back(hidden);
   }
-  output.last_hidden_state = parts_->final_norm(hidden);
+  output.last_hidden_state = normalised(hidden);
   output.pooled = output.last_hidden_state.index(
       {at::arange(ids.size(0), ids.options()), parts_->end_places(ids)});
   if (parts_->projection) output.pooled = (*parts_->projection)(output.pooled);
   return output;
+}
+
+at::Tensor ClipText::normalised(const at::Tensor& hidden_state) const {
+  return parts_->final_norm(hidden_state);
 }
 
 std::int64_t ClipText::width() const { return parts_->options.width; }

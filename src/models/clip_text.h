@@ -14,12 +14,22 @@
 
 namespace pcpp {
 
+struct ClipShape {
+  std::int64_t width;
+  std::int64_t layers;
+  std::int64_t max_tokens;
+};
+
+// What a component's config.json says of it, whether or not ClipText supports the rest.
+ClipShape read_clip_shape(ConfigReader& config);
+
 // Immutable; thread-safe.
 class ClipText {
  public:
   // Reads the component's config.json whole (an option that is not supported is refused by name)
-  // and takes all of its weights.
-  ClipText(ConfigReader config, const WeightScope& weights);
+  // and takes all of its weights. `added` [n, width], where it is defined, are the embeddings of n
+  // tokens more, whose ids are those behind the vocabulary's.
+  ClipText(ConfigReader config, const WeightScope& weights, const at::Tensor& added = {});
   ~ClipText();
   ClipText(ClipText&&) noexcept;
   ClipText& operator=(ClipText&&) noexcept;
@@ -32,9 +42,12 @@ class ClipText {
     at::Tensor pooled;  // [batch, width], at the end-of-text token; behind the projection
                         // where the model has one: [batch, projection_dim]
   };
-  // ids: [batch, tokens] int64, each below vocabulary_size(); tokens <= max_tokens(). Throws
-  // Cancelled between two layers once a stop is requested.
+  // ids: [batch, tokens] int64, each below vocabulary_size() and what is added; tokens <=
+  // max_tokens(). Throws Cancelled between two layers once a stop is requested.
   Output operator()(const at::Tensor& ids, const std::stop_token& stop = {}) const;
+
+  // Of one of hidden_states what last_hidden_state is of the last.
+  at::Tensor normalised(const at::Tensor& hidden_state) const;
 
   std::int64_t width() const;
   std::int64_t max_tokens() const;

@@ -106,19 +106,43 @@ void check_end(ConfigReader config, const ClipTokenizer& tokenizer) {
                                             tokenizer.end_id(), kOldEnd));
 }
 
+// Of all words one behind another, [n, width], for the text encoder of that place.
+at::Tensor vectors_of(const std::vector<TextualWord>& words, std::size_t encoder) {
+  std::vector<at::Tensor> vectors;
+  for (const TextualWord& word : words) {
+    vectors.push_back(to_tensor(word.vectors.at(encoder), word.word.c_str()));
+  }
+  return vectors.empty() ? at::Tensor() : at::cat(vectors);
+}
+
+// With ids from `first` on.
+std::vector<AddedWord> numbered(const std::vector<TextualWord>& words, std::int64_t first) {
+  std::vector<AddedWord> added;
+  for (const TextualWord& word : words) {
+    std::vector<std::int64_t> ids(static_cast<std::size_t>(word.vectors.front().shape.front()));
+    std::iota(ids.begin(), ids.end(), first);
+    first += std::ssize(ids);
+    added.push_back({word.word, std::move(ids)});
+  }
+  return added;
+}
+
 }  // namespace
 
 TextEncoders::TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraFile>& loras,
-                           bool is_xl, at::ScalarType dtype, at::Device device,
-                           const std::stop_token& stop)
+                           const std::vector<TextualWord>& words, bool is_xl, at::ScalarType dtype,
+                           at::Device device, const std::stop_token& stop)
     : device_(device),
       zeros_for_absent_(is_xl && checkpoint.flag("force_zeros_for_empty_prompt", true)) {
   const auto add = [&](const char* tokenizer, const char* model) {
     const Component component = checkpoint.component(model);
     const WeightScope weights(component.weights(), dtype, device, stop);
     for (const LoraFile& lora : loras) weights.add(lora, model);
-    encoders_.push_back(
-        {checkpoint.component(tokenizer).tokenizer(), ClipText(component.config(), weights)});
+    const std::size_t place = encoders_.size();
+    encoders_.push_back({checkpoint.component(tokenizer).tokenizer(),
+                         {},
+                         ClipText(component.config(), weights, vectors_of(words, place))});
+    encoders_.back().words = numbered(words, encoders_.back().model.vocabulary_size());
     const Encoder& added = encoders_.back();
     check<CheckpointError>(added.tokenizer.max_length() <= added.model.max_tokens(),
                            "{} makes {} tokens, {} takes at most {}", tokenizer,
@@ -148,40 +172,48 @@ std::int64_t TextEncoders::pooled_width() const {
 }
 
 Conditions TextEncoders::run(const Encoder& encoder, const std::vector<std::int64_t>& ids,
-                             const std::stop_token& stop) const {
+                             int clip_skip, const std::stop_token& stop) const {
   const at::Tensor batch = as_tensor(ids, at::kLong).view({-1, encoder.tokenizer.max_length()});
   const ClipText::Output output = encoder.model(batch.to(device_), stop);
-  if (encoders_.size() == 1) return {output.last_hidden_state.to(at::kCPU), {}, 0};
+  const auto skipped = static_cast<std::size_t>(clip_skip);
+  const auto state = [&](std::size_t from_last) {
+    return output.hidden_states.at(output.hidden_states.size() - 1 - from_last);
+  };
+  if (encoders_.size() == 1) {
+    const at::Tensor text =
+        skipped == 0 ? output.last_hidden_state : encoder.model.normalised(state(skipped));
+    return {text.to(at::kCPU), {}, 0};
+  }
   // SDXL (arXiv 2307.01952, section 2.1): the penultimate states of both, side by side, and the
   // second one's pooled text.
-  return {output.hidden_states.at(output.hidden_states.size() - 2).to(at::kCPU),
-          output.pooled.to(at::kCPU), 0};
+  return {state(skipped + 1).to(at::kCPU), output.pooled.to(at::kCPU), 0};
 }
 
 Conditions TextEncoders::encode_plain(const Encoder& encoder,
-                                      const std::vector<std::string>& prompts,
+                                      const std::vector<std::string>& prompts, int clip_skip,
                                       const std::stop_token& stop) const {
   std::vector<std::int64_t> ids;
   int dropped = 0;
   for (const std::string& prompt : prompts) {
-    const TokenIds encoded = encoder.tokenizer.encode(prompt);
+    const TokenIds encoded = encoder.tokenizer.encode(prompt, encoder.words);
     ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
     dropped = std::max(dropped, encoded.dropped);
   }
-  Conditions conditions = run(encoder, ids, stop);
+  Conditions conditions = run(encoder, ids, clip_skip, stop);
   conditions.truncated_tokens = dropped;
   return conditions;
 }
 
 Conditions TextEncoders::encode_sections(const Encoder& encoder,
-                                         const std::vector<std::string>& prompts,
+                                         const std::vector<std::string>& prompts, int clip_skip,
                                          const std::stop_token& stop) const {
   std::vector<std::int64_t> ids;
   std::vector<float> weights;
   std::vector<std::int64_t> counts;  // of each prompt's sections
   std::vector<std::int64_t> tokens;  // likewise
   for (const std::string& prompt : prompts) {
-    const std::vector<TokenSection> sections = sections_of(encoder.tokenizer, prompt);
+    const std::vector<TokenSection> sections =
+        sections_of(encoder.tokenizer, prompt, encoder.words);
     counts.push_back(std::ssize(sections));
     tokens.push_back(counts.back() * encoder.tokenizer.max_length());
     for (const TokenSection& section : sections) {
@@ -195,7 +227,7 @@ Conditions TextEncoders::encode_sections(const Encoder& encoder,
     ids.insert(ids.end(), empty.begin(), empty.end());
   }
   const std::int64_t most = common_tokens(tokens);
-  const Conditions encoded = run(encoder, ids, stop);
+  const Conditions encoded = run(encoder, ids, clip_skip, stop);
   at::Tensor text = encoded.text;
   if (has_weights) {
     const std::int64_t sections = text.size(0) - 1;
@@ -213,14 +245,14 @@ Conditions TextEncoders::encode_sections(const Encoder& encoder,
   return {at::cat(texts), pooled.empty() ? at::Tensor() : at::cat(pooled), 0};
 }
 
-Conditions TextEncoders::encode(const std::vector<std::string>& prompts, PromptSyntax syntax,
+Conditions TextEncoders::encode(const std::vector<std::string>& prompts, const TextReading& reading,
                                 const std::stop_token& stop) const {
   std::vector<at::Tensor> texts;
   Conditions conditions;
   for (const Encoder& encoder : encoders_) {
-    const Conditions encoded = syntax == PromptSyntax::plain
-                                   ? encode_plain(encoder, prompts, stop)
-                                   : encode_sections(encoder, prompts, stop);
+    const Conditions encoded = reading.prompt_syntax == PromptSyntax::plain
+                                   ? encode_plain(encoder, prompts, reading.clip_skip, stop)
+                                   : encode_sections(encoder, prompts, reading.clip_skip, stop);
     check<CheckpointError>(texts.empty() || texts[0].size(1) == encoded.text.size(1),
                            "the tokenizers make {} and {} tokens of the prompts: they are not of "
                            "the same model",
@@ -236,7 +268,7 @@ Conditions TextEncoders::encode(const std::vector<std::string>& prompts, PromptS
 BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRequest& request,
                                 bool guided) {
   const auto encode = [&](const std::vector<std::string>& prompts) {
-    return encoders.encode(prompts, request.prompt_syntax, request.stop);
+    return encoders.encode(prompts, {request.prompt_syntax, request.clip_skip}, request.stop);
   };
   BranchConditions branches{encode(request.prompts), std::nullopt};
   if (guided) {

@@ -12,6 +12,7 @@
 #include "io/checkpoint.h"
 #include "io/clip_tokenizer.h"
 #include "io/lora_file.h"
+#include "io/textual_inversion.h"
 #include "models/clip_text.h"
 #include "pcpp/config.h"
 
@@ -24,25 +25,36 @@ struct Conditions {
   int truncated_tokens = 0;  // of the longest text, that did not fit
 };
 
+// How prompts are read: GenerationRequest's settings of these names.
+struct TextReading {
+  PromptSyntax prompt_syntax = PromptSyntax::plain;
+  int clip_skip = 0;
+};
+
+// A word and its vectors for each of a checkpoint's text encoders.
+struct TextualWord {
+  std::string word;
+  WordVectors vectors;
+};
+
 // The text encoders of a checkpoint: one CLIP, or SDXL's two. Immutable.
 class TextEncoders {
  public:
   // Throws CheckpointError where the folder lacks one. `is_xl`: there must be two, and the model
   // may leave out force_zeros_for_empty_prompt, as true. `dtype` is the networks', `device` where
   // they compute. Throws Cancelled between two weights once a stop is requested.
-  TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraFile>& loras, bool is_xl,
-               at::ScalarType dtype, at::Device device = at::kCPU,
-               const std::stop_token& stop = {});
+  TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraFile>& loras,
+               const std::vector<TextualWord>& words, bool is_xl, at::ScalarType dtype,
+               at::Device device = at::kCPU, const std::stop_token& stop = {});
 
   // The last extents of what encode() returns; 0: nothing is pooled.
   std::int64_t text_width() const;
   std::int64_t pooled_width() const;
   // On the CPU. With PromptSyntax::comfyui as many tokens as the sections of all prompts can be
   // repeated to fill: attention reads repeated tokens as it reads them once. Throws ConfigError for
-  // a prompt that is not UTF-8 or too long, and Cancelled between two layers once a stop is
-  // requested.
-  Conditions encode(const std::vector<std::string>& prompts,
-                    PromptSyntax syntax = PromptSyntax::plain,
+  // a prompt that is not UTF-8, too long, or names a word that there is not, and Cancelled between
+  // two layers once a stop is requested.
+  Conditions encode(const std::vector<std::string>& prompts, const TextReading& reading = {},
                     const std::stop_token& stop = {}) const;
   // Whether an absent negative prompt means zeros (diffusers' force_zeros_for_empty_prompt).
   bool zeros_for_absent() const { return zeros_for_absent_; }
@@ -50,16 +62,17 @@ class TextEncoders {
  private:
   struct Encoder {
     ClipTokenizer tokenizer;
+    std::vector<AddedWord> words;
     ClipText model;
   };
 
   // `ids` are of texts as long as an encoder takes, one behind another.
-  Conditions run(const Encoder& encoder, const std::vector<std::int64_t>& ids,
+  Conditions run(const Encoder& encoder, const std::vector<std::int64_t>& ids, int clip_skip,
                  const std::stop_token& stop) const;
   Conditions encode_plain(const Encoder& encoder, const std::vector<std::string>& prompts,
-                          const std::stop_token& stop) const;
+                          int clip_skip, const std::stop_token& stop) const;
   Conditions encode_sections(const Encoder& encoder, const std::vector<std::string>& prompts,
-                             const std::stop_token& stop) const;
+                             int clip_skip, const std::stop_token& stop) const;
 
   std::vector<Encoder> encoders_;
   at::Device device_;

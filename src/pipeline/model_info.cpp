@@ -25,7 +25,27 @@ namespace {
 constexpr std::int64_t kDefaultSide = 64;  // latent rows, where the config has no sample_size
 constexpr std::int64_t kMaximumSide = 16384;
 
+int most_clip_skip(const std::vector<ClipShape>& encoders) {
+  int most = encoders.empty() ? 0 : INT_MAX;
+  for (const ClipShape& encoder : encoders) {
+    // Of two, each leaves out its last layer anyway.
+    const std::int64_t others = encoder.layers + 1 - std::ssize(encoders);
+    most = static_cast<int>(std::clamp<std::int64_t>(others, 0, most));
+  }
+  return most;
+}
+
 }  // namespace
+
+std::vector<ClipShape> text_encoders_of(const Checkpoint& checkpoint) {
+  std::vector<ClipShape> shapes;
+  for (const char* name : {"text_encoder", "text_encoder_2"}) {
+    if (!checkpoint.has(name)) continue;
+    ConfigReader config = checkpoint.component(name).config();
+    shapes.push_back(read_clip_shape(config));
+  }
+  return shapes;
+}
 
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
                      const std::vector<ControlNetFile>& controls) {
@@ -64,6 +84,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
                            checkpoint.path().string(), latent, kMaximumSide);
     return static_cast<int>(latent > 0 ? latent : kDefaultSide) * info.scale;
   };
+  info.most_clip_skip = most_clip_skip(text_encoders_of(checkpoint));
   info.default_width = side(unet.sample_columns);
   info.default_height = side(unet.sample_rows);
   return info;

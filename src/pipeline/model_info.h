@@ -5,12 +5,16 @@
 #include <vector>
 
 #include "io/checkpoint.h"
+#include "models/clip_text.h"
 #include "models/unet_config.h"
 #include "ops/convolution_choice.h"
 #include "pcpp/pipeline.h"
 #include "pipeline/control_nets.h"
 
 namespace pcpp {
+
+// Those that the model has, in their order.
+std::vector<ClipShape> text_encoders_of(const Checkpoint& checkpoint);
 
 // Throws CheckpointError where the U-Net reads more than latents, and where a ControlNet's images
 // have other sizes than the model's.

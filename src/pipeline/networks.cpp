@@ -1,5 +1,7 @@
 #include "pipeline/networks.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +38,23 @@ std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint&
   return files;
 }
 
+std::vector<TextualWord> read_all(const std::vector<TextualInversion>& inversions,
+                                  const std::vector<ClipShape>& encoders) {
+  constexpr std::int64_t kStartAndEnd = 2;
+  std::vector<std::int64_t> widths;
+  std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for (const ClipShape& encoder : encoders) {
+    widths.push_back(encoder.width);
+    most = std::min(most, encoder.max_tokens - kStartAndEnd);
+  }
+  std::vector<TextualWord> words;
+  for (const TextualInversion& inversion : inversions) {
+    words.push_back(
+        {word_of(inversion), read_textual_inversion(from_root(inversion.file), widths, most)});
+  }
+  return words;
+}
+
 // Of the VAE where the other networks are of `dtype`.
 DataType vae_dtype_for(DataType dtype, const Checkpoint& checkpoint) {
   if (dtype != DataType::float16 || !checkpoint.has("vae")) return dtype;
@@ -50,6 +69,7 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
     : dtype_(checked(options, world).dtype),
       checkpoint_(Checkpoint::open(model, {options.variant, options.configs, options.vae})),
       loras_(open_all(options.loras, checkpoint_)),
+      words_(read_all(options.textual_inversions, text_encoders_of(checkpoint_))),
       unet_config_(read_unet_config(checkpoint_.component("unet").config())),
       control_nets_(open_control_nets(options.controlnets, options.variant, unet_config_)),
       scheduler_source_(checkpoint_.component("scheduler").config_source(kSchedulerConfig)),
@@ -105,7 +125,7 @@ std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request)
 void Networks::load_text(const std::stop_token& stop) {
   if (text_) return;
   TextEncoders text = on_device(ranks_.first_gpu(), [&](at::Device device) {
-    return TextEncoders(checkpoint_, loras_, is_xl(), scalar_type_of(dtype_), device, stop);
+    return TextEncoders(checkpoint_, loras_, words_, is_xl(), scalar_type_of(dtype_), device, stop);
   });
   const UNetConfig& config = unet().config();
   check<CheckpointError>(

@@ -67,6 +67,7 @@ class Networks {
   DataType dtype_;
   Checkpoint checkpoint_;
   std::vector<LoraFile> loras_;
+  std::vector<TextualWord> words_;
   UNetConfig unet_config_;
   std::vector<ControlNetFile> control_nets_;
   std::string scheduler_source_;

@@ -2,6 +2,8 @@
 #ifndef PCPP_PIPELINE_OPTIONS_H_
 #define PCPP_PIPELINE_OPTIONS_H_
 
+#include <string>
+
 #include "pcpp/config.h"
 #include "pcpp/pipeline.h"
 #include "pcpp/world.h"
@@ -10,6 +12,9 @@ namespace pcpp {
 
 // Throws ConfigError where the world's devices do not compute in it.
 void check_dtype(DataType dtype, const World& world);
+
+// What prompts have for it: given, or by its file's name.
+std::string word_of(const TextualInversion& inversion);
 
 // The options. Throws ConfigError for those that the world cannot meet.
 const PipelineOptions& checked(const PipelineOptions& options, const World& world);

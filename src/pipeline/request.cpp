@@ -148,6 +148,13 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} steps: from 1 to {} are possible, the timesteps of the model's training",
                      request.steps, model.most_steps);
   check_enumerator("prompt_syntax", request.prompt_syntax, PromptSyntax::comfyui);
+  check<ConfigError>(request.clip_skip == 0 || request.prompt_embeds.empty(),
+                     "a clip_skip of {} with prompt embeddings, which no text encoder makes: leave "
+                     "it 0",
+                     request.clip_skip);
+  check<ConfigError>(request.clip_skip >= 0 && request.clip_skip <= model.most_clip_skip,
+                     "a clip_skip of {}: from 0 to {} layers of the text encoders can be left out",
+                     request.clip_skip, model.most_clip_skip);
   if (request.scheduler) {
     check_enumerator("scheduler", *request.scheduler, SchedulerKind::lcm);
   }

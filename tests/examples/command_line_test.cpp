@@ -270,6 +270,8 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--lora", ""},
       {"--prompt", "a", "--lora", ":0.5"},
       {"--prompt", "a", "--lora", "a.safetensors:nan"},
+      {"--prompt", "a", "--textual-inversion", "a.safetensors:"},
+      {"--prompt", "a", "--clip-skip", "-1"},
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {
@@ -344,6 +346,8 @@ TEST_F(CommandLineTest, OtherFailuresNameTheValueAndLeaveNoFile) {
       {{"--convolution-times", place("circle")}, "circle: Too many levels of symbolic links; name"},
       {{"--lora", place("none")}, "none: No such file or directory; name a file that can be"},
       {{"--lora", place("broken.safetensors") + ":0.5"}, "broken.safetensors"},
+      {{"--textual-inversion", place("broken.safetensors") + ":glow"}, "broken.safetensors: "},
+      {{"--clip-skip", "99"}, "clip_skip of 99: from 0 to"},
       {{"--report", place("no/such/report.json")}, "no/such"},
       {{"--trace", place("no/such/trace.json")}, "no/such"},
       {{"--report", place("x.png")}, "two outputs"},

@@ -114,5 +114,30 @@ TEST_F(WeightsTest, AddsLorasAndSaysWhich) {
   EXPECT_EQ(settings().at("loras")[1].at("file"), place("a:b.safetensors"));
 }
 
+TEST_F(WeightsTest, AddsWordsOfTextualInversionAndSaysWhich) {
+  const TensorMap vectors = {{"emb_params", {{2, 16}, std::vector<float>(32, 3)}}};
+  save_tensors(place("glow.safetensors"), vectors);
+  const auto draw = [&](const std::string& prompt) {
+    const Outcome outcome =
+        generate({"--model", data("models/sd15"), "--prompt", prompt, "--method", "single",
+                  "--steps", "2", "--clip-skip", "1", "--output", place("x.png"), "--report",
+                  place("x.json"), "--textual-inversion", place("glow.safetensors"),
+                  "--textual-inversion", place("glow.safetensors") + ":<fog:2>"});
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    std::map<std::string, std::string> text;
+    const Image image = read_png(place("x.png"), &text);
+    EXPECT_EQ(text.at("textual_inversions"), "glow.safetensors, glow.safetensors:<fog:2>");
+    EXPECT_EQ(text.at("clip_skip"), "1");
+    return image.rgb;
+  };
+  EXPECT_EQ(draw("a glow"), draw("a <fog:2>"));
+  EXPECT_NE(draw("a glow"), draw("a snow"));
+  const nlohmann::json inversions = settings().at("textual_inversions");
+  EXPECT_EQ(inversions[0].at("file"), place("glow.safetensors"));
+  EXPECT_TRUE(inversions[0].at("word").is_null());
+  EXPECT_EQ(inversions[1].at("word"), "<fog:2>");
+  EXPECT_EQ(settings().at("clip_skip"), 1);
+}
+
 }  // namespace
 }  // namespace pcpp

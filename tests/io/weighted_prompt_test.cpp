@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -134,6 +135,32 @@ TEST_F(Sections, KeepWordsWholeButLongOnes) {
   EXPECT_EQ(parted[0].weights[76], 1);
   EXPECT_EQ(parted[1].ids[1], ids[2]);
   EXPECT_EQ(parted[1].weights[1], 2);
+}
+
+TEST_F(Sections, HoldEmbeddingsThatAreNamed) {
+  const std::vector<AddedWord> words = {{"glow", {-1, -2}}, {"fog,", {-3}}};
+  const auto text_of = [&](std::string_view prompt) {
+    const TokenSection section = sections_of(tokenizer_, prompt, words).at(0);
+    const auto end = std::ranges::find(section.ids, kEnd);
+    return std::vector<std::int64_t>(section.ids.begin() + 1, end);
+  };
+  const std::int64_t comma = tokenizer_.text_ids(",").at(0);
+  using Ids = std::vector<std::int64_t>;
+  EXPECT_EQ(text_of("a embedding:glow a"), (Ids{kA, -1, -2, kA}));
+  EXPECT_EQ(text_of("embedding:glow.safetensors"), (Ids{-1, -2}));
+  EXPECT_EQ(text_of("embedding:glow, a"), (Ids{-1, -2, comma, kA}));
+  EXPECT_EQ(text_of("embedding:fog, a"), (Ids{-3, kA}));
+  EXPECT_EQ(text_of("glow"), tokenizer_.text_ids("glow"));
+  EXPECT_EQ(text_of("a,embedding:glow"), tokenizer_.text_ids("a,embedding:glow"));
+  const TokenSection weighted = sections_of(tokenizer_, "a (embedding:glow:1.5)", words).at(0);
+  EXPECT_EQ(weighted.ids[3], -2);
+  EXPECT_EQ(weighted.weights[2], 1.5F);
+  EXPECT_EQ(weighted.weights[3], 1.5F);
+  for (const char* unknown : {"embedding:glow2", "embedding:", "embedding:GLOW", "embedding:fog"}) {
+    expect_error<ConfigError>([&] { sections_of(tokenizer_, unknown, words); },
+                              {std::string(unknown).substr(10), "only glow, fog,"});
+  }
+  expect_error<ConfigError>([&] { of("embedding:glow"); }, {"glow, and there is none"});
 }
 
 TEST_F(Sections, AreNotWithoutEnd) {

@@ -1,6 +1,7 @@
 #include "models/clip_text.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
@@ -25,9 +26,9 @@ struct TextFiles {
   nlohmann::json config = component.config_object("config.json");
   std::map<std::string, TensorView> tensors = weights.tensors();
 
-  ClipText build() const {
+  ClipText build(const at::Tensor& added = {}) const {
     return ClipText(ConfigReader(config, "config.json"),
-                    WeightScope(tensors, "the file", at::kFloat));
+                    WeightScope(tensors, "the file", at::kFloat), added);
   }
 };
 
@@ -85,6 +86,35 @@ TEST(ClipText, PoolsAtTheFirstEndOfTheText) {
   EXPECT_EQ(relative_error(text(longer).pooled, text(ids).pooled), 0);
   longer[0][2] = 9;
   EXPECT_GT(relative_error(text(longer).pooled, text(ids).pooled), 1e-3);
+}
+
+TEST(ClipText, ReadsAddedTokensBehindItsVocabulary) {
+  const c10::InferenceMode inference;
+  TextFiles files;
+  const std::int64_t vocabulary = files.config.at("vocab_size");
+  const std::int64_t end = files.config.at("eos_token_id");
+  const at::Tensor known = WeightScope(files.tensors, "the file", at::kFloat)
+                               .take("text_model.embeddings.token_embedding.weight",
+                                     {vocabulary, files.config.at("hidden_size")});
+  const std::int64_t words[] = {7, 5};
+  at::Tensor ids = at::full({1, 6}, end, at::kLong);
+  at::Tensor added_ids = ids.clone();
+  for (std::int64_t i = 0; i < 2; ++i) {
+    ids[0][i + 1] = words[i];
+    added_ids[0][i + 1] = vocabulary + i;
+  }
+  const at::Tensor vectors = at::cat({known.narrow(0, 7, 1), known.narrow(0, 5, 1)});
+  for (const std::int64_t end_in_config : {end, std::int64_t{2}}) {
+    files.config["eos_token_id"] = end_in_config;
+    const ClipText text = files.build(vectors);
+    EXPECT_EQ(text.vocabulary_size(), vocabulary);
+    const ClipText::Output expected = files.build()(ids);
+    const ClipText::Output output = text(added_ids);
+    EXPECT_EQ(relative_error(output.last_hidden_state, expected.last_hidden_state), 0);
+    EXPECT_EQ(relative_error(output.pooled, expected.pooled), 0) << end_in_config;
+    EXPECT_EQ(
+        relative_error(text.normalised(output.hidden_states.back()), output.last_hidden_state), 0);
+  }
 }
 
 TEST(ClipText, RefusesOptionsByName) {
