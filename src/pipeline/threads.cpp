@@ -1,11 +1,13 @@
 #include "pipeline/threads.h"
 
 #include <ATen/Parallel.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
 
+#include "base/check.h"
 #include "base/threads.h"
 
 namespace pcpp {
@@ -20,7 +22,14 @@ int taken_threads() {
 
 }  // namespace
 
+int most_threads() { return omp_get_max_active_levels() == 0 ? 1 : omp_get_thread_limit(); }
+
 void set_threads(int count) {
+  check<ConfigError>(count <= most_threads(),
+                     "{} threads a rank, and OpenMP allows {}: take fewer, or raise or unset "
+                     "OMP_THREAD_LIMIT and OMP_MAX_ACTIVE_LEVELS",
+                     count, most_threads());
+  omp_set_dynamic(0);
   static std::mutex setting;
   const std::lock_guard lock(setting);
   if (taken_threads() == count) return;
@@ -31,8 +40,9 @@ void set_threads(int count) {
 }
 
 void use_all_threads(const World& world) {
-  set_threads(static_cast<int>(std::min<std::int64_t>(
-      World::cores(), std::int64_t{world.ranks()} * world.threads_per_rank())));
+  const int most = std::min(World::cores(), most_threads());
+  set_threads(static_cast<int>(
+      std::min<std::int64_t>(most, std::int64_t{world.ranks()} * world.threads_per_rank())));
 }
 
 }  // namespace pcpp

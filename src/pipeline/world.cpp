@@ -11,6 +11,7 @@
 #include "base/cores.h"
 #include "base/link.h"
 #include "gpu/gpu.h"
+#include "pipeline/threads.h"
 
 namespace pcpp {
 
@@ -45,7 +46,9 @@ World::World(int ranks, int threads_per_rank, std::optional<Link> link)
                      threads_per_rank, World::kMostRanks);
   if (link_) check_link(*link_);
   if (ranks_ == 0) ranks_ = cores();
-  if (threads_per_rank_ == 0) threads_per_rank_ = std::max(1, cores() / ranks_);
+  if (threads_per_rank_ == 0) {
+    threads_per_rank_ = std::clamp(cores() / ranks_, 1, most_threads());
+  }
 }
 
 World World::cuda(std::vector<int> gpus, int ranks, GpuTransport transport) {
