@@ -15,8 +15,11 @@ namespace {
 
 constexpr int kMostNesting = 64;
 constexpr std::size_t kMostSections = 64;
-constexpr std::size_t kLongWord = 8;  // tokens
+constexpr std::size_t kLongGroup = 8;  // tokens
+constexpr std::string_view kEmbedding = "embedding:";
+constexpr std::string_view kSpaces = " \t\n\v\f\r";
 constexpr double kEmphasis = 1.1;
+constexpr double kMostWeight = 1000;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
@@ -87,6 +90,9 @@ void parse(std::string_view text, double weight, int nesting, std::vector<Weight
     if (colon != inner.npos && colon > 0) {
       if (const std::optional<double> number = number_in(inner.substr(colon + 1))) {
         inner_weight = *number;
+        check<ConfigError>(std::abs(inner_weight) <= kMostWeight,
+                           "a prompt's weight of {}: from {} to {} are possible", inner_weight,
+                           -kMostWeight, kMostWeight);
         inner = inner.substr(0, colon);
       }
     }
@@ -98,14 +104,14 @@ class Sections {
  public:
   explicit Sections(const ClipTokenizer& tokenizer) : tokenizer_(tokenizer) { begin(); }
 
-  void add(std::span<const std::int64_t> word, float weight) {
-    const bool is_long = word.size() >= kLongWord;
-    while (word.size() > room()) {
-      if (is_long) word = word.subspan(append(word.first(room()), weight));
+  void add(std::span<const std::int64_t> group, float weight) {
+    const bool is_long = group.size() >= kLongGroup;
+    while (group.size() > room()) {
+      if (is_long) group = group.subspan(append(group.first(room()), weight));
       end();
       begin();
     }
-    append(word, weight);
+    append(group, weight);
   }
 
   std::vector<TokenSection> take() && {
@@ -167,19 +173,29 @@ const AddedWord* find_word(std::span<const AddedWord> words, std::string_view na
       excerpt(name), known.empty() ? "none" : "only " + first_of(known));
 }
 
-// Takes an embedding's name off the beginning of `word`, with what says that it is one.
-const AddedWord* take_embedding(std::string_view& word, std::span<const AddedWord> words) {
-  constexpr std::string_view kEmbedding = "embedding:";
-  if (!word.starts_with(kEmbedding)) return nullptr;
-  const std::string_view whole = word.substr(kEmbedding.size());
+// Takes an embedding's name off the beginning of `text`, with what says that it is one.
+const AddedWord* take_embedding(std::string_view& text, std::span<const AddedWord> words) {
+  if (!text.starts_with(kEmbedding)) return nullptr;
+  std::string_view rest = text.substr(kEmbedding.size());
+  rest.remove_prefix(std::min(rest.find_first_not_of(kSpaces), rest.size()));
+  const std::string_view whole = rest.substr(0, rest.find_first_of(kSpaces));
   const std::string_view bare = whole.substr(0, whole.find_last_not_of(',') + 1);
   for (const std::string_view name : {whole, bare}) {
     const AddedWord* found = find_word(words, name);
     if (found == nullptr) continue;
-    word = whole.substr(name.size());
+    text = rest.substr(name.size());
     return found;
   }
   fail_on_name(words, bare);
+}
+
+// Where the next embedding begins in `text`, behind its beginning; its end, where none does.
+std::size_t next_embedding(std::string_view text) {
+  for (std::size_t at = text.find(kEmbedding, 1); at != text.npos;
+       at = text.find(kEmbedding, at + 1)) {
+    if (text[at - 1] == ' ' || text[at - 1] == '\n') return at;
+  }
+  return text.size();
 }
 
 }  // namespace
@@ -192,19 +208,18 @@ std::vector<WeightedText> parse_weights(std::string_view prompt) {
 
 std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt,
                                       std::span<const AddedWord> words) {
-  constexpr std::string_view kBetweenWords = " \n";
   Sections sections(tokenizer);
   for (const WeightedText& part : parse_weights(prompt)) {
+    const auto weight = static_cast<float>(part.weight);
     std::string_view rest = part.text;
     while (!rest.empty()) {
-      const std::size_t end = std::min(rest.find_first_of(kBetweenWords), rest.size());
-      std::string_view word = rest.substr(0, end);
-      const auto weight = static_cast<float>(part.weight);
-      if (const AddedWord* embedding = take_embedding(word, words)) {
+      const std::size_t end = next_embedding(rest);
+      std::string_view text = rest.substr(0, end);
+      rest.remove_prefix(end);
+      if (const AddedWord* embedding = take_embedding(text, words)) {
         sections.add(embedding->ids, weight);
       }
-      sections.add(tokenizer.text_ids(word), weight);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
+      sections.add(tokenizer.text_ids(text), weight);
     }
   }
   return std::move(sections).take();

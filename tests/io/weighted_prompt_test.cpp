@@ -45,6 +45,7 @@ TEST(WeightedPrompt, KeepsWhatIsNoWeightAsText) {
   expect_parts("(a:b)", {{"a:b", 1.1}});
   expect_parts("(a:1.2.3)", {{"a:1.2.3", 1.1}});
   expect_parts("(a:nan)(a:inf)(a:1e999)", {{"a:nan", 1.1}, {"a:inf", 1.1}, {"a:1e999", 1.1}});
+  expect_parts("(a:1000)(b:-1e3)", {{"a", 1000}, {"b", -1000}});
   expect_parts("(:2)", {{":2", 1.1}});
   expect_parts("()", {});
   expect_parts("a (b", {{"a ", 1}, {"(b", 1}});
@@ -61,6 +62,11 @@ TEST(WeightedPrompt, MayNotBeNestedWithoutEnd) {
   EXPECT_EQ(parse_weights(nested(64)).size(), 1U);
   expect_error<ConfigError>([&] { parse_weights(nested(65)); }, {"nested deeper than 64"});
   expect_error<ConfigError>([&] { parse_weights(nested(100'000)); }, {"nested deeper than 64"});
+}
+
+TEST(WeightedPrompt, TakesNoWeightsThatNoModelReads) {
+  expect_error<ConfigError>([] { parse_weights("a (b:1e30)"); }, {"weight of 1e+30", "1000"});
+  expect_error<ConfigError>([] { parse_weights("(b:-1000.5)"); }, {"weight of -1000.5"});
 }
 
 constexpr std::int64_t kStart = 49406;
@@ -113,15 +119,18 @@ TEST_F(Sections, FillUpAndGoOn) {
   EXPECT_EQ(two[1].ids, of("a")[0].ids);
 }
 
-TEST_F(Sections, KeepWordsWholeButLongOnes) {
+TEST_F(Sections, KeepShortPartsWhole) {
   const std::size_t some = tokenizer_.text_ids("zyxwv").size();
   ASSERT_GT(some, 1U);
   ASSERT_LT(some, 8U);
-  const auto whole = of(repeated("a ", 74) + "zyxwv");
+  const auto whole = of(repeated("a ", 74) + "(zyxwv:1)");
   ASSERT_EQ(whole.size(), 2U);
   EXPECT_EQ(whole[0].ids[75], kEnd);
   EXPECT_EQ(whole[0].ids[76], kPad);
   EXPECT_EQ(whole[1].ids, of("zyxwv")[0].ids);
+}
+
+TEST_F(Sections, CutLongParts) {
   const std::string word = repeated("zq", 12);
   const std::vector<std::int64_t> ids = tokenizer_.text_ids(word);
   ASSERT_GE(ids.size(), 8U);
@@ -135,10 +144,13 @@ TEST_F(Sections, KeepWordsWholeButLongOnes) {
   EXPECT_EQ(parted[0].weights[76], 1);
   EXPECT_EQ(parted[1].ids[1], ids[2]);
   EXPECT_EQ(parted[1].weights[1], 2);
+  const auto between_words = of(repeated("a ", 74) + "zyxwv");
+  ASSERT_EQ(between_words.size(), 2U);
+  EXPECT_EQ(between_words[0].ids[75], tokenizer_.text_ids("zyxwv")[0]);
 }
 
 TEST_F(Sections, HoldEmbeddingsThatAreNamed) {
-  const std::vector<AddedWord> words = {{"glow", {-1, -2}}, {"fog,", {-3}}};
+  const std::vector<AddedWord> words = {{"glow", {-1, -2}}, {"fog,", {-3}}, {"fog", {-4}}};
   const auto text_of = [&](std::string_view prompt) {
     const TokenSection section = sections_of(tokenizer_, prompt, words).at(0);
     const auto end = std::ranges::find(section.ids, kEnd);
@@ -150,15 +162,18 @@ TEST_F(Sections, HoldEmbeddingsThatAreNamed) {
   EXPECT_EQ(text_of("embedding:glow.safetensors"), (Ids{-1, -2}));
   EXPECT_EQ(text_of("embedding:glow, a"), (Ids{-1, -2, comma, kA}));
   EXPECT_EQ(text_of("embedding:fog, a"), (Ids{-3, kA}));
+  EXPECT_EQ(text_of("embedding: glow\ta"), (Ids{-1, -2, kA}));
+  EXPECT_EQ(text_of("a\nembedding:glow embedding:fog,"), (Ids{kA, -1, -2, -3}));
+  EXPECT_EQ(text_of("embedding:fog,, a"), (Ids{-4, tokenizer_.text_ids(",,").at(0), kA}));
   EXPECT_EQ(text_of("glow"), tokenizer_.text_ids("glow"));
   EXPECT_EQ(text_of("a,embedding:glow"), tokenizer_.text_ids("a,embedding:glow"));
   const TokenSection weighted = sections_of(tokenizer_, "a (embedding:glow:1.5)", words).at(0);
   EXPECT_EQ(weighted.ids[3], -2);
   EXPECT_EQ(weighted.weights[2], 1.5F);
   EXPECT_EQ(weighted.weights[3], 1.5F);
-  for (const char* unknown : {"embedding:glow2", "embedding:", "embedding:GLOW", "embedding:fog"}) {
+  for (const char* unknown : {"embedding:glow2", "embedding:", "embedding:GLOW", "embedding:g"}) {
     expect_error<ConfigError>([&] { sections_of(tokenizer_, unknown, words); },
-                              {std::string(unknown).substr(10), "only glow, fog,"});
+                              {std::string(unknown).substr(10), "only glow, fog,, fog"});
   }
   expect_error<ConfigError>([&] { of("embedding:glow"); }, {"glow, and there is none"});
 }
