@@ -31,9 +31,10 @@ PCPP_EXPORT void write_png(const std::filesystem::path& path, const Image& image
 PCPP_EXPORT Image read_png(const std::filesystem::path& path,
                            std::map<std::string, std::string>* text = nullptr);
 
-// Reads a PNG as read_png() does, or a JPEG the way up that its Exif data says, by what the file
-// begins with. Throws CheckpointError for a file that is missing, damaged, neither of the two,
-// larger than 2^28 pixels, or a JPEG of other channels than grey or three (CMYK).
+// Reads a PNG, transparency dropped, or a JPEG, by what the file begins with, the way up that its
+// Exif data says (read_png() reads it as it is stored). Throws CheckpointError for a file that is
+// missing, damaged, neither of the two, larger than 2^28 pixels, or a JPEG of other channels than
+// grey or three (CMYK).
 PCPP_EXPORT Image read_image(const std::filesystem::path& path);
 
 }  // namespace pcpp

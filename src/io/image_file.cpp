@@ -1,10 +1,10 @@
-#include <algorithm>
-#include <array>
-#include <cstdint>
+#include <utility>
 
 #include "base/check.h"
+#include "io/exif.h"
 #include "io/jpeg.h"
 #include "io/mapped_file.h"
+#include "io/png.h"
 #include "pcpp/image.h"
 
 namespace pcpp {
@@ -12,14 +12,12 @@ namespace pcpp {
 Image read_image(const std::filesystem::path& path) {
   const MappedFile file(path);
   if (is_jpeg(file.bytes())) return decode_jpeg(file.bytes(), path.string());
-  constexpr std::array<std::uint8_t, 4> kPng = {0x89, 'P', 'N', 'G'};
-  const bool is_png =
-      file.bytes().size() >= kPng.size() &&
-      std::ranges::equal(file.bytes().first(kPng.size()), kPng, {},
-                         [](std::byte byte) { return std::to_integer<std::uint8_t>(byte); });
-  check<CheckpointError>(is_png, "{} begins as neither a PNG nor a JPEG file: save it as one",
+  check<CheckpointError>(is_png(file.bytes()),
+                         "{} begins as neither a PNG nor a JPEG file: save it as one",
                          path.string());
-  return read_png(path);
+  DecodedPng png = decode_png(file.bytes(), path.string());
+  const int orientation = exif_orientation(png.exif);
+  return upright(std::move(png.image), orientation);
 }
 
 }  // namespace pcpp

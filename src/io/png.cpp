@@ -1,12 +1,16 @@
+#include "io/png.h"
+
 #include <png.h>
 
 #include <algorithm>
 #include <csetjmp>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -169,31 +173,53 @@ void write_png(const std::filesystem::path& path, const Image& image,
   write_file(path, writer.written);
 }
 
-Image read_png(const std::filesystem::path& path, std::map<std::string, std::string>* text) {
-  const MappedFile file(path);
-  Reader reader(file.bytes());
+bool is_png(std::span<const std::byte> bytes) {
+  constexpr std::size_t kSignature =
+      4;  // bytes of it: then libpng says what is wrong with the rest
+  return bytes.size() >= kSignature &&
+         png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, kSignature) == 0;
+}
+
+DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& source) {
+  Reader reader(bytes);
   const auto check_read = [&](bool is_read) {
-    check<CheckpointError>(is_read, "{} is not a PNG file that can be read: {}", path.string(),
-                           static_cast<const char*>(reader.message));
+    check<CheckpointError>(is_read,
+                           "{} is not a PNG file that can be read: {}; save or fetch it again",
+                           source, static_cast<const char*>(reader.message));
   };
   png_uint_32 width = 0;
   png_uint_32 height = 0;
   check_read(decode_header(reader, width, height));
   check<CheckpointError>(width <= kMaximumPixels / height, "{} has {} x {} pixels; {} is the most",
-                         path.string(), width, height, kMaximumPixels);
-  Image image{static_cast<int>(width), static_cast<int>(height), {}};
-  image.rgb.resize(std::size_t{3} * width * height);
+                         source, width, height, kMaximumPixels);
+  DecodedPng decoded{{static_cast<int>(width), static_cast<int>(height), {}}, {}, {}};
+  std::vector<std::uint8_t>& rgb = decoded.image.rgb;
+  rgb.resize(std::size_t{3} * width * height);
   std::vector<png_bytep> rows;
-  for (png_uint_32 y = 0; y < height; ++y) {
-    rows.push_back(image.rgb.data() + std::size_t{3} * width * y);
-  }
+  for (png_uint_32 y = 0; y < height; ++y) rows.push_back(rgb.data() + std::size_t{3} * width * y);
   check_read(decode_rows(reader, rows));
-  if (text != nullptr) {
-    png_textp chunks = nullptr;
-    const int count = png_get_text(reader.png, reader.info, &chunks, nullptr);
-    for (int i = 0; i < count; ++i) (*text)[chunks[i].key] = chunks[i].text;
+  png_textp chunks = nullptr;
+  const int count = png_get_text(reader.png, reader.info, &chunks, nullptr);
+  for (int i = 0; i < count; ++i) decoded.text[chunks[i].key] = chunks[i].text;
+  png_uint_32 size = 0;
+  png_bytep exif = nullptr;
+  if (png_get_eXIf_1(reader.png, reader.info, &size, &exif) != 0) {
+    constexpr char kExif[] = "Exif\0";  // a second zero ends it
+    const auto beginning = std::as_bytes(std::span(kExif));
+    decoded.exif.assign(beginning.begin(), beginning.end());
+    const auto data = std::as_bytes(std::span(exif, size));
+    decoded.exif.insert(decoded.exif.end(), data.begin(), data.end());
   }
-  return image;
+  return decoded;
+}
+
+Image read_png(const std::filesystem::path& path, std::map<std::string, std::string>* text) {
+  const MappedFile file(path);
+  DecodedPng decoded = decode_png(file.bytes(), path.string());
+  if (text != nullptr) {
+    for (auto& [key, value] : decoded.text) (*text)[key] = std::move(value);
+  }
+  return std::move(decoded.image);
 }
 
 }  // namespace pcpp

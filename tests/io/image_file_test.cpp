@@ -43,6 +43,14 @@ TEST(ImageFiles, ArePngsWhateverTheyAreCalled) {
   EXPECT_EQ(read_image(folder.path() / "colour.jpg").rgb, read_png(kImages / "colour.png").rgb);
 }
 
+TEST(ImageFiles, ThatArePngsAreUprightToo) {
+  const Image seen = read_image(kImages / "turned.png");
+  const Image expected = read_png(kImages / "turned_seen.png");
+  EXPECT_EQ(seen.width, expected.width);
+  EXPECT_EQ(seen.rgb, expected.rgb);
+  EXPECT_EQ(read_png(kImages / "turned.png").width, expected.height);
+}
+
 TEST(ImageFiles, OfOtherKindsAreRefused) {
   const TemporaryFolder folder;
   expect_error<CheckpointError>([&] { read_image(folder.path() / "none.jpg"); },

@@ -7,6 +7,7 @@ each a PNG file of what Pillow reads:
 
 - colour.jpg, with halved colour channels; progressive.jpg; grey.jpg;
 - seen_1.jpg to seen_8.jpg, which say in their Exif data which side is up;
+- turned.png, which does so too, and turned_seen.png, what it shows;
 - cmyk.jpg, of four inks, which is to be refused and has no PNG file.
 """
 
@@ -40,6 +41,8 @@ def main() -> None:
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
         colours.save(output / f"seen_{orientation}.jpg", quality=90, exif=exif)
+    colours.save(output / "turned.png", exif=exif)
+    ImageOps.exif_transpose(Image.open(output / "turned.png")).save(output / "turned_seen.png")
     for file in sorted(output.glob("*.jpg")):
         with Image.open(file) as stored:
             if stored.mode != "CMYK":
