@@ -32,29 +32,10 @@ bool is_there(const fs::path& path) { return type_of(path) != fs::file_type::not
 
 bool is_folder(const fs::path& path) { return type_of(path) == fs::file_type::directory; }
 
-// Of the kinds that people have models in.
-void check_kind(const fs::path& file) {
-  const std::string kind = file.extension().string();
-  for (const std::string_view pickled : {".ckpt", ".pt", ".pth", ".bin"}) {
-    check<CheckpointError>(kind != pickled,
-                           "{} is a pickled file, which could run code when it is read: get the "
-                           "model as a safetensors file, or convert it with diffusers",
-                           file.string());
-  }
-  check<CheckpointError>(
-      kind != ".gguf",
-      "{} is a GGUF file, which is not supported: get the model as a safetensors "
-      "file",
-      file.string());
-}
-
 // Whether a component that lies by itself is a single file. Throws CheckpointError where it is no
 // folder of one either.
 bool is_lone_file(const fs::path& path, std::string_view what) {
-  if (type_of(path) == fs::file_type::regular) {
-    check_kind(path);
-    return true;
-  }
+  if (type_of(path) == fs::file_type::regular) return true;
   check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
   check_model_folder(path);
   check<CheckpointError>(!is_there(path / "model_index.json"),
@@ -112,7 +93,6 @@ struct Checkpoint::Parts {
 };
 
 Checkpoint Checkpoint::open_file(const fs::path& file, const std::optional<fs::path>& configs) {
-  check_kind(file);
   Checkpoint result;
   result.path_ = from_root(file);
   result.index_ = json::object();

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -55,6 +56,31 @@ std::optional<std::uint64_t> byte_count(DType dtype, std::span<const std::int64_
   return static_cast<std::uint64_t>(count);
 }
 
+// Refuses what people take for safetensors files. (Their first eight bytes, a length, would be
+// beyond any.)
+void check_kind(std::span<const std::byte> bytes, const std::string& source) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
+                              std::min<std::size_t>(bytes.size(), 64));
+  const auto begins_with = [&](std::initializer_list<std::string_view> beginnings) {
+    return std::ranges::any_of(beginnings, [&](std::string_view beginning) {
+      return text.size() >= kLengthBytes && text.starts_with(beginning);
+    });
+  };
+  check<CheckpointError>(!begins_with({"PK\x03\x04", "\x80\x02", "\x80\x03", "\x80\x04"}),
+                         "{} is a pickled file, which could run code when it is read: get it as a "
+                         "safetensors file, or convert it with the program that made it",
+                         source);
+  check<CheckpointError>(!begins_with({"GGUF"}),
+                         "{} is a GGUF file, which is not supported: get it as a safetensors file",
+                         source);
+  check<CheckpointError>(!begins_with({"version https://git-lfs"}),
+                         "{} is only git's pointer to a large file: fetch that, as by git lfs pull",
+                         source);
+  check<CheckpointError>(!begins_with({"<!DOCTYPE", "<!doctype", "<html", "<?xml"}),
+                         "{} is a web page: fetch the file itself, signed in where that is needed",
+                         source);
+}
+
 // Checks one file's header and gives the tensors that it describes.
 class HeaderReader {
  public:
@@ -82,6 +108,7 @@ class HeaderReader {
   };
 
   json parse_header() {
+    check_kind(bytes_, source_);
     check<CheckpointError>(bytes_.size() >= kLengthBytes,
                            "{}: {} bytes are too few for a safetensors file; fetch it again",
                            source_, bytes_.size());

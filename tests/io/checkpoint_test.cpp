@@ -97,10 +97,10 @@ TEST_F(CheckpointTest, RefusesWhatIsNoModelFolder) {
   expect_error<CheckpointError>([&] { Checkpoint::open(file); },
                                 {"model.safetensors", "too few for a safetensors file"});
   for (const char* name : {"model.ckpt", "model.pt", "model.pth", "pytorch_model.bin"}) {
-    const auto pickled = folder_.write(name, "x");
+    const auto pickled = folder_.write(name, "PK\x03\x04 and more");
     expect_error<CheckpointError>([&] { Checkpoint::open(pickled); }, {name, "pickled"});
   }
-  const auto gguf = folder_.write("model.gguf", "x");
+  const auto gguf = folder_.write("model.gguf", "GGUF\x03 and more");
   expect_error<CheckpointError>([&] { Checkpoint::open(gguf); }, {"model.gguf", "GGUF"});
   folder_.write("model_index.json", "[]");
   expect_error<CheckpointError>([&] { Checkpoint::open(folder_.path()); },
@@ -186,7 +186,7 @@ TEST_F(CheckpointTest, RefusesWhatIsNoVae) {
   expect_error<CheckpointError>(open_with("none"), {"no folder and no file", "none"});
   expect_error<CheckpointError>(open_with(""), {"a whole model, and no VAE", "the folder of one"});
   expect_error<CheckpointError>(open_with("unet/model.safetensors"), {"holds no VAE"});
-  folder_.write("vae.pt", "x");
+  folder_.write("vae.pt", "\x80\x02} and more");
   expect_error<CheckpointError>(open_with("vae.pt"), {"vae.pt", "pickled"});
 }
 

@@ -121,7 +121,7 @@ TEST(ControlNetComponent, IsAFolderOrAFile) {
   };
   expect_refused(place.path() / "nowhere", "there is no folder and no file");
   expect_refused(fs::path(PCPP_TEST_DATA) / "models/sd15", "is a whole model");
-  std::ofstream(place.path() / "net.pth") << "pickled";
+  std::ofstream(place.path() / "net.pth") << "\x80\x02pickled";
   expect_refused(place.path() / "net.pth", "is a pickled file");
   std::ofstream(place.path() / "broken.safetensors") << "1234";
   expect_refused(place.path() / "broken.safetensors", "");

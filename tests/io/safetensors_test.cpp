@@ -110,6 +110,20 @@ TEST_F(SafetensorsTest, RefusesTruncatedAndOversizedFiles) {
   expect_refused(safetensors_bytes(kOneTensor, std::string(9, '\0')), {"8 of 9", "left over"});
 }
 
+TEST_F(SafetensorsTest, SaysWhatIsNoSafetensorsFile) {
+  const auto expect_named = [&](const std::string& bytes, const char* kind) {
+    const auto file = folder_.write("other.safetensors", bytes);
+    expect_error<CheckpointError>([&] { SafetensorsFile::open(file); },
+                                  {"other.safetensors", kind});
+  };
+  expect_named("PK\x03\x04 a zipped pickle", "a pickled file");
+  expect_named("\x80\x02}q an old one", "a pickled file");
+  expect_named("GGUF\x03 and more", "a GGUF file");
+  expect_named("version https://git-lfs.github.com/spec/v1\noid", "git's pointer");
+  expect_named("<!DOCTYPE html><html>", "a web page");
+  expect_named("PK\x03\x04", "too few");
+}
+
 TEST_F(SafetensorsTest, RefusesAHeaderBeyondTheLimitOfTheFormat) {
   const auto path = folder_.write("huge.safetensors", safetensors_bytes("{", "", 100'000'001));
   std::filesystem::resize_file(path, 200'000'000);
