@@ -199,9 +199,9 @@ int main_with(int argc, char** argv) {
   hold_closed_streams();
   const auto parsed = parse_command_line(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
-  const Interrupt interrupt;
   Progress progress;
   try {
+    const Interrupt interrupt;
     run(std::get<GenerateOptions>(parsed), interrupt, progress);
     return finish_output();
   } catch (const Cancelled&) {

@@ -7,8 +7,9 @@
 
 namespace pcpp::examples {
 
-// From its construction on, the first SIGINT or SIGTERM requests a stop, and the second one ends
-// the process at once. Construct it before any other thread starts, so that all inherit the mask.
+// From its construction on, the first SIGINT, SIGTERM or SIGHUP requests a stop, and the second one
+// ends the process at once; those that the process was started to ignore (nohup) it ignores.
+// Construct it before any other thread starts, so that all inherit the mask.
 class Interrupt {
  public:
   Interrupt();

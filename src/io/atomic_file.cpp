@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <string>
 #include <system_error>
 
 #include "base/check.h"
@@ -34,7 +35,8 @@ std::filesystem::path end_of_links(std::filesystem::path path) {
 
 // The file that `path` leads to: the link's target where it is a link.
 std::filesystem::path target_of(const std::filesystem::path& path) {
-  check<CheckpointError>(path.has_filename(), "cannot write '{}': it names no file", path.string());
+  check<CheckpointError>(path.has_filename(),
+                         "cannot write '{}': it names no file: add a file's name", path.string());
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
   if (status.type() == std::filesystem::file_type::not_found) return end_of_links(path);
@@ -48,16 +50,19 @@ std::filesystem::path target_of(const std::filesystem::path& path) {
   return target;
 }
 
+std::filesystem::path name_beside(const std::filesystem::path& target) {
+  static std::atomic<unsigned> count = 0;
+  return target.parent_path() /
+         fmt::format(".{}.{}.{}.tmp", target.filename().string().substr(0, 64), getpid(), count++);
+}
+
+// By which an open file without a name can be given one.
+std::string place_of(int descriptor) { return fmt::format("/proc/self/fd/{}", descriptor); }
+
 }  // namespace
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(target_of(path)) {
-  static std::atomic<unsigned> count = 0;
-  do {
-    temporary_ = target_;
-    temporary_.replace_filename(
-        fmt::format(".{}.{}.{}.tmp", target_.filename().string().substr(0, 64), getpid(), count++));
-    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  } while (descriptor_ < 0 && errno == EEXIST);
+  open_temporary();
   if (descriptor_ < 0) fail_to_write(path, errno);
   struct stat replaced {};
   if (stat(target_.c_str(), &replaced) == 0)
@@ -67,7 +72,20 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(target_of(pa
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   close(descriptor_);
-  unlink(temporary_.c_str());
+  if (!temporary_.empty()) unlink(temporary_.c_str());
+}
+
+void AtomicFile::open_temporary() {
+  const std::filesystem::path folder = target_.has_parent_path() ? target_.parent_path() : ".";
+  descriptor_ = open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+  if (descriptor_ >= 0) {
+    if (access(place_of(descriptor_).c_str(), F_OK) == 0) return;
+    close(descriptor_);
+  }
+  do {
+    temporary_ = name_beside(target_);
+    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -84,6 +102,15 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 void AtomicFile::commit() {
   // Without the flush, a crash of the machine could leave the name on an empty file.
   if (fsync(descriptor_) != 0) fail_to_write(target_, errno);
+  while (temporary_.empty()) {
+    const std::filesystem::path name = name_beside(target_);
+    if (linkat(AT_FDCWD, place_of(descriptor_).c_str(), AT_FDCWD, name.c_str(),
+               AT_SYMLINK_FOLLOW) == 0) {
+      temporary_ = name;
+    } else if (errno != EEXIST) {
+      fail_to_write(target_, errno);
+    }
+  }
   if (rename(temporary_.c_str(), target_.c_str()) != 0) fail_to_write(target_, errno);
   close(descriptor_);
   descriptor_ = -1;

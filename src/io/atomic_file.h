@@ -10,8 +10,9 @@
 namespace pcpp {
 
 // Writes to a temporary file in the folder of `path`. commit() gives it its name; without it the
-// destructor removes it, and what was at `path` before is untouched. A link at `path` is followed,
-// and a file that is replaced hands on its permissions.
+// destructor removes it, and what was at `path` before is untouched. Until commit() it has no name
+// where the file system can do without (O_TMPFILE), so that nothing is left of it when the process
+// is killed. A link at `path` is followed, and a file that is replaced hands on its permissions.
 // All functions throw CheckpointError with the path and the system's reason. Not thread-safe.
 class AtomicFile {
  public:
@@ -28,8 +29,10 @@ class AtomicFile {
   const std::filesystem::path& target() const { return target_; }
 
  private:
+  void open_temporary();
+
   std::filesystem::path target_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  // empty: it has no name
   int descriptor_ = -1;
 };
 

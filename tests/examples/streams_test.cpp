@@ -103,20 +103,38 @@ TEST_F(StreamsTest, ALimitOnTheSizeOfFilesIsAnErrorAndLeavesNone) {
   EXPECT_TRUE(files().empty());
 }
 
-TEST_F(StreamsTest, AnInterruptEndsTheRunWithoutAFile) {
+// Sends `signal` behind the second step.
+Outcome interrupt(const Words& words, int signal) {
   bool sent = false;
-  const Outcome outcome =
-      run_process(words({"--prompt", "a fox", "--steps", "900", "--output", place("x.png"),
-                         "--ranks", "2", "--trace", place("x.json")}),
-                  [&](int process, const std::string& errors) {
-                    if (sent || errors.find("step 2/") == std::string::npos) return;
-                    sent = kill(process, SIGINT) == 0;
-                  });
+  const Outcome outcome = run_process(words, [&](int process, const std::string& errors) {
+    if (sent || errors.find("step 2/") == std::string::npos) return;
+    sent = kill(process, signal) == 0;
+  });
   EXPECT_TRUE(sent);
-  EXPECT_EQ(outcome.status, 130);
-  EXPECT_NE(outcome.errors.find("cancelled\n"), std::string::npos) << outcome.errors;
-  EXPECT_EQ(outcome.errors.find("step 900/"), std::string::npos);
-  EXPECT_TRUE(files().empty());
+  return outcome;
+}
+
+TEST_F(StreamsTest, AnInterruptEndsTheRunWithoutAFile) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const Outcome outcome =
+        interrupt(words({"--prompt", "a fox", "--steps", "900", "--output", place("x.png"),
+                         "--ranks", "2", "--trace", place("x.json")}),
+                  signal);
+    EXPECT_EQ(outcome.status, 130);
+    EXPECT_NE(outcome.errors.find("cancelled\n"), std::string::npos) << outcome.errors;
+    EXPECT_EQ(outcome.errors.find("step 900/"), std::string::npos);
+    EXPECT_TRUE(files().empty());
+  }
+}
+
+// As nohup has it.
+TEST_F(StreamsTest, ASignalThatIsIgnoredFromTheStartEndsNothing) {
+  const auto before = signal(SIGHUP, SIG_IGN);
+  const Outcome outcome =
+      interrupt(words({"--prompt", "a fox", "--steps", "40", "--output", place("x.png")}), SIGHUP);
+  signal(SIGHUP, before);
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_EQ(files(), Words{"x.png"});
 }
 
 }  // namespace

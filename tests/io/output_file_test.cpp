@@ -1,6 +1,8 @@
 #include "pcpp/output_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "io/atomic_file.h"
 #include "io/files.h"
@@ -13,6 +15,12 @@ namespace {
 using testing::expect_error;
 using testing::read_text;
 using testing::TemporaryFolder;
+
+bool has_files_without_names(const std::filesystem::path& folder) {
+  const int descriptor = open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+  if (descriptor >= 0) close(descriptor);
+  return descriptor >= 0;
+}
 
 TEST(OutputFileTest, WritesAndReplacesWholeFiles) {
   const TemporaryFolder folder;
@@ -30,7 +38,7 @@ TEST(OutputFileTest, LeavesTheOldFileUntilTheNewOneIsWhole) {
     AtomicFile file(path);
     file.write("half of the n");
     EXPECT_EQ(read_text(path), "old");
-    EXPECT_EQ(folder.entry_count(), 2U);
+    EXPECT_EQ(folder.entry_count(), has_files_without_names(folder.path()) ? 1U : 2U);
   }
   EXPECT_EQ(read_text(path), "old");
   EXPECT_EQ(folder.entry_count(), 1U);
