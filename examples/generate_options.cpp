@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <climits>
 #include <cstdint>
 #include <optional>
@@ -35,6 +37,7 @@ Lora parse_lora(const std::string& text) {
 TextualInversion parse_textual_inversion(const std::string& text) {
   constexpr std::string_view kExtension = ".safetensors:";
   const std::size_t colon = text.rfind(kExtension);
+  if (text.empty()) throw CLI::ValidationError("--textual-inversion: '' names no file");
   if (colon == text.npos) return {text};
   const std::size_t end = colon + kExtension.size();
   if (end == text.size()) {
@@ -44,6 +47,13 @@ TextualInversion parse_textual_inversion(const std::string& text) {
   return {text.substr(0, end - 1), text.substr(end)};
 }
 
+std::string lower_case(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char letter) {
+    return static_cast<char>(std::tolower(letter));
+  });
+  return text;
+}
+
 void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--model", options.model,
            "folder of the model, in diffusers' layout, or a single safetensors file");
@@ -51,8 +61,9 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
       app, "--configs", options.configs,
       "of a single file: folder in diffusers' layout, for its configs and tokenizers (default: "
       "those of Stable Diffusion 1.x, 2.x or SDXL)");
-  app.add_option("--variant", options.variant,
-                 "of the weights, as fp16 (default: the plain files where they are there)");
+  add_path(app, "--variant", options.variant,
+           "of the weights, as fp16 (default: the plain files where they are there)")
+      ->type_name("TEXT");
   add_path(
       app, "--vae", options.vae,
       "VAE in place of the model's: a folder in diffusers' layout, or a single safetensors file");
@@ -234,6 +245,16 @@ std::string contradiction(const GenerateOptions& options) {
     return "--prompt-embeds takes the place of --prompt and --negative-prompt: give one of them";
   }
   if (std::string problem = control_problem(options); !problem.empty()) return problem;
+  const std::string kind = std::filesystem::path(options.output).extension().string();
+  for (const char* other : {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}) {
+    if (lower_case(kind) == other) {
+      return fmt::format("--output {}: pictures are PNG files: let its name end in .png",
+                         options.output);
+    }
+  }
+  if (options.output == "-") {
+    return "--output -: pictures are written to files: name one, as picture.png";
+  }
   if (options.save_steps && options.save_latents.empty()) {
     return "--save-steps needs --save-latents";
   }
@@ -264,6 +285,11 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
        {"--control-image", "--control-scale", "--control-start", "--control-end"}) {
     if (app.count(name) > 0 && options.controlnets.empty()) {
       return fmt::format("{} is for --controlnet: add that, or leave it out", name);
+    }
+  }
+  for (const char* name : {"--prompt-syntax", "--clip-skip", "--textual-inversion"}) {
+    if (app.count(name) > 0 && !options.prompt_embeds.empty()) {
+      return fmt::format("{} is for --prompt, not --prompt-embeds: leave it out", name);
     }
   }
   for (const char* name : {"--strength", "--mask"}) {

@@ -89,7 +89,9 @@ enum class SchedulerKind {
   dpmpp_2m,         // DPM-Solver++ with two steps' predictions (DPM++ 2M)
   unipc,            // UniPC (arXiv 2302.04867), a predictor and corrector of order 2
   pndm,             // PLMS, which Stable Diffusion 1.x was published with: of more than one step
-                    // it makes one more. Only where it is asked for; it loses more to stale rows
+                    // it makes one more. Only where it is asked for; it loses more to stale rows.
+                    // (Where a run begins with an init image, diffusers tells its steps behind the
+                    // second of less noise than there is.)
   euler_ancestral,  // k-diffusion's "Euler a"
   lcm,              // of latent consistency models (arXiv 2310.04378), LCM-LoRA among them.
                     // Steady steps of several bands spoil its pictures: make all synchronous
@@ -158,8 +160,9 @@ struct PCPP_EXPORT GenerationRequest {
   // force_zeros_for_empty_prompt is false.
   std::optional<std::vector<std::string>> negative_prompts = {};
   PromptSyntax prompt_syntax = PromptSyntax::plain;
-  // How many of the text encoders' last layers are left out, as diffusers counts: 1 is what others
-  // call a CLIP skip of 2. (SDXL leaves out one more in any case.) In both branches, as ComfyUI;
+  // How many of the text encoders' last layers are left out, as diffusers counts: of Stable
+  // Diffusion 1.x and 2.x 1 is what others call a CLIP skip of 2. (SDXL leaves out one more in any
+  // case, which others count: 1 is their 3.) In both branches, as ComfyUI;
   // diffusers reads negative prompts with all layers. At most ModelInfo::most_clip_skip.
   int clip_skip = 0;
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says

@@ -216,8 +216,9 @@ void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResul
   const DenoiseResult& first = drawn.front();
   check<DeviceError>(
       first.latents.isfinite().all().item<bool>(),
-      "the latents became infinite or not a number: try float32, or a lower scale of "
-      "guidance or controls");
+      "the latents became infinite or not a number: try {}less of guidance, of controls, of LoRAs, "
+      "or smaller weights in the prompts",
+      networks_.dtype() == DataType::float32 ? "" : "float32, ");
   result.latents = to_host(first.latents);
   for (const at::Tensor& latents : first.step_latents) {
     result.step_latents.push_back(to_host(latents));

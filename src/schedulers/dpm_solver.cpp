@@ -163,8 +163,14 @@ std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
   read.prediction = prediction_named(
       config.one_of("prediction_type", {"epsilon", "sample", "v_prediction"}, "epsilon"));
   read.range.thresholding = read_thresholding(config);
-  config.one_of("algorithm_type", {"dpmsolver++", "deis"}, "dpmsolver++");
-  if (config.integer("solver_order", 2) != 2) config.refuse("solver_order", "2 is supported");
+  const std::string algorithm = config.text("algorithm_type", "dpmsolver++");
+  if (algorithm != "dpmsolver++" && algorithm != "deis") {
+    config.refuse("algorithm_type",
+                  "dpmsolver++ and deis are supported: choose another scheduler, as euler");
+  }
+  if (config.integer("solver_order", 2) != 2) {
+    config.refuse("solver_order", "2 is supported: choose another scheduler, as euler");
+  }
   for (const char* key : {"use_lu_lambdas", "use_flow_sigmas", "use_dynamic_shifting"}) {
     config.require_equal(key, false, false);
   }

@@ -63,7 +63,9 @@ NoiseSchedule read_sigma_schedule(ConfigReader& config) {
 }
 
 SigmaSpacing read_sigma_spacing(ConfigReader& config) {
-  config.require_equal("use_beta_sigmas", false, false);
+  if (config.boolean("use_beta_sigmas", false)) {
+    config.refuse("use_beta_sigmas", "it is not supported: choose other sigmas, as karras");
+  }
   const bool karras = config.boolean("use_karras_sigmas", false);
   const bool exponential = config.boolean("use_exponential_sigmas", false);
   if (karras && exponential) {
