@@ -95,11 +95,12 @@ function(pcpp_layer_closure result)
   set(${result} ${seen} PARENT_SCOPE)
 endfunction()
 
-# pcpp_use_own_cache(NAME): what the test's programs would keep in the user's cache, they keep in the
-# build folder.
-function(pcpp_use_own_cache name)
+# pcpp_prepare_test(NAME): what the test's programs would keep in the user's cache, they keep in the
+# build folder, and threads of OpenMP that wait leave the cores to other tests.
+function(pcpp_prepare_test name)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 900)
   set_property(TEST ${name} APPEND PROPERTY
-               ENVIRONMENT XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/tests/cache)
+               ENVIRONMENT XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/tests/cache OMP_WAIT_POLICY=passive)
 endfunction()
 
 # pcpp_halve_test(NAME): the long test NAME runs in two parts, NAME and NAME_2, which begin ahead of the
@@ -109,9 +110,8 @@ function(pcpp_halve_test name)
     return()
   endif()
   add_test(NAME ${name}_2 COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  pcpp_use_own_cache(${name}_2)
-  get_property(timeout TEST ${name} PROPERTY TIMEOUT)
-  set_tests_properties(${name} ${name}_2 PROPERTIES TIMEOUT ${timeout} COST 1000)
+  pcpp_prepare_test(${name}_2)
+  set_tests_properties(${name} ${name}_2 PROPERTIES COST 1000)
   set_property(TEST ${name} ${name}_2 APPEND PROPERTY ENVIRONMENT GTEST_TOTAL_SHARDS=2)
   set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT GTEST_SHARD_INDEX=0)
   set_property(TEST ${name}_2 APPEND PROPERTY ENVIRONMENT GTEST_SHARD_INDEX=1)
@@ -138,10 +138,9 @@ function(pcpp_add_test name)
   target_compile_definitions(${name} PRIVATE PCPP_TEST_DATA="tests/data")
   target_link_libraries(${name} PRIVATE GTest::gtest GTest::gtest_main ${ARG_LIBRARIES})
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 900)
   if(ARG_SKIPS)
     target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/main_that_skips.cpp)
     set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
   endif()
-  pcpp_use_own_cache(${name})
+  pcpp_prepare_test(${name})
 endfunction()

@@ -101,7 +101,7 @@ TEST(PlanArrangements, EdgeBandsGetMoreRowsWhereAttentionRules) {
   EXPECT_NEAR(balanced.slowest_flops / balanced.mean_flops, 1, 0.02);
 }
 
-// By costing every band of every try anew it would end at ctest's limit.
+// By costing every band of every try anew it would take many minutes.
 TEST(PlanArrangements, BalancesManyBands) {
   const auto runs = plan_arrangements(published_config("sd15"), {1152, 64, 1, 1}, 144,
                                       {ParallelConfig::pcpp()}, counting_profile());
