@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "command_line.h"
 #include "generate_options.h"
@@ -40,7 +44,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.height = options.height;
   request.steps = options.steps;
   request.guidance_scale = options.guidance_scale;
-  request.seed = options.seed;
+  request.seed = options.seeds.front();
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
   request.timestep_spacing = options.timestep_spacing;
@@ -97,8 +101,8 @@ int choose_ranks(const GenerateOptions& options, const GenerationRequest& reques
   return split ? std::max(2, ranks / 2 * 2) : std::max(1, ranks);
 }
 
-// Where the pictures of a checked request go.
-std::vector<std::filesystem::path> picture_paths(const GenerationRequest& request,
+// Where the pictures of so many runs of a checked request go, run by run.
+std::vector<std::filesystem::path> picture_paths(const GenerationRequest& request, std::size_t runs,
                                                  const std::string& output) {
   if (!request.decode) return {};
   std::size_t count = request.prompts.size();
@@ -106,7 +110,7 @@ std::vector<std::filesystem::path> picture_paths(const GenerationRequest& reques
   if (embeds != request.prompt_embeds.end()) {
     count = static_cast<std::size_t>(embeds->second.shape.front());
   }
-  count *= static_cast<std::size_t>(request.images_per_prompt);
+  count *= static_cast<std::size_t>(request.images_per_prompt) * runs;
   if (count == 1) return {output};
   const std::filesystem::path path(output);
   std::vector<std::filesystem::path> paths;
@@ -136,34 +140,33 @@ void write_outputs(const RunFacts& facts) {
   if (!options.trace.empty()) write_chrome_trace(options.trace, result, setting_words(facts));
 }
 
-void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
-  const GenerationRequest request = make_request(options, interrupt, progress);
-  const steady_clock::time_point begin = steady_clock::now();
+std::vector<std::filesystem::path> input_files(const GenerateOptions& options) {
+  std::vector<std::filesystem::path> files = {options.model,   options.configs,
+                                              options.vae,     options.latents,
+                                              options.profile, options.prompt_embeds};
+  if (options.convolution_times != kNone) files.emplace_back(options.convolution_times);
+  for (const auto* several :
+       {&options.controlnets, &options.init_images, &options.masks, &options.control_images}) {
+    files.insert(files.end(), several->begin(), several->end());
+  }
+  for (const Lora& lora : options.loras) files.push_back(lora.file);
+  for (const TextualInversion& inversion : options.textual_inversions) {
+    files.push_back(inversion.file);
+  }
+  return files;
+}
+
+// As far as they are read before any weight.
+PipelineOptions config_options(const GenerateOptions& options) {
   PipelineOptions loading = options.device.pipeline_options();
   if (!options.configs.empty()) loading.configs = options.configs;
   if (!options.vae.empty()) loading.vae = options.vae;
   loading.controlnets = options.controlnets;
-  const ModelInfo model = read_model_info(options.model, loading);
-  const int ranks = choose_ranks(options, request, model);
-  model.check(request, ranks);
-  std::vector<std::filesystem::path> pictures = picture_paths(request, options.output);
-  std::vector<std::filesystem::path> outputs = pictures;
-  outputs.insert(outputs.end(), {options.save_latents, options.report, options.trace});
-  const bool has_times = options.convolution_times != kNone;
-  std::vector<std::filesystem::path> inputs = {options.latents, options.prompt_embeds,
-                                               options.profile,
-                                               has_times ? options.convolution_times : ""};
-  inputs.insert(inputs.end(), {options.model, options.configs, options.vae});
-  inputs.insert(inputs.end(), options.controlnets.begin(), options.controlnets.end());
-  for (const Lora& lora : options.loras) inputs.push_back(lora.file);
-  for (const TextualInversion& inversion : options.textual_inversions) {
-    inputs.push_back(inversion.file);
-  }
-  inputs.insert(inputs.end(), options.init_images.begin(), options.init_images.end());
-  inputs.insert(inputs.end(), options.masks.begin(), options.masks.end());
-  inputs.insert(inputs.end(), options.control_images.begin(), options.control_images.end());
-  check_outputs(outputs, inputs);
-  const World world = options.device.world(ranks, options.threads);
+  return loading;
+}
+
+PipelineOptions pipeline_options(const GenerateOptions& options, const Interrupt& interrupt) {
+  PipelineOptions loading = config_options(options);
   loading.dtype = options.dtype;
   if (!options.variant.empty()) loading.variant = options.variant;
   loading.loras = options.loras;
@@ -176,9 +179,10 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
   }
   loading.stop = interrupt.token();
   if (!options.profile.empty()) loading.profile = read_profile(options.profile);
-  Pipeline pipeline(options.model, world, loading);
-  const double load_seconds = seconds_since(begin);
-  const GenerationResult result = pipeline.generate(request);
+  return loading;
+}
+
+void tell_of(const GenerationResult& result, const GenerateOptions& drawn) {
   if (result.truncated_tokens > 0) {
     print_to(
         stderr,
@@ -186,13 +190,36 @@ void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& p
         "reads them\n",
         result.truncated_tokens);
   }
-  const GenerateOptions drawn = result.chosen ? options.as(*result.chosen, world) : options;
   if (result.chosen) {
     print_to(stderr, "auto: {} (predicted: {:.1f} ms a step, {:.2f} times one device's speed)\n",
              drawn.arrangement(), result.chosen->step_ms, result.chosen->speedup);
   }
-  const RunFacts facts{drawn, world, result, load_seconds, std::move(pictures)};
-  write_outputs(facts);
+}
+
+void run(const GenerateOptions& options, const Interrupt& interrupt, Progress& progress) {
+  GenerationRequest request = make_request(options, interrupt, progress);
+  const steady_clock::time_point begin = steady_clock::now();
+  const ModelInfo model = read_model_info(options.model, config_options(options));
+  const int ranks = choose_ranks(options, request, model);
+  model.check(request, ranks);
+  const std::size_t runs = options.seeds.size();
+  const std::vector<std::filesystem::path> pictures = picture_paths(request, runs, options.output);
+  std::vector<std::filesystem::path> outputs = pictures;
+  outputs.insert(outputs.end(), {options.save_latents, options.report, options.trace});
+  check_outputs(outputs, input_files(options));
+  const World world = options.device.world(ranks, options.threads);
+  Pipeline pipeline(options.model, world, pipeline_options(options, interrupt));
+  const double load_seconds = seconds_since(begin);
+  auto first = pictures.begin();
+  for (const std::uint64_t seed : options.seeds) {
+    request.seed = seed;
+    const GenerationResult result = pipeline.generate(request);
+    const GenerateOptions drawn = result.chosen ? options.as(*result.chosen, world) : options;
+    if (seed == options.seeds.front()) tell_of(result, drawn);
+    const auto last = first + std::ssize(pictures) / static_cast<std::ptrdiff_t>(runs);
+    write_outputs({drawn, world, result, seed, load_seconds, {first, last}});
+    first = last;
+  }
 }
 
 int main_with(int argc, char** argv) {

@@ -117,7 +117,9 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
   add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
              "how closely to follow the prompt; 1 or below: no guidance");
-  add_number(app, "--seed", options.seed, 0, UINT64_MAX, "of all noise");
+  add_numbers(app, "--seed", options.seeds, 0, UINT64_MAX,
+              "of all noise; several: all is drawn for each, one behind the other (default: 0)")
+      ->type_name("UINT,...");
   add_number(app, "--images", options.images, 1, kMostImages, "pictures for each prompt");
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
                             [&](SchedulerKind kind) { options.scheduler = kind; });
@@ -254,6 +256,14 @@ std::string contradiction(const GenerateOptions& options) {
   }
   if (options.output == "-") {
     return "--output -: pictures are written to files: name one, as picture.png";
+  }
+  if (options.seeds.size() > 1) {
+    for (const auto& [name, file] : {std::pair{"--latents", options.latents},
+                                     {"--save-latents", options.save_latents},
+                                     {"--report", options.report},
+                                     {"--trace", options.trace}}) {
+      if (!file.empty()) return fmt::format("{} is for one seed: give one, or leave it out", name);
+    }
   }
   if (options.save_steps && options.save_latents.empty()) {
     return "--save-steps needs --save-latents";

@@ -30,6 +30,7 @@ void Progress::show(const StepProgress& progress) {
              name_of(progress.kind), progress.step_ms);
     return;
   }
+  if (progress.step == 1) elapsed_ms_ = 0;
   elapsed_ms_ += progress.step_ms;
   const double step_seconds = elapsed_ms_ / 1e3 / progress.step;
   const double left = step_seconds * (progress.steps - progress.step);

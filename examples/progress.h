@@ -7,7 +7,7 @@
 namespace pcpp::examples {
 
 // On a terminal one line that is drawn anew, with a bar and the time left; else a line a step. On
-// the standard error. One thread at a time.
+// the standard error. For several runs, one behind the other; one thread at a time.
 class Progress {
  public:
   Progress();
@@ -18,7 +18,7 @@ class Progress {
  private:
   bool terminal_;
   bool line_open_ = false;
-  double elapsed_ms_ = 0;  // of the steps so far
+  double elapsed_ms_ = 0;  // of the run's steps so far
 };
 
 }  // namespace pcpp::examples

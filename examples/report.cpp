@@ -60,7 +60,7 @@ Json settings(const RunFacts& facts) {
               {"height", facts.result.height},
               {"steps", options.steps},
               {"guidance_scale", options.guidance_scale},
-              {"seed", options.seed},
+              {"seed", facts.seed},
               {"images", options.images},
               {"scheduler", name_of(facts.result.scheduler)},
               {"timestep_spacing",

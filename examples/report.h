@@ -2,6 +2,7 @@
 #ifndef PCPP_EXAMPLES_REPORT_H_
 #define PCPP_EXAMPLES_REPORT_H_
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -16,6 +17,7 @@ struct RunFacts {
   const GenerateOptions& options;  // with what `auto` chose in its place
   const World& world;
   const GenerationResult& result;
+  std::uint64_t seed = 0;
   double load_seconds = 0;
   std::vector<std::filesystem::path> pictures;
 };

@@ -92,17 +92,6 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   EXPECT_EQ(steady, 2 * 4);
 }
 
-TEST_F(CommandLineTest, PromptsAndImagesMakeOneBatch) {
-  const Outcome outcome =
-      generate({"--prompt", "a fox", "--prompt", "a moon", "--images", "2", "--steps", "2",
-                "--method", "single", "--output", place("many.png")});
-  ASSERT_EQ(outcome.status, 0) << outcome.errors;
-  EXPECT_EQ(files(), (Words{"many-1.png", "many-2.png", "many-3.png", "many-4.png"}));
-  std::map<std::string, std::string> text;
-  read_png(place("many-3.png"), &text);
-  EXPECT_EQ(text.at("prompt"), "a moon");
-}
-
 TEST_F(CommandLineTest, DrawsThePictureUnlessToldNotTo) {
   const Words more = {"--prompt", "a fox", "--steps", "2", "--method", "single"};
   Words all = words(more);
@@ -258,6 +247,9 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--dtype", "float16"},
       {"--prompt", "a", "--seed", "-1"},
       {"--prompt", "a", "--seed", "18446744073709551616"},
+      {"--prompt", "a", "--seed", "1,"},
+      {"--prompt", "a", "--seed", "1,2", "--report", "r.json"},
+      {"--prompt", "a", "--seed", "1,2", "--latents", "l.safetensors"},
       {"--prompt", "a", "--prompt-embeds", "b"},
       {"--prompt", "a", "--save-steps"},
       {"--prompt", "a", "--save-latents", "l", "--save-steps=-5"},
