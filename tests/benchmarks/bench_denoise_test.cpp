@@ -10,8 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/bench_options.h"
 #include "benchmarks/flip.h"
 #include "benchmarks/quality.h"
+#include "examples/parsing.h"
 #include "examples/process.h"
 #include "io/files.h"
 #include "pcpp/pcpp.h"
@@ -31,11 +33,15 @@ class BenchDenoiseTest : public ::testing::Test {
 
   static std::string model() { return (fs::path(PCPP_TEST_DATA) / "models/sd15").string(); }
 
-  static Outcome bench(const Words& more) {
+  static Words words(const Words& more) {
     Words words = {PCPP_BENCH_DENOISE, "--model", model(),        "--threads", "1", "--repeat", "1",
                    "--steps",          "4",       "--sync-steps", "1"};
     words.insert(words.end(), more.begin(), more.end());
-    return run_process(words);
+    return words;
+  }
+  static Outcome bench(const Words& more) { return run_process(words(more)); }
+  static Outcome parsed(const Words& more) {
+    return testing::run_parser(benchmarks::parse_command_line, words(more));
   }
 
   std::vector<json> lines(const std::string& name) const {
@@ -310,11 +316,15 @@ TEST_F(BenchDenoiseTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--in-turn", "--group-norm", "synchronous"},
   };
   for (const Words& words : wrong) {
-    const Outcome outcome = bench(words);
+    const Outcome outcome = parsed(words);
     EXPECT_EQ(outcome.status, 2) << words.back() << ": " << outcome.errors;
     EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
     EXPECT_EQ(outcome.output, "");
   }
+  EXPECT_EQ(parsed({}).status, testing::kGoesOn);
+  const Outcome started = bench(wrong.back());
+  EXPECT_EQ(started.status, 2);
+  EXPECT_EQ(started.errors, parsed(wrong.back()).errors);
   EXPECT_EQ(run_process({PCPP_BENCH_DENOISE, "--help"}).status, 0);
 }
 
@@ -330,7 +340,7 @@ TEST_F(BenchDenoiseTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
       {"--ranks", "1025", "whole number from 1 to 1024"},
   };
   for (const auto& [option, value, rule] : wrong) {
-    const Outcome outcome = bench({option, value});
+    const Outcome outcome = parsed({option, value});
     EXPECT_EQ(outcome.status, 2);
     EXPECT_EQ(outcome.errors, "bench_denoise: " + option + ": '" + value + "' is not a " + rule +
                                   " (see bench_denoise --help)\n");

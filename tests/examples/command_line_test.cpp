@@ -13,12 +13,19 @@
 #include <vector>
 
 #include "examples/generate_runs.h"
+#include "examples/parsing.h"
+#include "generate_options.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp {
 namespace {
 
-using CommandLineTest = GenerateRuns;
+class CommandLineTest : public GenerateRuns {
+ protected:
+  static Outcome parsed(const Words& more) {
+    return testing::run_parser(examples::parse_command_line, words(more));
+  }
+};
 
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
@@ -273,11 +280,15 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {
-    const Outcome outcome = generate(words);
+    const Outcome outcome = parsed(words);
     EXPECT_EQ(outcome.status, 2) << outcome.errors;
     EXPECT_EQ(lines(outcome.errors), 1) << outcome.errors;
     EXPECT_EQ(outcome.output, "");
   }
+  EXPECT_EQ(parsed({"--prompt", "a"}).status, testing::kGoesOn);
+  const Outcome started = generate(wrong.back());
+  EXPECT_EQ(started.status, 2);
+  EXPECT_EQ(started.errors, parsed(wrong.back()).errors);
   EXPECT_EQ(run_process({PCPP_GENERATE, "--help"}).status, 0);
 }
 
@@ -323,7 +334,7 @@ TEST_F(CommandLineTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
   };
   for (const auto& [option, value, rule] : wrong) {
     // The last of several counts.
-    const Outcome outcome = generate({"--prompt", "a", option, "1", option, value});
+    const Outcome outcome = parsed({"--prompt", "a", option, "1", option, value});
     const std::string part = value == "8,,8" ? "" : value;
     EXPECT_EQ(outcome.status, 2);
     EXPECT_EQ(outcome.errors, "generate: " + option + ": '" + part + "' is not a " + rule +

@@ -10,9 +10,11 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "examples/parsing.h"
 #include "examples/process.h"
 #include "io/files.h"
 #include "pcpp/pcpp.h"
+#include "plan_options.h"
 
 namespace pcpp {
 namespace {
@@ -29,10 +31,14 @@ class PlanTest : public ::testing::Test {
  protected:
   std::string place(const std::string& name) const { return (folder_.path() / name).string(); }
   json read(const std::string& name) const { return json::parse(std::ifstream(place(name))); }
-  static Outcome plan(const Words& more) {
+  static Words words(const Words& more) {
     Words words = {PCPP_PLAN, "--model", model()};
     words.insert(words.end(), more.begin(), more.end());
-    return run_process(words);
+    return words;
+  }
+  static Outcome plan(const Words& more) { return run_process(words(more)); }
+  static Outcome parsed(const Words& more) {
+    return testing::run_parser(examples::parse_plan_options, words(more));
   }
   static Outcome generate(const Words& more) {
     Words words = {PCPP_GENERATE, "--model", model(),   "--prompt", "a fox",        "--width", "64",
@@ -189,11 +195,15 @@ TEST_F(PlanTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--transport", "nccl"},
   };
   for (const Words& words : wrong) {
-    const Outcome outcome = plan(words);
+    const Outcome outcome = parsed(words);
     EXPECT_EQ(outcome.status, 2) << words.back() << ": " << outcome.errors;
     EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
     EXPECT_EQ(outcome.output, "");
   }
+  EXPECT_EQ(parsed({}).status, testing::kGoesOn);
+  const Outcome started = plan(wrong.back());
+  EXPECT_EQ(started.status, 2);
+  EXPECT_EQ(started.errors, parsed(wrong.back()).errors);
   EXPECT_EQ(run_process({PCPP_PLAN, "--help"}).status, 0);
 }
 
@@ -207,7 +217,7 @@ TEST_F(PlanTest, NumbersOutsideTheirBoundsAreNamedWithThem) {
       {"--size", "0x64", "whole number from 1 to 16384"},
   };
   for (const auto& [option, value, rule] : wrong) {
-    const Outcome outcome = plan({option, value});
+    const Outcome outcome = parsed({option, value});
     EXPECT_EQ(outcome.status, 2);
     const std::string part = option == "--size" ? value == "0x64" ? "0" : "16385" : value;
     EXPECT_EQ(outcome.errors,
