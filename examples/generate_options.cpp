@@ -54,7 +54,7 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-void add_picture_options(CLI::App& app, GenerateOptions& options) {
+void add_model_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--model", options.model,
            "folder of the model, in diffusers' layout, or a single safetensors file");
   add_path(
@@ -85,6 +85,9 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                    "safetensors file with vectors that a word of prompts stands for, and the word "
                    "(default: the file's name without .safetensors); once for each")
                 ->type_name("FILE[:WORD]"));
+}
+
+void add_picture_options(CLI::App& app, GenerateOptions& options) {
   take_each(app.add_option("--prompt", options.prompts,
                            "what to draw; once for each picture of the batch"));
   take_each(app.add_option("--negative-prompt", options.negative_prompts,
@@ -360,6 +363,7 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   options.model = PCPP_DEFAULT_MODEL;
   CLI::App app("Draws pictures with a diffusion model, each split over several ranks.", "generate");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_model_options(app, options);
   add_picture_options(app, options);
   add_control_options(app, options);
   add_parallel_options(app, options);

@@ -22,16 +22,23 @@ Json paths(const std::vector<std::filesystem::path>& files) {
 
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
-Json settings(const RunFacts& facts) {
-  const GenerateOptions& options = facts.options;
+Json loras_json(const GenerateOptions& options) {
   Json loras = Json::array();
   for (const Lora& lora : options.loras) {
     loras.push_back({{"file", lora.file.string()}, {"scale", lora.scale}});
   }
+  return loras;
+}
+
+Json inversions_json(const GenerateOptions& options) {
   Json inversions = Json::array();
   for (const TextualInversion& inversion : options.textual_inversions) {
     inversions.push_back({{"file", inversion.file.string()}, {"word", or_null(inversion.word)}});
   }
+  return inversions;
+}
+
+Json controls_json(const GenerateOptions& options) {
   Json controls = Json::array();
   for (std::size_t net = 0; net < options.controlnets.size(); ++net) {
     const Control control = options.control(net);
@@ -41,13 +48,18 @@ Json settings(const RunFacts& facts) {
                         {"start", control.begin},
                         {"end", control.end}});
   }
+  return controls;
+}
+
+Json settings(const RunFacts& facts) {
+  const GenerateOptions& options = facts.options;
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
   Json all = {{"model", options.model.string()},
               {"variant", or_null(options.variant)},
               {"configs", or_null(options.configs.string())},
               {"vae", or_null(options.vae.string())},
-              {"loras", std::move(loras)},
-              {"textual_inversions", std::move(inversions)},
+              {"loras", loras_json(options)},
+              {"textual_inversions", inversions_json(options)},
               {"prompt", options.prompts},
               {"negative_prompt", std::move(negatives)},
               {"prompt_syntax", name_of(options.prompt_syntax)},
@@ -55,7 +67,7 @@ Json settings(const RunFacts& facts) {
               {"init_images", paths(options.init_images)},
               {"masks", paths(options.masks)},
               {"strength", options.init_images.empty() ? Json() : Json(facts.result.strength)},
-              {"controls", std::move(controls)},
+              {"controls", controls_json(options)},
               {"width", facts.result.width},
               {"height", facts.result.height},
               {"steps", options.steps},
