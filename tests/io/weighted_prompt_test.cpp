@@ -43,6 +43,7 @@ TEST(WeightedPrompt, KeepsWhatIsNoWeightAsText) {
   expect_parts(R"((a\):2))", {{"a)", 2}});
   expect_parts("(a:)", {{"a:", 1.1}});
   expect_parts("(a:b)", {{"a:b", 1.1}});
+  expect_parts("(a:+-2)", {{"a:+-2", 1.1}});
   expect_parts("(a:1.2.3)", {{"a:1.2.3", 1.1}});
   expect_parts("(a:nan)(a:inf)(a:1e999)", {{"a:nan", 1.1}, {"a:inf", 1.1}, {"a:1e999", 1.1}});
   expect_parts("(a:1000)(b:-1e3)", {{"a", 1000}, {"b", -1000}});
