@@ -33,6 +33,7 @@ double seconds_since(steady_clock::time_point begin) {
   return std::chrono::duration<double>(steady_clock::now() - begin).count();
 }
 
+// But for its seed.
 GenerationRequest make_request(const GenerateOptions& options, const Interrupt& interrupt,
                                Progress& progress) {
   GenerationRequest request;
@@ -44,7 +45,6 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.height = options.height;
   request.steps = options.steps;
   request.guidance_scale = options.guidance_scale;
-  request.seed = options.seeds.front();
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
   request.timestep_spacing = options.timestep_spacing;

@@ -240,6 +240,19 @@ std::string control_problem(const GenerateOptions& options) {
   return {};
 }
 
+std::string output_problem(const std::string& output) {
+  const std::string kind = lower_case(std::filesystem::path(output).extension().string());
+  for (const char* other : {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}) {
+    if (kind == other) {
+      return fmt::format("--output {}: pictures are PNG files: let its name end in .png", output);
+    }
+  }
+  if (output == "-") {
+    return "--output -: pictures are written to files: name one, as picture.png";
+  }
+  return {};
+}
+
 // What the parser cannot see: options that do not go together. Empty where all is well.
 std::string contradiction(const GenerateOptions& options) {
   if (options.prompts.empty() && options.prompt_embeds.empty()) {
@@ -250,16 +263,7 @@ std::string contradiction(const GenerateOptions& options) {
     return "--prompt-embeds takes the place of --prompt and --negative-prompt: give one of them";
   }
   if (std::string problem = control_problem(options); !problem.empty()) return problem;
-  const std::string kind = std::filesystem::path(options.output).extension().string();
-  for (const char* other : {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}) {
-    if (lower_case(kind) == other) {
-      return fmt::format("--output {}: pictures are PNG files: let its name end in .png",
-                         options.output);
-    }
-  }
-  if (options.output == "-") {
-    return "--output -: pictures are written to files: name one, as picture.png";
-  }
+  if (std::string problem = output_problem(options.output); !problem.empty()) return problem;
   if (options.seeds.size() > 1) {
     for (const auto& [name, file] : {std::pair{"--latents", options.latents},
                                      {"--save-latents", options.save_latents},

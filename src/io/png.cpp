@@ -174,8 +174,8 @@ void write_png(const std::filesystem::path& path, const Image& image,
 }
 
 bool is_png(std::span<const std::byte> bytes) {
-  constexpr std::size_t kSignature =
-      4;  // bytes of it: then libpng says what is wrong with the rest
+  // The first bytes of its signature: libpng says what is wrong with the rest.
+  constexpr std::size_t kSignature = 4;
   return bytes.size() >= kSignature &&
          png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, kSignature) == 0;
 }

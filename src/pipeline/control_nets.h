@@ -65,10 +65,11 @@ struct ControlSlice {
   RowRange rows(const ControlTask& task) const;
 };
 
-// Where the rank computes. On a GPU this waits until its stream has done what it was given before.
+// The pixels of that part, where the rank computes. On a GPU this waits until its stream has done
+// what it was given before.
 at::Tensor control_pixels(const ControlTask& task, const ControlSlice& slice);
 
-// What the ControlNet makes of them, for each branch and each picture.
+// What the ControlNet makes of these, for each branch and each picture.
 at::Tensor embed_control(const ControlTask& task, const ControlNet& net, const ControlSlice& slice,
                          const at::Tensor& pixels);
 
