@@ -54,7 +54,7 @@ void verify(const KernelRun& run) {
 
 using Cells = std::vector<std::string>;
 
-// What a table has to say of each case behind its name.
+// What a table has to say of each case after its name.
 struct Table {
   Cells columns;
   std::vector<KernelCase> cases;

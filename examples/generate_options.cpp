@@ -42,7 +42,7 @@ TextualInversion parse_textual_inversion(const std::string& text) {
   const std::size_t end = colon + kExtension.size();
   if (end == text.size()) {
     throw CLI::ValidationError(
-        fmt::format("--textual-inversion: '{}' names no word behind its colon", text));
+        fmt::format("--textual-inversion: '{}' names no word after its colon", text));
   }
   return {text.substr(0, end - 1), text.substr(end)};
 }
@@ -121,7 +121,7 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
              "how closely to follow the prompt; 1 or below: no guidance");
   add_numbers(app, "--seed", options.seeds, 0, UINT64_MAX,
-              "of all noise; several: all is drawn for each, one behind the other (default: 0)")
+              "of all noise; several: all is drawn for each, one after the other (default: 0)")
       ->type_name("UINT,...");
   add_number(app, "--images", options.images, 1, kMostImages, "pictures for each prompt");
   add_choice<SchedulerKind>(app, "--scheduler", kSchedulers, "default: the model's",
@@ -155,9 +155,9 @@ void add_control_options(CLI::App& app, GenerateOptions& options) {
   add_list("--control-scale", options.control_scales, -kMostScale, kMostScale,
            "how much of what a ControlNet makes is added (default: 1)");
   add_list("--control-start", options.control_starts, 0, 1,
-           "it begins to steer behind this part of the steps (default: 0)");
+           "it begins to steer after this part of the steps (default: 0)");
   add_list("--control-end", options.control_ends, 0, 1,
-           "it stops behind this part of the steps (default: 1)");
+           "it stops after this part of the steps (default: 1)");
 }
 
 void add_parallel_options(CLI::App& app, GenerateOptions& options) {

@@ -33,7 +33,7 @@ struct GenerateOptions {
   int height = 0;
   int steps = 25;
   double guidance_scale = 3;
-  std::vector<std::uint64_t> seeds = {0};  // a run for each, one behind the other
+  std::vector<std::uint64_t> seeds = {0};  // a run for each, one after the other
   int images = 1;
   std::optional<SchedulerKind> scheduler;
   std::optional<TimestepSpacing> timestep_spacing;

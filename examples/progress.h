@@ -7,7 +7,7 @@
 namespace pcpp::examples {
 
 // On a terminal one line that is drawn anew, with a bar and the time left; else a line a step. On
-// the standard error. For several runs, one behind the other; one thread at a time.
+// the standard error. For several runs, one after the other; one thread at a time.
 class Progress {
  public:
   Progress();

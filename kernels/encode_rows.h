@@ -23,7 +23,7 @@ inline constexpr std::int64_t kEncodedBlock = 128;
 // Bytes of an encoded row of `values`.
 std::int64_t encoded_bytes(std::int64_t values);
 
-// `count` rows of `values` each, one behind the other; encoded rows need no alignment. The two
+// `count` rows of `values` each, one after the other; encoded rows need no alignment. The two
 // must not overlap.
 void encode_rows(std::byte* encoded, const float* rows, std::int64_t count, std::int64_t values);
 void encode_rows(std::byte* encoded, const Bfloat16* rows, std::int64_t count, std::int64_t values);

@@ -1,4 +1,4 @@
-// GELU-gated linear unit, behind the product that makes its two halves.
+// GELU-gated linear unit, after the product that makes its two halves.
 #ifndef PCPP_KERNELS_GEGLU_H_
 #define PCPP_KERNELS_GEGLU_H_
 

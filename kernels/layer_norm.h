@@ -12,7 +12,7 @@ struct CUstream_st;  // what a cudaStream_t points to
 
 namespace pcpp {
 
-// Rows of `width` elements, one behind the other.
+// Rows of `width` elements, one after the other.
 template <typename T>
 struct NormRows {
   const T* input = nullptr;

@@ -50,7 +50,7 @@ inline void store(Floats value, Bfloat16* target) {
   __builtin_memcpy(&target->bits, &halves, sizeof(halves));
 }
 
-// The first `count` elements of T as a vector's bits, or as many as it holds; zeros behind them.
+// The first `count` elements of T as a vector's bits, or as many as it holds; zeros after them.
 // The whole vector is a case of its own because its size is known when compiled.
 template <typename Vector, typename T>
 Vector load_first(const T* source, std::int64_t count) {

@@ -38,7 +38,7 @@ struct WinogradImages {
   std::int64_t below_stride = 0;
 };
 
-// Where results go: [rows, columns, out] of each image, one behind the other.
+// Where results go: [rows, columns, out] of each image, one after the other.
 struct WinogradResult {
   std::int64_t rows = 0;
   std::int64_t columns = 0;

@@ -88,7 +88,7 @@ struct TilePlace {
   std::int64_t column;
 };
 
-// [positions, panels, in, kWinogradPanel], with zeros behind the last output channel. In float64:
+// [positions, panels, in, kWinogradPanel], with zeros after the last output channel. In float64:
 // the transformed weights are then the nearest float32.
 template <typename Transforms>
 void pack(const float* weight, std::int64_t in, std::int64_t out, std::int64_t first,

@@ -90,7 +90,7 @@ enum class SchedulerKind {
   unipc,            // UniPC (arXiv 2302.04867), a predictor and corrector of order 2
   pndm,             // PLMS, which Stable Diffusion 1.x was published with: of more than one step
                     // it makes one more. Only where it is asked for; it loses more to stale rows.
-                    // (Where a run begins with an init image, diffusers tells its steps behind the
+                    // (Where a run begins with an init image, diffusers tells its steps after the
                     // second of less noise than there is.)
   euler_ancestral,  // k-diffusion's "Euler a"
   lcm,              // of latent consistency models (arXiv 2310.04378), LCM-LoRA among them.
@@ -122,10 +122,10 @@ enum class SigmaSpacing {
 // How prompts and negative prompts are read.
 enum class PromptSyntax {
   plain,  // as diffusers reads them: every character is text, and what the text encoders do not
-          // take (of CLIP, behind 75 tokens) is left out
+          // take (of CLIP, after 75 tokens) is left out
   // As ComfyUI reads them: (words) weigh 1.1 times as much, (words:1.3) as much as the number says,
   // \( and \) are text, embedding:word is a TextualInversion, of which there must be one; long ones
-  // are encoded in sections, one behind another, and nothing is left out. A weight of w moves what
+  // are encoded in sections, one after another, and nothing is left out. A weight of w moves what
   // the encoder makes of a token to w * it + (1 - w) * what it makes of the empty text in that
   // place.
   comfyui,
@@ -145,7 +145,7 @@ struct Control {
   std::vector<Image> images = {};
   double scale = 1;  // of what it adds; finite
   // The part of the steps that it steers, from 0 to 1: step i of n where begin <= i / n and
-  // (i + 1) / n <= end. Behind its end it costs nothing. Ahead of its begin neither, on one rank or
+  // (i + 1) / n <= end. After its end it costs nothing. Ahead of its begin neither, on one rank or
   // with Reach::none; else it runs from the last synchronous step on, since steady steps need its
   // rows of the step before.
   double begin = 0;
@@ -224,7 +224,9 @@ struct PCPP_EXPORT GenerationRequest {
   bool ranks_in_turn = false;
 
   // Called on one of the library's threads after each step, which it holds up: the other ranks wait
-  // for it, for peer_timeout at most. Must not throw.
+  // for it, for peer_timeout at most. What it throws ends the request: generate() throws the
+  // library's errors as they are, with the rank before their text, and of other std::exceptions an
+  // Error with their text.
   std::function<void(const StepProgress&)> on_step = {};
   // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
   // their next block), the loading of both and what is drawn and resized before them, and throws

@@ -94,7 +94,7 @@ struct PipelineOptions {
   // host has less to do. On a CPU it changes nothing.
   bool cuda_graphs = true;
   // Of the U-Net on GPUs. libtorch has one for the process: requests with others wait in turn, for
-  // peer_timeout at most. ConfigError behind that, and in the first step where it cannot serve.
+  // peer_timeout at most. ConfigError after that, and in the first step where it cannot serve.
   GpuAttention attention = GpuAttention::automatic;
   // A stop ends the constructor, which throws Cancelled; later requests have a stop of their own.
   std::stop_token stop = {};
@@ -151,8 +151,8 @@ struct ConvolutionWays {
 // Where the time of a request went.
 struct RunTimes {
   double text_seconds = 0;  // tokenizer and text encoders
-  double encode_seconds =
-      0;  // of init images and of what masks keep: the VAE's encoder, on all ranks
+  // Of init images and of what masks keep: the VAE's encoder, on all ranks.
+  double encode_seconds = 0;
   double denoise_seconds = 0;  // all steps
   double decode_seconds = 0;   // the VAE's decoder, on all ranks
   double total_seconds = 0;
@@ -167,7 +167,7 @@ struct RankReport {
   // Of all init images and what masks keep of them, as step -1. Absent: there were none, or this
   // rank encoded nothing, for which no row of the latents was left.
   std::optional<StepRecord> encode = {};
-  // Of all pictures, as one step behind the last. Absent: nothing was decoded, or not by this rank,
+  // Of all pictures, as one step after the last. Absent: nothing was decoded, or not by this rank,
   // for which no row of the latents was left.
   std::optional<StepRecord> decode = {};
 };

@@ -64,11 +64,11 @@ PCPP_EXPORT std::string_view name_of(StepKind kind);
 struct TraceSpan {
   // "encode", "synchronous step", "steady step" or "decode" at depth 0; in them blocks and
   // operators by their scope in the checkpoint, as "down_blocks.0.resnets.0.norm1", of ControlNets
-  // behind "controlnet.0" and so on, and what they do there, as "exchange". "control image": what a
+  // after "controlnet.0" and so on, and what they do there, as "exchange". "control image": what a
   // ControlNet makes of its image, in the first step that it runs in.
   std::string name = {};
   int depth = 0;  // how many other parts it lies in
-  // Counted from 0; the decoding of all pictures comes behind the last, the encoding of init images
+  // Counted from 0; the decoding of all pictures comes after the last, the encoding of init images
   // and what masks keep of them is -1.
   int step = 0;
   double begin_us = 0;

@@ -55,7 +55,7 @@ class PCPP_EXPORT World {
   explicit World(int ranks = 0, int threads_per_rank = 0, std::optional<Link> link = std::nullopt);
 
   // On NVIDIA GPUs, by the numbers that the CUDA runtime gives them: rank r computes on the r-th of
-  // `gpus`, beginning anew behind the last. Without any, on all that there are; `ranks` 0: one for
+  // `gpus`, wrapping around. Without any, on all that there are; `ranks` 0: one for
   // each. Throws ConfigError where the process can use no GPU or not this one, and for two ranks on
   // one GPU with GpuTransport::nccl.
   static World cuda(std::vector<int> gpus = {}, int ranks = 0,

@@ -67,7 +67,7 @@ class Stream {
   explicit Stream(StreamPriority priority = StreamPriority::normal);
 
   cudaStream_t get() const { return stream_.get(); }
-  // What follows on this stream starts after what `event` was last recorded behind. The record must
+  // What follows on this stream starts after what `event` was last recorded after. The record must
   // have been called already: a wait for an event that was never recorded is no wait.
   void wait(const Event& event) const;
   // The host waits for all that the stream was given.

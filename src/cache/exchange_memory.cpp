@@ -51,7 +51,7 @@ ExchangeMemory::Message ExchangeMemory::message(int from, int to,
   Message message;
   message.peers = {to};
   // GroupNorm's moments first: they are read where they lie, and a GPU reads no double at an
-  // address that is not a multiple of its size, as they might be behind rows.
+  // address that is not a multiple of its size, as they might be after rows.
   std::vector<SiteId> ordered(sites.begin(), sites.end());
   std::stable_partition(ordered.begin(), ordered.end(),
                         [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });

@@ -11,7 +11,7 @@
 
 namespace pcpp {
 
-// Rows of a batch: item i's begin at data + i * stride bytes, one behind the other.
+// Rows of a batch: item i's begin at data + i * stride bytes, one after the other.
 template <typename Byte>
 struct BatchRows {
   Byte* data = nullptr;

@@ -65,7 +65,7 @@ class StaleCache {
 
   void end_step();
 
-  // In place of a steady step, behind such a one and before another: its work was done again from a
+  // In place of a steady step, after such a one and before another: its work was done again from a
   // recording of the step before last, exchanges included.
   void repeat_step();
 
@@ -106,7 +106,7 @@ class StaleCache {
   bool in_step_ = false;
   int filled_ = 0;  // the buffer that this step fills; a steady step reads the other one
   SiteId next_site_ = 0;
-  SiteId unsent_end_ = 0;  // behind the sites of which the present step sends nothing
+  SiteId unsent_end_ = 0;  // after the sites of which the present step sends nothing
   SiteBytes sent_;
 };
 

@@ -44,7 +44,7 @@ class GpuGraph {
 //
 // Tensors made meanwhile lie in memory that is the recorder's alone, and later recordings use the
 // same memory again: so graphs are launched in the order in which they were recorded, those of a
-// step behind those of another, and nothing else reads what they compute. What a graph reads of
+// step after those of another, and nothing else reads what they compute. What a graph reads of
 // other tensors must stay where it was. The recorder outlives its graphs.
 class GraphRecorder {
  public:

@@ -91,7 +91,7 @@ bool remove_start(std::string_view& text, std::string_view start) {
   return true;
 }
 
-// The number that `text` begins with, and an underscore behind it, which go.
+// The number that `text` begins with, and an underscore after it, which go.
 std::optional<int> take_number(std::string_view& text) {
   int number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);

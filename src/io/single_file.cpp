@@ -147,7 +147,7 @@ std::map<std::string, TensorView> read_vae_file(const std::map<std::string, Tens
   check<CheckpointError>(
       has_name_of(tensors, fmt::format("{}decoder.mid.", prefix)),
       "{}: it holds no VAE: no tensor's name begins with decoder.mid_block. or "
-      "decoder.mid., behind {} or not; take one (tiny autoencoders, TAESD, are none)",
+      "decoder.mid., with or without {} in front; take one (tiny autoencoders, TAESD, are none)",
       source, kVaePrefix);
   Reader reader(source, single_file::layout_of(tensors, single_file::kUNetPrefix, prefix));
   const Part& vae = *part_of(kVaePrefix);

@@ -100,7 +100,7 @@ bool remove_start(std::string_view& text, std::string_view start) {
 
 constexpr int kMostIndex = 999;
 
-// The index that `text` begins with, and the dot behind it, which go.
+// The index that `text` begins with, and the dot after it, which go.
 std::optional<int> take_index(std::string_view& text) {
   int index = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
@@ -112,7 +112,7 @@ std::optional<int> take_index(std::string_view& text) {
   return index;
 }
 
-// `part` 0 is the layer's ResNet, 1 the transformer behind that.
+// `part` 0 is the layer's ResNet, 1 the transformer after that.
 Module layer_module(std::string_view block, int layer, int part, std::string_view module) {
   if (part == 0) {
     return renamed(fmt::format("{}.resnets.{}.", block, layer), module, kUNetResnet);
@@ -148,14 +148,14 @@ Module unet_module(std::string_view module, const Layout& layout) {
     if (*part != 0 || module != "op") return std::nullopt;
     return block + ".downsamplers.0.conv";
   }
-  // Its place is behind a transformer, where there is one.
+  // Its place is after a transformer, where there is one.
   if (!down && is_last && (*part == 1 || *part == 2) && module == "conv") {
     return block + ".upsamplers.0.conv";
   }
   return layer_module(block, layer, *part, module);
 }
 
-// Of the convolutions that a control image goes through, each with its activation behind it.
+// Of the convolutions that a control image goes through, each with its activation after it.
 constexpr int kImageConvolutions = 8;
 
 Module image_module(std::string_view module) {

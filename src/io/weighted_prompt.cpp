@@ -187,7 +187,7 @@ const AddedWord* take_embedding(std::string_view& text, std::span<const AddedWor
   fail_on_name(words, bare);
 }
 
-// Where the next embedding begins in `text`, behind its beginning; its end, where none does.
+// Where the next embedding begins in `text`, after its beginning; its end, where none does.
 std::size_t next_embedding(std::string_view text) {
   for (std::size_t at = text.find(kEmbedding, 1); at != text.npos;
        at = text.find(kEmbedding, at + 1)) {

@@ -32,7 +32,7 @@ struct ClipOptions : ClipShape {
   std::optional<bool> projection = {};  // absent: the weights say
 };
 
-// Whether the class that the config names has a projection behind it.
+// Whether the class that the config names has a projection after it.
 std::optional<bool> projection_of(ConfigReader& config) {
   const std::vector<std::string> names = config.texts("architectures", {});
   if (names.empty()) return std::nullopt;

@@ -28,7 +28,7 @@ class ClipText {
  public:
   // Reads the component's config.json whole (an option that is not supported is refused by name)
   // and takes all of its weights. `added` [n, width], where it is defined, are the embeddings of n
-  // tokens more, whose ids are those behind the vocabulary's.
+  // tokens more, whose ids are those after the vocabulary's.
   ClipText(ConfigReader config, const WeightScope& weights, const at::Tensor& added = {});
   ~ClipText();
   ClipText(ClipText&&) noexcept;
@@ -38,9 +38,9 @@ class ClipText {
     // hidden_states[0] are the embeddings, [i] the i-th layer's output, as in transformers:
     // [batch, tokens, width].
     std::vector<at::Tensor> hidden_states;
-    at::Tensor last_hidden_state;  // the last layer's output behind the final LayerNorm
-    at::Tensor pooled;  // [batch, width], at the end-of-text token; behind the projection
-                        // where the model has one: [batch, projection_dim]
+    at::Tensor last_hidden_state;  // the last layer's output after the final LayerNorm
+    at::Tensor pooled;             // [batch, width], at the end-of-text token; after the projection
+                                   // where the model has one: [batch, projection_dim]
   };
   // ids: [batch, tokens] int64, each below vocabulary_size() and what is added; tokens <=
   // max_tokens(). Throws Cancelled between two layers once a stop is requested.

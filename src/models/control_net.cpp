@@ -15,7 +15,7 @@ Linear pointwise(const WeightScope& weights, std::int64_t channels) {
   return {weights, channels, channels, Linear::Bias::yes, Linear::Kind::convolution_1x1};
 }
 
-// Behind the first, two for each halving: the second of them halves the image.
+// After the first, two for each halving: the second of them halves the image.
 std::vector<Kernel3x3> make_image_convolutions(const ControlNetConfig& config,
                                                const WeightScope& weights) {
   const std::vector<std::int64_t>& channels = config.image_channels;

@@ -51,7 +51,7 @@ class ControlNet {
   bool reads_bgr_;
   std::vector<Kernel3x3> image_convolutions_;
   UNetEncoder encoder_;
-  SiteId end_;  // behind its last site
+  SiteId end_;  // after its last site
   std::vector<Linear> projections_;
   Linear middle_projection_;
 };

@@ -17,7 +17,7 @@
 
 namespace pcpp {
 
-// BasicTransformerBlock: self-attention, cross-attention and a GEGLU feed-forward, each behind a
+// BasicTransformerBlock: self-attention, cross-attention and a GEGLU feed-forward, each after a
 // LayerNorm and added to its input. The sums are left to the LayerNorms that follow, which read
 // them anyway. Immutable.
 class TransformerBlock {

@@ -85,7 +85,7 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
                      "states of this model's own text encoder",
                      text.size(-1), config.text_width);
   check<ConfigError>(timestep.numel() == (config.guidance_width > 0 ? 2 : 1),
-                     "this U-Net {} the guidance scale behind the timestep",
+                     "this U-Net {} the guidance scale after the timestep",
                      config.guidance_width > 0 ? "needs" : "does not take");
   check<ConfigError>(added.has_value() == config.added.has_value(),
                      "this U-Net {} pooled text and time ids",

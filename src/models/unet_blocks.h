@@ -25,7 +25,7 @@ struct UNetConditions {
   at::Tensor text;  // [batch, tokens, text width]
 };
 
-// A ResNet block and, where the block attends, a transformer behind it.
+// A ResNet block and, where the block attends, a transformer after it.
 struct UNetLayer {
   ResnetBlock resnet;
   std::optional<Transformer> transformer;

@@ -18,7 +18,7 @@ struct UNetLevel {
   std::int64_t channels = 0;
   std::int64_t layers = 0;  // on the way down; one more on the way up
   std::int64_t heads = 0;
-  // Layers of the transformer behind each of the block's ResNet blocks (0: norm and projections
+  // Layers of the transformer after each of the block's ResNet blocks (0: norm and projections
   // alone, as in SDXL's smaller ControlNets); empty where it has no transformers.
   std::vector<std::int64_t> down_depths;
   std::vector<std::int64_t> up_depths;

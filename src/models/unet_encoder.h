@@ -40,7 +40,7 @@ class UNetEncoder {
                             PatchContext& context) const;
 
   // latents: [batch, in_channels, rows (+ the fresh halo rows that exist), columns]. `addend` is
-  // added behind the first convolution, [batch, first channels, rows, columns]; undefined: nothing
+  // added after the first convolution, [batch, first channels, rows, columns]; undefined: nothing
   // is. Returns what the middle makes, and appends to `skips` what the way up reads besides.
   at::Tensor operator()(const at::Tensor& latents, const at::Tensor& addend,
                         const UNetConditions& conditions, std::vector<at::Tensor>& skips,

@@ -185,7 +185,7 @@ at::Tensor joined(const std::vector<KeyValues>& segments) {
         segment.rows.strides() == first.strides() &&
             segment.rows.storage_offset() == first.storage_offset() + keys * first.stride(1) &&
             segment.rows.is_alias_of(first),
-        "attention on a GPU was given keys that do not lie one behind the other");
+        "attention on a GPU was given keys that do not lie one after the other");
     keys += segment.rows.size(1);
   }
   return first.as_strided({first.size(0), keys, first.size(2)}, first.strides());
@@ -203,7 +203,7 @@ at::Tensor gpu_attend(const at::Tensor& query, const std::vector<KeyValues>& seg
   return attended.transpose(1, 2).flatten(2).contiguous();
 }
 
-// Lays the segments one behind the other from the begin of `room`, around `own`, which lies there.
+// Lays the segments one after the other from the begin of `room`, around `own`, which lies there.
 void lay_behind_each_other(std::vector<KeyValues>& segments, const at::Tensor& own,
                            const at::Tensor& room) {
   std::vector<RowPlacement> placements;

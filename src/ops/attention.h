@@ -78,7 +78,7 @@ class CrossAttention {
 };
 
 // softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all
-// segments: on a CPU where they lie, on a GPU one behind the other in the memory of each item, so
+// segments: on a CPU where they lie, on a GPU one after the other in the memory of each item, so
 // that nothing is concatenated. Returns [batch, n, heads * size]. float32, bfloat16 or, on a GPU,
 // float16, sums in float32; only the last dimensions must be contiguous. There must be at least one
 // key. The result is the same for any number of threads, to the bit. `site` is a self-attention's.

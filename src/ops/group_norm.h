@@ -1,4 +1,4 @@
-// GroupNorm over a patch, with SiLU behind it where asked.
+// GroupNorm over a patch, with SiLU after it where asked.
 #ifndef PCPP_OPS_GROUP_NORM_H_
 #define PCPP_OPS_GROUP_NORM_H_
 
@@ -15,7 +15,7 @@
 
 namespace pcpp {
 
-// Its moments come from the context (method.md's table; DistriFusion, section 4): the operator
+// Its moments come from the context (GroupNormMode; DistriFusion, section 4): the operator
 // makes its own band's, and normalises with what it gets back. Immutable.
 class GroupNorm {
  public:

@@ -14,7 +14,7 @@ class BatchCopy {
  public:
   // `bytes` above 0. The memory is of devices that the stream's device has access to.
   void add(std::byte* target, const std::byte* source, std::size_t bytes);
-  // What follows on the stream, of the present device, comes behind all copies; without any it is
+  // What follows on the stream, of the present device, comes after all copies; without any it is
   // given nothing.
   void enqueue(const Stream& stream);
 

@@ -66,7 +66,7 @@ class DeviceTransport : public Transport {
   struct Flight {
     int interval = 0;
     Mark begin = 0;
-    Event delivered{Event::Timing::on};  // to be recorded on the lane, behind all that is sent
+    Event delivered{Event::Timing::on};  // to be recorded on the lane, after all that is sent
   };
 
  protected:
@@ -78,7 +78,7 @@ class DeviceTransport : public Transport {
   // To be called by prepare(), once for each exchange in the order of their numbers.
   ExchangeId add_exchange(std::int64_t tag, const Exchange& exchange);
 
-  // To be called by start(), behind what is packed; none where no transfer is to be kept.
+  // To be called by start(), after what is packed; none where no transfer is to be kept.
   std::optional<Flight> begin_flight(ExchangeId exchange);
 
   // Makes the compute stream wait until the last start of the exchange is delivered, and returns

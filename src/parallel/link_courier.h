@@ -35,7 +35,7 @@ class LinkLanes {
 };
 
 // Runs each delivery on one thread of its own when the piece arrives. The clock is read once for
-// each piece, in carry(): a delivery that comes late does not delay those behind it. How late the
+// each piece, in carry(): a delivery that comes late does not delay those after it. How late the
 // system wakes a thread (some 0.1 ms) adds to what a rank waits.
 class LinkCourier final : public Courier {
  public:

@@ -103,7 +103,7 @@ class NcclTransport final : public DeviceTransport {
     Event started;  // on the compute stream: packed what is sent, read what is received over
     Event done;     // on the lane: all pieces have been delivered
     std::optional<Flight> flight;
-    bool is_launched = true;  // what was started is on the lane, and `done` behind it
+    bool is_launched = true;  // what was started is on the lane, and `done` after it
   };
   // The hub tells why it ends before it aborts the communicators, which only know that they were.
   template <typename Function>
@@ -139,7 +139,7 @@ class NcclTransport final : public DeviceTransport {
   // to wait for each other unless all ranks launch them in one order (NCCL's user guide, "Using
   // multiple NCCL communicators concurrently"), and the order of start() is the same everywhere.
   //
-  // NCCL puts an exchange on its stream in a thread of its own: only behind that may the stream's
+  // NCCL puts an exchange on its stream in a thread of its own: only after that may the stream's
   // event be recorded, and the communicator take the next exchange.
   void advance() {
     while (are_ready()) {

@@ -24,7 +24,7 @@ namespace pcpp {
 // What a rank sends in one exchange is copied together, on the sender's stream for the lane, once
 // its receivers have all started the exchange: by the copy engines between devices, by a kernel
 // within one. Events keep the order: a copy begins after the
-// sender has packed and after every receiver has started; behind its wait() a receiver reads and
+// sender has packed and after every receiver has started; after its wait() a receiver reads and
 // the sender overwrites after the copy. A wait for an event that is not recorded yet would be no
 // wait: the switchboard tells the waiting thread when the copy has been given to the device.
 class PeerHub final : public Hub {

@@ -10,7 +10,7 @@
 namespace pcpp {
 
 // One rank's place in the order of the ranks, round by round: what a rank's stream is given between
-// take() and pass() comes behind what that of the rank before it was given there. Within a round a
+// take() and pass() comes after what that of the rank before it was given there. Within a round a
 // rank must not wait for a later one before it has passed; between two rounds all wait for each
 // other. Used by the rank's thread alone.
 class RankTurn {

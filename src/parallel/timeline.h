@@ -40,7 +40,7 @@ class Timeline {
   // The present point of the stream.
   virtual Mark mark() = 0;
   // When the stream passed it. On a GPU known only after drain(), and on the host's clock only
-  // behind keep_spans(); the time between two is always right.
+  // after keep_spans(); the time between two is always right.
   virtual Clock::time_point time_of(Mark mark) const = 0;
 
   // Begins an interval of the stream, which ends the one before, and returns its number, for what

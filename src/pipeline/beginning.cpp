@@ -71,7 +71,7 @@ BeginningNoise draw_noise(const GenerationRequest& request, const RequestSizes& 
   const std::int64_t masks = std::ssize(request.masks);
   if (encodes_init_images(request, model)) noise.images = draw(images);
   noise.latents = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
-  // Where no U-Net reads it too: diffusers draws it, and the steps' noise comes behind.
+  // Where no U-Net reads it too: diffusers draws it, and the steps' noise comes after it.
   if (masks > 0) noise.masked_images = draw(std::max(images, masks));
   return noise;
 }

@@ -19,7 +19,7 @@ namespace pcpp {
 
 // What a request's seed draws before its steps: standard normal, as diffusers draws it.
 struct BeginningNoise {
-  StandardNormal normal;     // behind what follows
+  StandardNormal normal;     // after what follows
   at::Tensor latents;        // that the run begins with, or the request's own
   at::Tensor images;         // for the posterior of init images; undefined where none are encoded
   at::Tensor masked_images;  // of what masks keep of them, read or not; undefined without masks
@@ -35,8 +35,8 @@ struct Beginning {
   at::Tensor beside;              // likewise
 };
 
-// Encodes what is needed of init images, for which behind networks.load_encoder(). Throws as
-// encode() does, and Cancelled.
+// Encodes what is needed of init images; where there are any, networks.load_encoder() comes first.
+// Throws as encode() does, and Cancelled.
 Beginning begin_run(const Networks& networks, const GenerationRequest& request,
                     const RequestSizes& sizes, const Scheduler& scheduler,
                     const BeginningNoise& noise, Clock::time_point trace_zero,

@@ -106,7 +106,7 @@ void check_end(ConfigReader config, const ClipTokenizer& tokenizer) {
                                             tokenizer.end_id(), kOldEnd));
 }
 
-// Of all words one behind another, [n, width], for the text encoder of that place.
+// Of all words one after another, [n, width], for the text encoder of that place.
 at::Tensor vectors_of(const std::vector<TextualWord>& words, std::size_t encoder) {
   std::vector<at::Tensor> vectors;
   for (const TextualWord& word : words) {

@@ -66,7 +66,7 @@ class TextEncoders {
     ClipText model;
   };
 
-  // `ids` are of texts as long as an encoder takes, one behind another.
+  // `ids` are of texts as long as an encoder takes, one after another.
   Conditions run(const Encoder& encoder, const std::vector<std::int64_t>& ids, int clip_skip,
                  const std::stop_token& stop) const;
   Conditions encode_plain(const Encoder& encoder, const std::vector<std::string>& prompts,

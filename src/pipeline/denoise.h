@@ -42,7 +42,7 @@ struct DenoiseTask {
   // As SolverState has them, on the CPU; undefined where none are added.
   at::Tensor step_noises = {};
   std::optional<KeptImage> kept = std::nullopt;  // on the CPU
-  // [images, c, h, w], on the CPU: what the U-Net reads behind the scaled latents' channels;
+  // [images, c, h, w], on the CPU: what the U-Net reads after the scaled latents' channels;
   // undefined for those that read latents alone.
   at::Tensor beside = {};
   std::vector<ControlTask> controls = {};  // one for each of the U-Net's ControlNets

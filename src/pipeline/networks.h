@@ -48,7 +48,7 @@ class Networks {
   // Throws CheckpointError for text encoders of another model, and Cancelled; nothing is kept of
   // them then.
   void load_text(const std::stop_token& stop);
-  const TextEncoders& text() const { return *text_; }  // behind load_text()
+  const TextEncoders& text() const { return *text_; }  // after load_text()
 
   // Throws CheckpointError for the VAE of another model, and Cancelled; nothing is kept of it then.
   void load_decoder(const std::stop_token& stop);

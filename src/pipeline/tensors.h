@@ -17,7 +17,7 @@ namespace pcpp {
 at::Tensor to_tensor(const FloatTensor& source, const char* name);
 FloatTensor to_host(const at::Tensor& source);
 
-// Draws as diffusers' randn_tensor with one CPU generator: float32, each behind the last.
+// Draws as diffusers' randn_tensor with one CPU generator: float32, each after the last.
 class StandardNormal {
  public:
   explicit StandardNormal(std::uint64_t seed);

@@ -41,7 +41,7 @@ class StepLog {
   std::vector<int> begins_;  // the timeline's interval, by step from the first
 };
 
-// Behind what `trace` holds: what the rank did later.
+// Appends to `trace` what the rank did later.
 void append(RankTrace&& later, RankTrace& trace);
 
 // Of so many ranks, of which nothing is known yet.

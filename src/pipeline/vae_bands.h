@@ -17,12 +17,12 @@ namespace pcpp {
 // `trace_zero`, where it has one. Throw DeviceError where a value is not finite, and what their
 // ranks throw.
 
-// Pixels [images, 3, height, width] -> the posterior, as VaeEncoder::encode(). Behind
+// Pixels [images, 3, height, width] -> the posterior, as VaeEncoder::encode(). After
 // networks.load_encoder().
 at::Tensor encode(const Networks& networks, const GenerationRequest& request,
                   const at::Tensor& pixels, Clock::time_point trace_zero, GenerationResult& result);
 
-// Latents [images, c, rows, columns], as the last step left them -> the result's images. Behind
+// Latents [images, c, rows, columns], as the last step left them -> the result's images. After
 // networks.load_decoder().
 void decode(const Networks& networks, const GenerationRequest& request, const at::Tensor& latents,
             Clock::time_point trace_zero, GenerationResult& result);

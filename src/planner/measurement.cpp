@@ -40,7 +40,7 @@ struct TimedStep {
   int gather_interval = 0;
   double telling_seconds = 0;
   std::vector<Work> works;
-  // All that follows is known behind the last step.
+  // All that follows is known after the last step.
   double seconds = 0;  // from its begin to the end of the gather
   double wait_seconds = 0;
   double stale_wait_seconds = 0;     // of it, inside the exchange's calls

@@ -84,7 +84,7 @@ void check_curve(const RateCurve& curve, const std::string& place) {
   double last = -1;
   for (const RateCurve::Point& point : curve.points) {
     check<ConfigError>(std::isfinite(point.work) && point.work >= 0 && point.work > last,
-                       "{}: work {} behind {}: it must be finite, at least 0 and ascending", place,
+                       "{}: work {} after {}: it must be finite, at least 0 and ascending", place,
                        point.work, last);
     check<ConfigError>(std::isfinite(point.seconds) && point.seconds >= 0,
                        "{}: {} seconds for work {}: they must be finite and at least 0", place,

@@ -39,7 +39,7 @@ struct LevelRun {
 // Of `steps` steps, the first `skipped` of which are not made, from the first `visited` of the
 // training's timesteps; the rule is diffusers', in which the last step's end counts as one more
 // timestep. Throws ConfigError unless `steps` lies in [1, visited - 1], and where a step visits a
-// timestep behind the training's.
+// timestep after the training's.
 LevelRun planned_levels(const NoiseSchedule& schedule, const TrainingSigmas& training,
                         const LevelChoice& choice, std::int64_t visited, int steps, int skipped);
 

@@ -61,7 +61,7 @@ template <typename Value>
 void skip_first(std::vector<Value>& values, int skipped) {
   check<ConfigError>(
       skipped >= 0 && skipped < std::ssize(values),
-      "a run that visits {} timesteps has no step left behind the {} that it leaves out: ask for "
+      "a run that visits {} timesteps has no step left after the {} that it leaves out: ask for "
       "more strength or more steps",
       values.size(), skipped);
   values.erase(values.begin(), values.begin() + skipped);

@@ -103,7 +103,7 @@ TEST_F(StreamsTest, ALimitOnTheSizeOfFilesIsAnErrorAndLeavesNone) {
   EXPECT_TRUE(files().empty());
 }
 
-// Sends `signal` behind the second step.
+// Sends `signal` after the second step.
 Outcome interrupt(const Words& words, int signal) {
   bool sent = false;
   const Outcome outcome = run_process(words, [&](int process, const std::string& errors) {

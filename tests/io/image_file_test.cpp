@@ -67,7 +67,7 @@ TEST(ImageFiles, OfOtherKindsAreRefused) {
 TEST(ImageFiles, ThatEndTooEarlyAreRefused) {
   const TemporaryFolder folder;
   const std::string whole = read_text(kImages / "progressive.jpg");
-  // Behind the last two bytes, which mark the end, nothing is missing that a picture needs.
+  // After the last two bytes, which mark the end, nothing is missing that a picture needs.
   for (std::size_t length = 3; length + 2 < whole.size(); length += 7) {
     const auto file = folder.write("cut.jpg", whole.substr(0, length));
     expect_error<CheckpointError>([&] { read_image(file); }, {"cut.jpg", "JPEG file"});
@@ -89,7 +89,7 @@ TEST(ImageFiles, WithBytesTooManyAreRead) {
   const TemporaryFolder folder;
   std::string bytes = read_text(kImages / "colour.jpg");
   bytes.insert(bytes.size() - 2, "\1\2\3");
-  const auto file = folder.write("more.jpg", bytes + "behind the end");
+  const auto file = folder.write("more.jpg", bytes + "after the end");
   EXPECT_EQ(read_image(file).rgb, read_png(kImages / "colour.png").rgb);
 }
 

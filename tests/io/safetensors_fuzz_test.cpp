@@ -89,7 +89,7 @@ class Mutator {
   std::mt19937 engine_;
 };
 
-// Puts the true header length in front, so that damage behind it is reached.
+// Puts the true header length in front, so that damage after it is reached.
 void mend_length(std::string& bytes, std::size_t data_size) {
   if (bytes.size() < 8 + data_size) return;
   const std::uint64_t length = bytes.size() - 8 - data_size;

@@ -163,7 +163,7 @@ TEST(SingleFile, WithLayer23OfSdxlHoldsIt) {
                   .contains("text_model.encoder.layers.23.layer_norm1.weight"));
 }
 
-// Endings of names, by the prefixes; the empty one is refused behind each.
+// Endings of names, by the prefixes; the empty one is refused after each.
 TEST(SingleFile, IsRefusedForANameThatNoneHas) {
   const std::pair<std::string_view, const char*> names[] = {
       {kUNet,

@@ -23,7 +23,7 @@ struct Case {
   std::int64_t batch;
   std::int64_t rows;
   std::int64_t values;
-  std::int64_t unread_rows = 0;    // behind each item's
+  std::int64_t unread_rows = 0;    // after each item's
   std::size_t encoded_offset = 0;  // from a multiple of 16 bytes
   std::size_t value_offset = 0;    // likewise, of rows, in elements
   std::size_t last_offset = 0;     // likewise, of the last rows

@@ -65,7 +65,7 @@ Values decode(const std::vector<std::byte>& data, std::size_t bytes) {
   return values;
 }
 
-// Images of `size` numbers with a gap behind each.
+// Images of `size` numbers with a gap after each.
 Values random_images(std::uint64_t seed, std::int64_t size) {
   Values values = random_values(seed, kImages * (size + kGap));
   for (std::int64_t image = 1; image <= kImages; ++image) {

@@ -82,7 +82,7 @@ TEST(ClipText, PoolsAtTheFirstEndOfTheText) {
   ids[0][1] = 5;
   const ClipText text = files.build();
   at::Tensor longer = ids.clone();
-  longer[0][5] = 9;  // behind the end, which no state before it sees
+  longer[0][5] = 9;  // after the end, which no state before it sees
   EXPECT_EQ(relative_error(text(longer).pooled, text(ids).pooled), 0);
   longer[0][2] = 9;
   EXPECT_GT(relative_error(text(longer).pooled, text(ids).pooled), 1e-3);

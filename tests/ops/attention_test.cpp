@@ -153,7 +153,7 @@ TEST_P(SplitAttention, ReachAllReadsAllTokensOfTheStepBefore) {
   EXPECT_LT(relative_error(run({tokens(1), before, now})[2], expected), kRounding);
 }
 
-// [floor(a - p L_above), floor(b + p L_below)), method.md, with p in tenths.
+// [floor(a - p L_above), floor(b + p L_below)), of ParallelConfig::partial, with p in tenths.
 TEST_P(SplitAttention, ReachAdjacentReadsThePartialInterval) {
   const at::Tensor before = tokens(2);
   const at::Tensor now = tokens(3);

@@ -18,7 +18,7 @@
 namespace pcpp {
 namespace {
 
-// The elements' bytes behind one more byte, as in a file whose tensors are not aligned.
+// The elements' bytes after one more byte, as in a file whose tensors are not aligned.
 template <typename T>
 std::vector<std::byte> unaligned(const std::vector<T>& values) {
   std::vector<std::byte> bytes(1 + values.size() * sizeof(T));

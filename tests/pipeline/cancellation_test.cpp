@@ -36,7 +36,7 @@ TEST_P(StoppedAfter, ARequestEndsAndTheNextOneDrawsWhole) {
   EXPECT_EQ(pipeline().generate(request()).latents.values, whole.latents.values);
 }
 
-// 8 steps: the last one too, though no VAE runs behind it.
+// 8 steps: the last one too, though no VAE runs after it.
 INSTANTIATE_TEST_SUITE_P(Steps, StoppedAfter, ::testing::Values(0, 1, 3, 8));
 
 // The folder lacks what the request would have to load.
@@ -87,7 +87,7 @@ TEST(Cancellation, AStopEndsTheDecoding) {
   drawn.steps = 2;
   drawn.parallel.sync_steps = 1;
   EXPECT_NO_THROW(whole.generate(drawn));
-  // At the VAE's first upsampling; and behind its last block, where the pixels are made.
+  // At the VAE's first upsampling; and after its last block, where the pixels are made.
   for (const char* call : {"aten::upsample_nearest2d", "aten::round"}) {
     std::stop_source source;
     drawn.stop = source.get_token();
@@ -128,7 +128,7 @@ TEST(Cancellation, AStopEndsTheEncodingOfAnInitImage) {
   EXPECT_NO_THROW(whole.generate(drawn));
 }
 
-// Two images of another size are resized one by one; 4 steps add noise 3 times, behind the noise
+// Two images of another size are resized one by one; 4 steps add noise 3 times, after the noise
 // that the run begins with.
 TEST(Cancellation, AStopEndsWhatIsMadeAheadOfTheSteps) {
   Pipeline whole(test_data("models/sd15"), World(1, 1));

@@ -87,7 +87,7 @@ TEST_F(FakeGpus, PipelinesAtOnceDrawWhatTheyDrawAlone) {
   second.get();
 }
 
-// How often each of the functions has been called behind each step.
+// How often each of the functions has been called after each step.
 std::map<int, std::vector<int>> calls_by_step(Pipeline& drawing, GenerationRequest request,
                                               const std::vector<std::string>& functions) {
   std::map<int, std::vector<int>> calls;

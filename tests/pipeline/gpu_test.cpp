@@ -77,7 +77,7 @@ TEST_F(GpuTest, SynchronousRanksDrawWhatOneDraws) {
   }
 }
 
-// A ControlNet that begins in step 2 and ends behind step 4, in which it sends nothing.
+// A ControlNet that begins in step 2 and ends after step 4, in which it sends nothing.
 TEST_F(GpuTest, ControlNetsAreRecordedUntilTheyEnd) {
   GenerationRequest asked = two_tall_pictures();
   asked.prompts.resize(1);

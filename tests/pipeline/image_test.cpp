@@ -64,7 +64,7 @@ TEST(InitImages, OneServesAllPromptsAsOneForEachDoes) {
   const FloatTensor all = one_rank().generate(request).latents;
   request.init_images = {striped(64, 192, 1), striped(64, 192, 90)};
   const FloatTensor each = one_rank().generate(request).latents;
-  // Pictures 0 and 1 are the first prompt's; what is drawn for the second image comes behind.
+  // Pictures 0 and 1 are the first prompt's; what is drawn for the second image comes after it.
   const std::size_t size = all.values.size() / 4;
   const auto picture = [&](const FloatTensor& latents, std::size_t index) {
     const auto begin = latents.values.begin() + static_cast<std::ptrdiff_t>(index * size);

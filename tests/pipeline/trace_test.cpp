@@ -12,7 +12,7 @@
 namespace pcpp {
 namespace {
 
-constexpr double kRoundingUs = 1e-2;  // of double microseconds, and of nanoseconds behind them
+constexpr double kRoundingUs = 1e-2;  // of double microseconds, and of nanoseconds after them
 
 struct TraceCase {
   std::string name;

@@ -9,7 +9,7 @@ Needs what models_make.py needs, whose models it reads. It writes
 - NET_names.json for some: a list of [name in a single file, name in diffusers], proven by diffusers'
   own converter, which makes the ControlNet of the single file;
 - FAMILY_NAME.safetensors for each run, whose noise is all drawn from a seed: step_I, the latents
-  behind its first and last step, control_I [n, 3, h, w], the bytes of the I-th ControlNet's images,
+  after its first and last step, control_I [n, 3, h, w], the bytes of the I-th ControlNet's images,
   and what else seeded_make.py writes of a run, whose kinds these have;
 - CASE.safetensors for some: latents, text, pixels [n, 3, 8 h, 8 w] in [0, 1], text_embeds and time_ids
   where the family has them, and output, what the U-Net predicts at TIMESTEP with the ControlNet's sums

@@ -8,7 +8,7 @@ Needs what models_make.py needs, whose models it reads, and peft. It writes for 
 - FAMILY.safetensors: the LoRA, of attention, feed-forwards, convolutions, embeddings and text
   encoders; sd15's as diffusers saves it, with its settings, sd21's as it did before PEFT, sdxl's
   under the names of kohya's scripts;
-- FAMILY_run.safetensors: latents (standard normal) and step_I, the latents behind the first and the
+- FAMILY_run.safetensors: latents (standard normal) and step_I, the latents after the first and the
   last step, with the LoRA at the scale that index.json names;
 - index.json: the runs, and names of a U-Net's modules as kohya's scripts write them for SDXL, by
   diffusers' names, which diffusers reads them as.

@@ -6,7 +6,7 @@ part, and those whose steps add noise.
 
 Needs what models_make.py needs, whose models it reads. It writes for each run
 
-- FAMILY_NAME.safetensors: step_I, the latents behind the run's first and last step. Where the noise
+- FAMILY_NAME.safetensors: step_I, the latents after the run's first and last step. Where the noise
   that it begins with is given: latents. Where it begins with pictures: image [n, 3, h, w], their
   bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's encoder makes of them; where masks keep a
   part, mask [n, 3, h, w], their bytes, in place of that. Of a U-Net that

@@ -14,7 +14,7 @@ Before it writes it proves the names: the single file that they describe, made o
 goes through diffusers' own converters, which must give back the model's tensors, all of them and no
 others, bit by bit.
 
-A file of Stable Diffusion 2.x has 24 layers in its text encoder and a projection behind them, and the
+A file of Stable Diffusion 2.x has 24 layers in its text encoder and a projection after them, and the
 model ends with layer 22. diffusers leaves out layer 23, by that number, and the projection. The tiny
 sd21 has layers 0 and 1; layer 23 and the projection are added to its file and passed over. That they
 are all that diffusers leaves out, by the very names, is checked.

@@ -25,7 +25,7 @@ namespace {
 // The same float32 operations in the same order: all but logarithms, powers and exponentials, whose
 // last bit differs between numpy's and the C library's, come out equal.
 constexpr double kTolerance = 1e-6;
-// Ancestral steps take roots as powers: 1.3e-6 was seen behind a thousand.
+// Ancestral steps take roots as powers: 1.3e-6 was seen after a thousand.
 constexpr double kAncestralTolerance = 2e-6;
 // UniPC of order 3 solves equations for its coefficients: 2.8e-6 was seen.
 constexpr double kUniPcTolerance = 4e-6;

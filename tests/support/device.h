@@ -31,7 +31,7 @@ class DeviceTest : public testing::Test {
   }
 };
 
-// An array in device memory, `offset` elements behind an address that is a multiple of 16 bytes.
+// An array in device memory, `offset` elements after an address that is a multiple of 16 bytes.
 template <typename T>
 class DeviceArray {
  public:

@@ -22,7 +22,7 @@ namespace pcpp::testing {
 
 enum class Schedule {
   eager,         // everything as soon as it may
-  lazy,          // everything only when a host asks for something behind it
+  lazy,          // everything only when a host asks for something after it
   early_copies,  // copies between ranks as soon as they may, computations only when asked for
   late_copies,   // the other way round
   random,        // anything that may run, at random by seed
