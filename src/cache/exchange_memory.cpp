@@ -1,6 +1,7 @@
 #include "cache/exchange_memory.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace pcpp {
 
@@ -22,8 +23,13 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
       kind_(kind),
       tag_(tag),
       buffers_(buffers) {
+  // GroupNorm's moments first: they are read where they lie, and a GPU reads no double at an
+  // address that is not a multiple of its size, as they might be after rows.
+  std::vector<SiteId> ordered(sites.begin(), sites.end());
+  std::ranges::stable_partition(
+      ordered, [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
   for (int peer = 0; peer < plan.topology().patches(); ++peer) {
-    Message send = message(patch_, peer, sites);
+    Message send = message(patch_, peer, ordered);
     const auto same = std::find_if(sends_.begin(), sends_.end(),
                                    [&](const Message& other) { return other.parts == send.parts; });
     if (same != sends_.end()) {
@@ -35,7 +41,7 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
       last_bytes_ += send.last_bytes;
       sends_.push_back(std::move(send));
     }
-    Message receive = message(peer, patch_, sites);
+    Message receive = message(peer, patch_, ordered);
     if (receive.parts.empty()) continue;
     receive.peers = {peer};
     receive.offset = buffer_bytes_;
@@ -50,12 +56,7 @@ ExchangeMemory::Message ExchangeMemory::message(int from, int to,
                                                 std::span<const SiteId> sites) const {
   Message message;
   message.peers = {to};
-  // GroupNorm's moments first: they are read where they lie, and a GPU reads no double at an
-  // address that is not a multiple of its size, as they might be after rows.
-  std::vector<SiteId> ordered(sites.begin(), sites.end());
-  std::stable_partition(ordered.begin(), ordered.end(),
-                        [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
-  for (const SiteId site : ordered) {
+  for (const SiteId site : sites) {
     const SitePlan& plan = plan_.site(site);
     const RowRange rows = plan.sent(from, to, kind_);
     if (rows.empty()) continue;

@@ -132,8 +132,9 @@ bool Kernel3x3::fits_winograd() const {
 }
 
 void Kernel3x3::use_winograd(WinogradTile tile) {
-  give_back_freed_memory();
-  winograd_.emplace(packed_ ? packed_->dense : weight_, tile);
+  const at::Tensor& dense = packed_ ? packed_->dense : weight_;
+  give_back_freed_memory(dense);
+  winograd_.emplace(dense, tile);
   packed_.reset();
   weight_.reset();
 }

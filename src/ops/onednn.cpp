@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -37,8 +39,13 @@ OptionalTensor optional(const at::Tensor& tensor) {
 
 }  // namespace
 
-void give_back_freed_memory() {
+void give_back_freed_memory(const at::Tensor& weight) {
 #ifdef __GLIBC__
+  constexpr std::int64_t kEnough = 16 << 20;
+  static std::atomic<std::int64_t> freed = 0;
+  const auto bytes = static_cast<std::int64_t>(weight.nbytes());
+  if (freed.fetch_add(bytes) + bytes < kEnough) return;
+  freed = 0;
   malloc_trim(0);
 #endif
 }
@@ -61,7 +68,7 @@ at::Tensor pack_linear(const at::Tensor& weight) {
   static const auto reorder = find<at::Tensor(const at::Tensor&, std::optional<std::int64_t>)>(
       "mkldnn::_reorder_linear_weight");
   const c10::InferenceMode ordinary_tensors(false);
-  give_back_freed_memory();
+  give_back_freed_memory(weight);
   return reorder.call(weight, std::nullopt);
 }
 
@@ -80,7 +87,7 @@ at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef padding,
                       std::int64_t, at::OptionalIntArrayRef)>(
           "mkldnn::_reorder_convolution_weight");
   const c10::InferenceMode ordinary_tensors(false);
-  give_back_freed_memory();
+  give_back_freed_memory(weight);
   return reorder.call(weight, padding, stride, {1, 1}, 1, input_sizes);
 }
 

@@ -28,9 +28,10 @@ at::Tensor convolve_packed(const at::Tensor& input, const at::Tensor& weight,
 void add_convolved_packed(const at::Tensor& sum, const at::Tensor& input, const at::Tensor& weight,
                           const at::Tensor& bias, at::IntArrayRef padding, at::IntArrayRef stride);
 
-// For who lays out weights. Aligned allocations do not fit the holes that equal ones left: to lay
-// out one weight after the other would take the memory of all of them twice.
-void give_back_freed_memory();
+// For who lays out weights, before each. Aligned allocations do not fit the holes that equal ones
+// left: to lay out one weight after the other would take the memory of all of them twice. Acts once
+// in so many bytes of weights, as it takes longer than to lay out a small one.
+void give_back_freed_memory(const at::Tensor& weight);
 
 // Two packed weights lie alike where oneDNN describes them by the same bytes.
 at::Tensor layout_of(const at::Tensor& packed);

@@ -249,12 +249,11 @@ TEST_F(BenchDenoiseTest, QualityOfSeveralPicturesIsTheirMean) {
 
 // A link delivers no byte early, so a step takes at least what its bytes take one way.
 TEST_F(BenchDenoiseTest, EachLineIsMeasuredOverItsOwnLink) {
-  const Outcome outcome =
-      bench({"--methods", "distrifusion,pcpp", "--ranks", "2", "--size", "64x128", "--link",
-             "0.001,none,0.0002", "--json", place("out.jsonl")});
+  const Outcome outcome = bench({"--methods", "pcpp", "--ranks", "2", "--size", "64x128", "--link",
+                                 "none,0.0002", "--json", place("out.jsonl")});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   const std::vector<json> all = lines("out.jsonl");
-  ASSERT_EQ(all.size(), 8U);
+  ASSERT_EQ(all.size(), 4U);
   for (std::size_t i = 2; i < all.size(); ++i) {
     const json& line = all[i];
     if (line.at("link").is_null()) continue;
@@ -262,7 +261,7 @@ TEST_F(BenchDenoiseTest, EachLineIsMeasuredOverItsOwnLink) {
     for (const json& kind : line.at("bytes_per_step")) bytes += kind.get<double>();
     const double at_least_ms = 1e3 * bytes / 2 / line.at("link_bytes_per_second").get<double>();
     EXPECT_GE(line.at("step_ms").at("median"), 0.99 * at_least_ms) << line.at("link");
-    EXPECT_GT(at_least_ms, 10);
+    EXPECT_GT(at_least_ms, 100);  // more than the step takes over memory
   }
 }
 

@@ -137,7 +137,7 @@ TEST_F(ControlTest, RefusesWhatDoesNotFit) {
            {{"--controlnet", place("none"), "--control-image", image}, 1, "there is no folder"}}) {
     Words asked = {"--prompt", "a", "--output", place("x.png")};
     asked.insert(asked.end(), refusal.more.begin(), refusal.more.end());
-    const Outcome outcome = generate(asked);
+    const Outcome outcome = refused(asked, refusal.status);
     EXPECT_EQ(outcome.status, refusal.status) << refusal.text;
     EXPECT_NE(outcome.errors.find(refusal.text), std::string::npos) << outcome.errors;
   }

@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "examples/parsing.h"
 #include "examples/process.h"
+#include "generate_options.h"
 #include "io/files.h"
 
 namespace pcpp {
@@ -39,6 +41,12 @@ class GenerateRuns : public ::testing::Test {
     return words;
   }
   static Outcome generate(const Words& more) { return run_process(words(more)); }
+
+  // Without a process where `status` says that the command line is wrong.
+  static Outcome refused(const Words& more, int status) {
+    if (status == 2) return testing::run_parser(examples::parse_command_line, words(more));
+    return generate(more);
+  }
 
   std::vector<std::string> files() const {
     std::vector<std::string> names;

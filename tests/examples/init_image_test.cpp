@@ -131,7 +131,7 @@ TEST_F(InitImageTest, RefusesWhatCannotBeBegunWith) {
            {{"--init-image", place("a.png"), "--output", place("a.png")}, 1, "a.png"}}) {
     Words asked = {"--prompt", "a", "--output", place("x.png")};
     asked.insert(asked.end(), refusal.more.begin(), refusal.more.end());
-    const Outcome outcome = generate(asked);
+    const Outcome outcome = refused(asked, refusal.status);
     EXPECT_EQ(outcome.status, refusal.status) << refusal.text;
     EXPECT_NE(outcome.errors.find(refusal.text), std::string::npos) << outcome.errors;
   }

@@ -154,7 +154,7 @@ TEST_P(EveryLinear, GatesBlocksOfTokens) {
   const RandomWeights values = weights(in, 2 * out);
   const Geglu geglu(values.scope(dtype), in, out);
   // More rows than fit a block of 16 MiB.
-  const std::int64_t tokens = (std::int64_t{1} << 24) / (4 * out) + 3;
+  const std::int64_t tokens = (std::int64_t{1} << 24) / (8 * out) + 3;
   for (const std::int64_t count : {std::int64_t{5}, tokens}) {
     const at::Tensor input = random_tensor(3, {2, count, in});
     const std::vector<at::Tensor> halves = product(values, input).chunk(2, -1);

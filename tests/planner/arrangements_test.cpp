@@ -103,7 +103,7 @@ TEST(PlanArrangements, EdgeBandsGetMoreRowsWhereAttentionRules) {
 
 // By costing every band of every try anew it would take many minutes.
 TEST(PlanArrangements, BalancesManyBands) {
-  const auto runs = plan_arrangements(published_config("sd15"), {1152, 64, 1, 1}, 144,
+  const auto runs = plan_arrangements(published_config("sd15"), {576, 64, 1, 1}, 72,
                                       {ParallelConfig::pcpp()}, counting_profile());
   int most_ranks = 0;
   for (std::size_t i = 1; i < runs.size(); ++i) {

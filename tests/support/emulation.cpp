@@ -28,6 +28,7 @@ namespace {
 
 constexpr std::size_t kStackBytes = 128 * 1024;
 constexpr unsigned kWarp = 32;
+constexpr std::size_t kMostThreads = 1024;  // of a block
 
 #ifdef __SANITIZE_ADDRESS__
 constexpr bool kAddressSanitizer = true;
@@ -75,10 +76,8 @@ struct Thread {
 // A switch from one stack to another, told to the address sanitizer.
 class Switch {
  public:
-  Switch(const void* stack, std::size_t bytes, bool leaves_for_good = false) {
-    if constexpr (kAddressSanitizer) {
-      __sanitizer_start_switch_fiber(leaves_for_good ? nullptr : &fake_stack_, stack, bytes);
-    }
+  Switch(const void* stack, std::size_t bytes) {
+    if constexpr (kAddressSanitizer) __sanitizer_start_switch_fiber(&fake_stack_, stack, bytes);
   }
   // On the stack that was switched away from, once it runs again.
   void back() { arrived(fake_stack_, nullptr, nullptr); }
@@ -105,12 +104,14 @@ class Block {
  private:
   static void enter();
   void start(Thread& thread);
+  void leave(Thread& thread);
   void resume(Thread& thread);
   bool release_shuffles();
   bool release_barrier();
   [[noreturn]] void diverge() const;
 
-  std::vector<Thread> threads_;
+  std::vector<Thread> pool_;  // never moved: contexts point into themselves
+  std::span<Thread> threads_;
   std::vector<Thread*> order_;
   Thread* running_ = nullptr;
   const std::function<void()>* body_ = nullptr;
@@ -122,15 +123,23 @@ class Block {
 Block block;
 std::mt19937 random_order;
 
+// A fiber is the thread of its place in one block after another, as to make one takes longer than
+// most of what it runs.
 void Block::enter() {
   Switch::arrived(nullptr, &block.scheduler_stack_, &block.scheduler_stack_bytes_);
-  (*block.body_)();
-  block.running_->state = State::ended;
-  const Switch away(block.scheduler_stack_, block.scheduler_stack_bytes_, true);
-  leave_for(block.scheduler_);
+  for (;;) {
+    (*block.body_)();
+    block.running_->state = State::ended;
+    block.leave(*block.running_);
+  }
 }
 
 void Block::start(Thread& thread) {
+  thread.lanes = 0;
+  if (thread.state == State::ended) {
+    thread.state = State::ready;
+    return;
+  }
   if (!thread.stack) thread.stack = std::make_unique<std::byte[]>(kStackBytes);
   // A fiber that never came back from its first function leaves its frame poisoned.
   ASAN_UNPOISON_MEMORY_REGION(thread.stack.get(), kStackBytes);
@@ -140,7 +149,6 @@ void Block::start(Thread& thread) {
   context.uc_stack.ss_size = kStackBytes;
   thread.context.has_left = false;
   thread.state = State::ready;
-  thread.lanes = 0;
   makecontext(&context, &Block::enter, 0);
 }
 
@@ -156,6 +164,10 @@ void Block::wait(State state, const std::source_location& place) {
   Thread& thread = *running_;
   thread.state = state;
   thread.place = place;
+  leave(thread);
+}
+
+void Block::leave(Thread& thread) {
   Switch away(scheduler_stack_, scheduler_stack_bytes_);
   change(thread.context, scheduler_);
   away.back();
@@ -173,7 +185,10 @@ Payload Block::exchange(std::uint32_t lanes, const Payload& value, unsigned dist
 
 void Block::run(Extent extent, const std::function<void()>& body) {
   body_ = &body;
-  threads_.resize(std::size_t{extent.x} * extent.y * extent.z);
+  const std::size_t count = std::size_t{extent.x} * extent.y * extent.z;
+  pool_.reserve(kMostThreads);
+  if (pool_.size() < count) pool_.resize(count);
+  threads_ = std::span(pool_).first(count);
   order_.clear();
   unsigned number = 0;
   for (Thread& thread : threads_) {
@@ -224,7 +239,7 @@ bool Block::release_shuffles() {
   bool released = false;
   for (std::size_t begin = 0; begin < threads_.size(); begin += kWarp) {
     const std::span<Thread> warp =
-        std::span(threads_).subspan(begin, std::min<std::size_t>(kWarp, threads_.size() - begin));
+        threads_.subspan(begin, std::min<std::size_t>(kWarp, threads_.size() - begin));
     for (unsigned own = 0; own < warp.size(); ++own) {
       if (!is_complete(warp[own], own, warp)) continue;
       const std::uint32_t lanes = warp[own].lanes;
@@ -283,10 +298,9 @@ thread_local std::function<void(std::function<void()>)> on_launch;
 void seed_order(std::uint32_t seed) { random_order.seed(seed); }
 
 bool run(Extent grid, Extent extent, const std::function<void()>& thread) {
-  constexpr std::uint64_t kBlockThreads = 1024;
   const std::uint64_t threads = std::uint64_t{extent.x} * extent.y * extent.z;
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
-  if (threads == 0 || threads > kBlockThreads || extent.z > 64 || blocks == 0 ||
+  if (threads == 0 || threads > kMostThreads || extent.z > 64 || blocks == 0 ||
       grid.x > 0x7FFFFFFFU || grid.y > 0xFFFFU || grid.z > 0xFFFFU) {
     return false;
   }
