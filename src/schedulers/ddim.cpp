@@ -28,7 +28,6 @@ class Ddim : public Scheduler {
 
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
-  double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
@@ -66,10 +65,7 @@ void Ddim::set_steps(int steps, int skipped) {
   for (double& timestep : timesteps) {
     timestep = std::nearbyint(timestep);
     const auto index = static_cast<std::int64_t>(timestep);
-    check<ConfigError>(index < count,
-                       "steps is {}; with the model's steps_offset of {} that visits timestep {}, "
-                       "and it was trained on 0 to {} only: take fewer steps",
-                       steps, config_.schedule.steps_offset, index, count - 1);
+    check_trained(config_.schedule, steps, timestep);
     // The distance in training timesteps, whatever the spacing: diffusers' rule.
     planned.push_back(step_between(index, index - count / steps));
     check<ConfigError>(config_.prediction != Prediction::epsilon || planned.back().now.image > 0,

@@ -45,12 +45,10 @@ class DpmSolver : public Scheduler {
 
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
-  double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   // The images of two steps enter one.
-  std::optional<LinearUpdate> linear_update(int /*step*/) const override { return std::nullopt; }
   SchedulerKind kind() const override { return SchedulerKind::dpmpp_2m; }
 
  private:

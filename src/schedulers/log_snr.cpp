@@ -56,12 +56,7 @@ LevelRun planned_levels(const NoiseSchedule& schedule, const TrainingSigmas& tra
   }
   run.sigmas.push_back(choice.ends_at_zero ? 0 : training.values.front());
   skip_first(run.timesteps, skipped);
-  const std::int64_t last = schedule.train_timesteps() - 1;
-  check<ConfigError>(
-      run.timesteps.front() <= static_cast<double>(last),
-      "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
-      "it was trained on 0 to {} only: take fewer steps",
-      steps, schedule.steps_offset, run.timesteps.front(), last);
+  check_trained(schedule, steps, run.timesteps.front());
   return run;
 }
 

@@ -146,6 +146,15 @@ std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps) {
   return result;
 }
 
+void check_trained(const NoiseSchedule& schedule, int steps, double timestep) {
+  const std::int64_t last = schedule.train_timesteps() - 1;
+  check<ConfigError>(
+      timestep <= static_cast<double>(last),
+      "steps is {}; with the model's steps_offset of {} that visits timestep {}, and "
+      "it was trained on 0 to {} only: take fewer steps",
+      steps, schedule.steps_offset, timestep, last);
+}
+
 std::vector<double> trailing_timesteps(double from, double distance, int most) {
   // As numpy.arange(from, 0, -distance), whose later values are multiples of the rounded first
   // difference: where a value lies half way, this decides how it is rounded.

@@ -51,6 +51,10 @@ NoiseSchedule read_noise_schedule(ConfigReader& config, const ScheduleDefaults& 
 // 61 steps of 1000: a last one at -1), that one is left out.
 std::vector<double> spaced_timesteps(const NoiseSchedule& schedule, int steps);
 
+// Throws ConfigError where a run of `steps` steps visits a timestep beyond the training's, as
+// steps_offset can make it.
+void check_trained(const NoiseSchedule& schedule, int steps, double timestep);
+
 // TimestepSpacing::trailing: timesteps from `from` - 1 down, `distance` apart, to nothing or to the
 // `most`-th.
 std::vector<double> trailing_timesteps(double from, double distance, int most);

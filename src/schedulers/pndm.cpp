@@ -30,12 +30,10 @@ class Pndm : public Scheduler {
   // One step more than asked for, where that is more than one: the second repeats the first.
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
-  double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   // The predictions of several steps enter one.
-  std::optional<LinearUpdate> linear_update(int /*step*/) const override { return std::nullopt; }
   SchedulerKind kind() const override { return SchedulerKind::pndm; }
 
  private:
@@ -77,10 +75,7 @@ void Pndm::set_steps(int steps, int skipped) {
     // The distance in training timesteps, whatever the spacing: diffusers' rule. The second step
     // makes the first one's way again.
     const std::int64_t from = static_cast<std::int64_t>(timesteps[i]) + (i == 1 ? distance : 0);
-    check<ConfigError>(from < count,
-                       "steps is {}; with the model's steps_offset of {} that visits timestep {}, "
-                       "and it was trained on 0 to {} only: take fewer steps",
-                       steps, config_.schedule.steps_offset, from, count - 1);
+    check_trained(config_.schedule, steps, static_cast<double>(from));
     moves.push_back(move_between(from, from - distance));
   }
   timesteps_ = std::move(timesteps);

@@ -48,7 +48,7 @@ class Scheduler {
   virtual const std::vector<double>& timesteps() const = 0;
 
   // The factor that makes standard normal noise the first sample. After set_steps.
-  virtual double init_noise_sigma() const = 0;
+  virtual double init_noise_sigma() const { return 1; }
 
   // A sample of `image` before step `step`: with standard normal `noise` of the same shape, as much
   // as there is then. Both are float32 latents, on one device.
@@ -71,7 +71,7 @@ class Scheduler {
 
   // The same as one multiplication each of sample and prediction, to rounding; absent where
   // predicted images are clipped and from solvers that read the state.
-  virtual std::optional<LinearUpdate> linear_update(int step) const = 0;
+  virtual std::optional<LinearUpdate> linear_update(int /*step*/) const { return std::nullopt; }
 
   virtual SchedulerKind kind() const = 0;
 };

@@ -68,14 +68,12 @@ class UniPc : public Scheduler {
 
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
-  double init_noise_sigma() const override { return 1; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override {
     return mixed(level_of(step).shares(), image, noise);
   }
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   // The images of several steps enter one.
-  std::optional<LinearUpdate> linear_update(int /*step*/) const override { return std::nullopt; }
   SchedulerKind kind() const override { return SchedulerKind::unipc; }
 
  private:
