@@ -33,9 +33,11 @@ void check_enumerator(const char* name, Enumeration value, Enumeration last) {
                      static_cast<int>(last));
 }
 
+[[noreturn]] inline void fail_stopped() { fail<Cancelled>("cancelled"); }
+
 // Throws Cancelled once a stop is requested.
 inline void check_not_stopped(const std::stop_token& stop) {
-  check<Cancelled>(!stop.stop_requested(), "cancelled");
+  if (stop.stop_requested()) fail_stopped();
 }
 
 }  // namespace pcpp

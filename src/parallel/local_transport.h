@@ -50,6 +50,7 @@ class LocalHub final : public Hub {
   int world_size() const override { return world_size_; }
   std::unique_ptr<Transport> endpoint(int rank) override;
   void abort(const std::string& reason) override;
+  void stop() override { switchboard_.stop(); }
 
   // Memory that lives as long as the hub.
   std::byte* allocate(std::size_t bytes);

@@ -65,6 +65,7 @@ class NcclHub final : public Hub {
   std::unique_ptr<Transport> endpoint(int rank) override;
   bool finish() noexcept override;
   void abort(const std::string& reason) override;
+  void stop() override { switchboard_.stop(); }
 
  private:
   friend class NcclTransport;

@@ -83,11 +83,11 @@ void Switchboard::wait(const Ends& ends, Deadline deadline) {
   if (waiter.open == 0) return;
   waiter.tag = (ends.receives.empty() ? ends.sends : ends.receives).front()->tag;
   waiters_[ends.rank] = &waiter;
-  const bool in_time = waiter.changed.wait_until(
-      lock, deadline, [&] { return waiter.open == 0 || !abort_reason_.empty(); });
+  const bool in_time =
+      waiter.changed.wait_until(lock, deadline, [&] { return waiter.open == 0 || !is_running(); });
   waiters_.erase(ends.rank);
   if (waiter.open == 0) return;
-  check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+  check_is_running();
   const auto late = std::ranges::find_if(ends.receives, is_open);
   const int peer = late != ends.receives.end()
                        ? (*late)->receive.peer
@@ -108,12 +108,27 @@ Clock::time_point Switchboard::last_delivery(const Ends& ends) {
 void Switchboard::abort(const std::string& reason) {
   const std::lock_guard lock(mutex_);
   if (abort_reason_.empty()) abort_reason_ = reason.empty() ? "a rank failed" : reason;
-  for (const auto& [rank, waiter] : waiters_) waiter->changed.notify_one();
+  wake_all();
+}
+
+void Switchboard::stop() {
+  const std::lock_guard lock(mutex_);
+  is_stopped_ = true;
+  wake_all();
 }
 
 void Switchboard::check_running() {
   const std::lock_guard lock(mutex_);
+  check_is_running();
+}
+
+void Switchboard::check_is_running() const {
+  if (is_stopped_) fail_stopped();
   check<TransportError>(abort_reason_.empty(), "{}", abort_reason_);
+}
+
+void Switchboard::wake_all() {
+  for (const auto& [rank, waiter] : waiters_) waiter->changed.notify_one();
 }
 
 }  // namespace pcpp

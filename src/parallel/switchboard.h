@@ -53,7 +53,7 @@ class Switchboard {
   // Whether all that was started of `ends` has been delivered.
   bool is_delivered(const Ends& ends);
   // Returns when all that was started of `ends` has been delivered. Throws TransportError past the
-  // deadline, or after abort(). Called by the rank's own thread.
+  // deadline, and as check_running() does. Called by the rank's own thread.
   void wait(const Ends& ends, Deadline deadline);
 
   // When the last piece that was sent of `ends` was delivered: after wait(), with something sent.
@@ -62,7 +62,9 @@ class Switchboard {
   // Makes every present and later wait for what has not arrived throw TransportError with this
   // text. The first call counts.
   void abort(const std::string& reason);
-  // Throws TransportError after abort().
+  // Likewise Cancelled, which comes first.
+  void stop();
+  // Throws TransportError after abort(), Cancelled after stop().
   void check_running();
 
  private:
@@ -76,11 +78,16 @@ class Switchboard {
   };
 
   bool start(Channel& channel, std::int64_t Channel::*started);
+  // Under the mutex.
+  bool is_running() const { return abort_reason_.empty() && !is_stopped_; }
+  void check_is_running() const;
+  void wake_all();
 
   std::mutex mutex_;
   std::map<ChannelKey, Channel> channels_;
   std::map<int, Waiter*> waiters_;  // by rank, whose thread is one
   std::string abort_reason_;
+  bool is_stopped_ = false;
 };
 
 }  // namespace pcpp

@@ -85,7 +85,7 @@ class Transport {
   // included. On a GPU the host waits only for peers that have not yet given their part to their
   // devices, and for its own stream where that has not passed the same exchange's last wait: so a
   // stuck peer is noticed, and the host is never further ahead. Throws TransportError past the
-  // deadline, or once any rank of the world has failed.
+  // deadline, or once any rank of the world has failed, and Cancelled after Hub::stop().
   virtual void wait(ExchangeId exchange, Deadline deadline) = 0;
 
   // The host waits until the rank's device has been given all that was started; a CPU has been. To
@@ -118,6 +118,9 @@ class Hub {
   // Makes every present and later wait for what has not arrived throw TransportError with this
   // text. The first call counts.
   virtual void abort(const std::string& reason) = 0;
+  // Likewise Cancelled, which comes first; for whoever requests a stop: it waits for nothing, and
+  // calls no device.
+  virtual void stop() = 0;
 };
 
 }  // namespace pcpp

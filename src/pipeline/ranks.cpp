@@ -8,6 +8,7 @@
 #include <exception>
 #include <mutex>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -111,6 +112,7 @@ void Ranks::run_on(int count, Courier* courier, const RunSettings& settings,
       body(transport);
     });
   };
+  const std::stop_callback on_stop(settings.stop, [&hub] { hub->stop(); });
   // A CPU's end, and with them the threads of OpenMP that they called.
   threads_ ? run_ranks(*hub, on_rank, *threads_) : run_ranks(*hub, on_rank);
   has_drawn = true;

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/check.h"
@@ -387,6 +388,30 @@ TEST_P(TransportTest, AWaitEndsAtItsDeadline) {
     transport.drain(deadline);
   };
   EXPECT_THROW(run(2, body), TransportError);
+}
+
+// Long ahead of the deadline: rank 1 never starts the exchange, and another thread requests the
+// stop.
+TEST_P(TransportTest, AStopEndsEveryWait) {
+  const std::unique_ptr<testing::TransportWorld> world = GetParam().make(2);
+  std::latch is_started(1);
+  std::jthread stopper([&] {
+    is_started.wait();
+    world->hub().stop();
+  });
+  const auto body = [&](Transport& transport) {
+    std::byte* memory = transport.allocate(8);
+    if (transport.rank() == 1) {
+      transport.prepare(0, Lane::stale, {{{0, memory, 8}}, {}});
+      return;
+    }
+    const ExchangeId id = transport.prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
+    transport.start(id);
+    is_started.count_down();
+    transport.wait(id, deadline_in(kTimeout));
+    transport.drain(deadline_in(kTimeout));
+  };
+  EXPECT_THROW(run_ranks(world->hub(), body), Cancelled);
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TransportTest);

@@ -39,6 +39,21 @@ TEST_P(StoppedAfter, ARequestEndsAndTheNextOneDrawsWhole) {
 // 8 steps: the last one too, though no VAE runs after it.
 INSTANTIATE_TEST_SUITE_P(Steps, StoppedAfter, ::testing::Values(0, 1, 3, 8));
 
+// Over a link of a byte a second, which the first exchange takes for hours.
+TEST(Cancellation, AStopEndsRanksThatWaitForEachOther) {
+  const World world(kRanks, 1, Link{"slow", 1, 0, false});
+  Pipeline slow(test_data("patch"), world);
+  GenerationRequest stopped = request();
+  std::stop_source source;
+  stopped.stop = source.get_token();
+  int convolutions = 0;
+  const CallWatch watch([&](const std::string& name) {
+    // Of conv_in; what follows on this thread waits.
+    if (name.starts_with("mkldnn::") && ++convolutions == 1) source.request_stop();
+  });
+  EXPECT_THROW(slow.generate(stopped), Cancelled);
+}
+
 // The folder lacks what the request would have to load.
 TEST(Cancellation, AStopThatCameFirstEndsARequestBeforeAnythingIsLoaded) {
   std::stop_source source;

@@ -66,6 +66,7 @@ class EmulatedHub final : public Hub {
   }
   bool finish() noexcept override { return !next_is_unfinished.exchange(false); }
   void abort(const std::string& reason) override { local_.abort(reason); }
+  void stop() override { local_.stop(); }
 
  private:
   LocalHub local_;
