@@ -136,8 +136,24 @@ void add_transfers(EventFile& file, int rank, const std::vector<TraceTransfer>& 
 
 const SiteBytes& sent_in(int step, const RankReport& report) {
   if (step < 0) return report.encode.value().sent;
-  const auto index = static_cast<std::size_t>(step);
-  return index < report.steps.size() ? report.steps[index].sent : report.decode.value().sent;
+  const auto found = std::ranges::find(report.steps, step, &StepRecord::step);
+  return found != report.steps.end() ? found->sent : report.decode.value().sent;
+}
+
+// Whether there is a record for every step that was traced.
+bool is_whole(const GenerationResult& result) {
+  const std::vector<RankTrace>& traces = result.trace->ranks;
+  if (traces.size() != result.ranks.size()) return false;
+  for (std::size_t rank = 0; rank < traces.size(); ++rank) {
+    const RankReport& report = result.ranks[rank];
+    const bool has_all = std::ranges::all_of(traces[rank].spans, [&](const TraceSpan& span) {
+      if (span.step < 0) return report.encode.has_value();
+      return report.decode ||
+             std::ranges::find(report.steps, span.step, &StepRecord::step) != report.steps.end();
+    });
+    if (!has_all) return false;
+  }
+  return true;
 }
 
 // From each step's begin on.
@@ -181,6 +197,10 @@ void write_chrome_trace(const std::filesystem::path& path, const GenerationResul
                         const std::map<std::string, std::string>& settings) {
   check<ConfigError>(result.trace.has_value(),
                      "cannot write {}: the request was not traced; set GenerationRequest::trace",
+                     path.string());
+  check<ConfigError>(is_whole(result),
+                     "cannot write {}: the result's trace and its ranks are not of one request: "
+                     "leave the result as generate() returned it",
                      path.string());
   EventFile file(path);
   for (std::size_t i = 0; i < result.trace->ranks.size(); ++i) {

@@ -151,6 +151,15 @@ TEST_F(ChromeTraceTest, RefusesAResultWithoutATraceAndAPlaceThatCannotBeWritten)
                                      {"GenerationRequest::trace", "x.json"});
   testing::expect_error<CheckpointError>(
       [&] { write_chrome_trace(folder_.path() / "no/such/x.json", example()); }, {"no/such"});
+  for (const auto spoil : std::vector<void (*)(GenerationResult&)>{
+           [](GenerationResult& result) { result.ranks.clear(); },
+           [](GenerationResult& result) { result.ranks[1].steps.clear(); },
+           [](GenerationResult& result) { result.trace->ranks[0].spans[0].step = -1; }}) {
+    GenerationResult spoiled = example();
+    spoil(spoiled);
+    testing::expect_error<ConfigError>([&] { write_chrome_trace(place, spoiled); },
+                                       {"x.json", "not of one request"});
+  }
   EXPECT_EQ(folder_.entry_count(), 0U);
 }
 
