@@ -45,6 +45,8 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.height = options.height;
   request.steps = options.steps;
   request.guidance_scale = options.guidance_scale;
+  request.guidance_begin = options.guidance_start;
+  request.guidance_end = options.guidance_end;
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
   request.timestep_spacing = options.timestep_spacing;

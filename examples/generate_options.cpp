@@ -111,15 +111,19 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--strength", options.strength, 0, 1,
              "how much of the init image is drawn anew, above 0 and at most 1 (default: 0.8, and 1 "
              "with --mask)");
-  add_number(
-      app, "--width", options.width, 1, kMostPixels,
-      "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, or the model's)");
-  add_number(
-      app, "--height", options.height, 1, kMostPixels,
-      "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, or the model's)");
+  add_number(app, "--width", options.width, 1, kMostPixels,
+             "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, the first "
+             "control image's, or the model's)");
+  add_number(app, "--height", options.height, 1, kMostPixels,
+             "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, the first "
+             "control image's, or the model's)");
   add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
   add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
              "how closely to follow the prompt; 1 or below: no guidance");
+  add_number(app, "--guidance-start", options.guidance_start, 0, 1,
+             "guidance begins after this part of the steps");
+  add_number(app, "--guidance-end", options.guidance_end, 0, 1,
+             "it ends after this part of the steps, which take half the time from then on");
   add_numbers(app, "--seed", options.seeds, 0, UINT64_MAX,
               "of all noise; several: all is drawn for each, one after the other (default: 0)")
       ->type_name("UINT,...");
@@ -172,7 +176,8 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_number(app, "--extra-weight-mb", options.extra_weight_mb, 0, INT64_MAX / kBytesPerMegabyte,
              "megabytes that weights may take beyond their size to compute faster");
   add_path(app, "--convolution-times", options.convolution_times,
-           "file with times of this machine's convolutions; none: decide without");
+           "file with times of this machine's convolutions; none: decide without (default: "
+           "convolutions.json in the user's cache)");
   add_choice<Method>(
       app, "--method", kMethods,
       "how the ranks share the work; auto: the fastest of single and pcpp (default: pcpp)",
@@ -186,9 +191,10 @@ void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_path(app, "--profile", options.profile,
            "auto: plan with this file of `plan --measure`, or for this GPU by its name of "
            "`plan --list-profiles` (default: these ranks, measured now)");
-  add_choice<Guidance>(app, "--guidance", kGuidances,
-                       "both branches on every rank, or one half of the ranks each",
-                       [&](Guidance guidance) { options.guidance = guidance; });
+  add_choice<Guidance>(
+      app, "--guidance", kGuidances,
+      "both branches on every rank, or one half of the ranks each (default: batched)",
+      [&](Guidance guidance) { options.guidance = guidance; });
   add_choice<RowFormat>(app, "--row-format", kRowFormats,
                         "how rows travel in steady steps (default: exact)",
                         [&](RowFormat format) { options.row_format = format; });
@@ -307,6 +313,13 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
   for (const char* name : {"--prompt-syntax", "--clip-skip", "--textual-inversion"}) {
     if (app.count(name) > 0 && !options.prompt_embeds.empty()) {
       return fmt::format("{} is for --prompt, not --prompt-embeds: leave it out", name);
+    }
+  }
+  for (const char* name : {"--guidance-start", "--guidance-end"}) {
+    if (app.count(name) > 0 && options.guidance_scale <= 1) {
+      return fmt::format(
+          "{} is for guidance, of which there is none at a scale of {}: leave it out", name,
+          options.guidance_scale);
     }
   }
   for (const char* name : {"--strength", "--mask"}) {

@@ -33,6 +33,8 @@ struct GenerateOptions {
   int height = 0;
   int steps = 25;
   double guidance_scale = 3;
+  double guidance_start = 0;
+  double guidance_end = 1;
   std::vector<std::uint64_t> seeds = {0};  // a run for each, one after the other
   int images = 1;
   std::optional<SchedulerKind> scheduler;

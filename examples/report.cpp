@@ -72,6 +72,8 @@ Json settings(const RunFacts& facts) {
               {"height", facts.result.height},
               {"steps", options.steps},
               {"guidance_scale", options.guidance_scale},
+              {"guidance_start", options.guidance_start},
+              {"guidance_end", options.guidance_end},
               {"seed", facts.seed},
               {"images", options.images},
               {"scheduler", name_of(facts.result.scheduler)},

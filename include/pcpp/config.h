@@ -170,6 +170,13 @@ struct PCPP_EXPORT GenerationRequest {
   int steps = 25;
   // At 1 or below only the conditional branch runs, and of ModelInfo::guidance_embedded always.
   double guidance_scale = 3.0;
+  // The part of the steps with guidance (arXiv 2404.07724), from 0 to 1: step i of n where begin <=
+  // i / n and (i + 1) / n <= end. In the others only the conditional branch runs, which is about
+  // half the work: with Guidance::split on all ranks, in bands as equal as possible. The first step
+  // with guidance and the first after it are synchronous. Not looked at where only the conditional
+  // branch runs in any case.
+  double guidance_begin = 0;
+  double guidance_end = 1;
   // Of all noise, each draw for the whole batch, as diffusers' with one CPU generator: what init
   // images leave to chance, what the run begins with, what masked ones leave, what its steps add.
   std::uint64_t seed = 0;
@@ -207,10 +214,11 @@ struct PCPP_EXPORT GenerationRequest {
   ParallelConfig parallel = {};
   // The pipeline plans, and takes the fastest of one device and `parallel`'s method over every
   // arrangement of its world: ranks used, guidance and bands, which `parallel` then leaves open
-  // (its bands must be empty, its guidance is not looked at). result.chosen says what it was, and
-  // the picture depends on it. The same request with `automatic` false and `parallel` from
-  // result.chosen repeats it on a World of result.chosen->ranks ranks, each with as many threads as
-  // in the world that chose, or on the first so many of its GPUs.
+  // (its bands must be empty, its guidance is not looked at). Where a part of the steps has
+  // guidance it is the fastest for those. result.chosen says what it was, and the picture depends
+  // on it. The same request with `automatic` false and `parallel` from result.chosen repeats it on
+  // a World of result.chosen->ranks ranks, each with as many threads as in the world that chose, or
+  // on the first so many of its GPUs.
   bool automatic = false;
   bool decode = true;       // false: nothing is decoded, and result.images is empty
   bool keep_steps = false;  // result.step_latents holds the latents after each scheduler step

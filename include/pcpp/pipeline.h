@@ -89,7 +89,7 @@ struct PipelineOptions {
   // ($XDG_CACHE_HOME, else ~/.cache), which is made, and replaced where it is damaged. Empty:
   // nothing is timed, shapes alone decide.
   std::optional<std::filesystem::path> convolution_times = {};
-  // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in a request,
+  // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in a request
   // and launched as those in the steady steps that follow. The picture is the same to the bit; the
   // host has less to do. On a CPU it changes nothing.
   bool cuda_graphs = true;
@@ -158,11 +158,13 @@ struct RunTimes {
   double total_seconds = 0;
 };
 
-// One rank's part of the request.
+// One rank's part of the request. Where a part of the steps has guidance, rows and branch are those
+// of that part, and stale_bytes the most of all parts.
 struct RankReport {
   std::vector<std::int64_t> rows = {};  // [begin, end) of the latent rows that it computed
   int branch = 0;                // with split guidance 0: unconditional, 1: conditional; else 0
   std::int64_t stale_bytes = 0;  // of its buffers for stale rows
+  // All, but of a rank for which steps without guidance have no row left, where it is split.
   std::vector<StepRecord> steps = {};
   // Of all init images and what masks keep of them, as step -1. Absent: there were none, or this
   // rank encoded nothing, for which no row of the latents was left.

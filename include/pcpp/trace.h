@@ -103,8 +103,8 @@ struct TraceTransfer {
 };
 
 // In the order of their begins. A rank keeps its first 131072 spans, and as many waits and
-// transfers, and as many of encoding and of decoding: of what follows it only counts how many they
-// were.
+// transfers, and as many of encoding, of decoding and of what follows where guidance begins and
+// ends: of more than that it only counts how many they were.
 struct RankTrace {
   std::vector<TraceSpan> spans = {};
   std::vector<TraceWait> waits = {};

@@ -35,12 +35,6 @@ void check_weights(const ControlNetConfig& config, const Weights& weights) {
   }
 }
 
-// As diffusers, in double precision.
-bool steers(const Control& control, int step, int steps) {
-  return !(static_cast<double>(step) / steps < control.begin ||
-           static_cast<double>(step + 1) / steps > control.end);
-}
-
 }  // namespace
 
 std::vector<ControlNetFile> open_control_nets(const std::vector<std::filesystem::path>& paths,
@@ -79,27 +73,36 @@ bool ControlTask::does_alike(int step, int other) const {
   return part(step) == part(other);
 }
 
+ControlTask ControlTask::within(StepRange phase, const ParallelConfig& parallel,
+                                int patches) const {
+  ControlTask part = *this;
+  part.begin = std::clamp(begin, phase.first, phase.end);
+  part.end = std::clamp(end, part.begin, phase.end);
+  // Its first step must be synchronous where the bands read each other's rows.
+  const bool reads_others = patches > 1 && parallel.reach != Reach::none;
+  const int last_synchronous = std::max(parallel.sync_steps - 1, phase.first);
+  part.first = reads_others ? std::min(part.begin, last_synchronous) : part.begin;
+  if (part.begin == part.end || scale == 0) part.first = part.end;
+  return part;
+}
+
 std::vector<ControlTask> control_tasks(const GenerationRequest& request, const RequestSizes& sizes,
-                                       const ParallelConfig& parallel, int patches, int steps) {
+                                       int steps) {
   std::vector<ControlTask> tasks;
   for (const Control& control : request.controls) {
     ControlTask task;
     task.images = all_of(control.images, to_control, sizes, request.stop);
     task.pictures = sizes.images / std::ssize(control.images);
     task.scale = control.scale;
-    while (task.begin < steps && !steers(control, task.begin, steps)) ++task.begin;
-    task.end = task.begin;
-    while (task.end < steps && steers(control, task.end, steps)) ++task.end;
-    // Its first step must be synchronous where the bands read each other's rows.
-    const bool reads_others = patches > 1 && parallel.reach != Reach::none;
-    task.first = reads_others ? std::min(task.begin, parallel.sync_steps - 1) : task.begin;
-    if (task.begin == task.end) {
+    const StepRange steered = steps_within(control.begin, control.end, steps);
+    task.first = task.begin = steered.first;
+    task.end = steered.end;
+    if (steered.empty()) {
       log().warn(
           "a control from {} to {} steers none of the {} steps: begin it earlier, end it later or "
           "ask for more steps",
           control.begin, control.end, steps);
     }
-    if (task.begin == task.end || task.scale == 0) task.first = task.end;
     tasks.push_back(std::move(task));
   }
   return tasks;

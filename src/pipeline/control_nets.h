@@ -31,7 +31,7 @@ std::vector<ControlNetFile> open_control_nets(const std::vector<std::filesystem:
 
 NetworkConfig network_of(const UNetConfig& unet, const std::vector<ControlNetFile>& controls);
 
-// What one ControlNet does in a request.
+// What one ControlNet does in a run, or in a phase of it.
 struct ControlTask {
   at::Tensor images;          // [n, 3, height, width] in [0, 1], float32 on the CPU
   std::int64_t pictures = 1;  // for which each of them is, one after the other
@@ -46,11 +46,13 @@ struct ControlTask {
   ControlInput input(const at::Tensor& image, int step) const;
   // Whether it does the same in both steps.
   bool does_alike(int step, int other) const;
+  // What is left of it in these steps, of so many patches.
+  ControlTask within(StepRange phase, const ParallelConfig& parallel, int patches) const;
 };
 
 // Of a checked request, `steps` of which are made. Throws Cancelled once a stop is requested.
 std::vector<ControlTask> control_tasks(const GenerationRequest& request, const RequestSizes& sizes,
-                                       const ParallelConfig& parallel, int patches, int steps);
+                                       int steps);
 
 // The part of a control image that a rank needs.
 struct ControlSlice {

@@ -29,18 +29,28 @@ namespace pcpp {
 
 namespace {
 
-// Rank-local state of a run.
+SolverState moved(SolverState state, at::Device device) {
+  for (at::Tensor& prediction : state.predictions) prediction = prediction.to(device);
+  for (at::Tensor* tensor : {&state.sample, &state.noises}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+  return state;
+}
+
+// Rank-local state of a phase.
 class Rank {
  public:
-  Rank(const DenoiseTask& task, const UNet& unet, Transport& transport)
+  Rank(const DenoiseTask& task, const Phase& phase, const UNet& unet, Transport& transport,
+       const SolverState& state)
       : task_(task),
+        phase_(phase),
         unet_(unet),
         rank_(transport.rank()),
         graphs_(transport, task.peer_timeout, task.stop),
-        cache_(task.plan, graphs_, task.peer_timeout, task.stop),
-        gather_(task.plan, graphs_, task.peer_timeout),
-        context_(task.plan, cache_, transport.rank(), unet.sites().condition_slots()) {
-    if (task.step_noises.defined()) state_.noises = task.step_noises.to(unet.device());
+        cache_(phase.plan, graphs_, task.peer_timeout, task.stop),
+        gather_(phase.plan, graphs_, task.peer_timeout),
+        context_(phase.plan, cache_, transport.rank(), unet.sites().condition_slots()),
+        state_(moved(state, unet.device())) {
     if (task.beside.defined()) beside_ = task.beside.to(unet.device());
     if (task.kept) {
       const auto there = [&](const at::Tensor& tensor) { return tensor.to(unet.device()); };
@@ -49,12 +59,13 @@ class Rank {
     }
     if (task.in_turn) turn_.emplace(graphs_, task.peer_timeout);
     for (std::size_t i = 0; i < task.controls.size(); ++i) {
-      const bool runs = task.controls[i].first < task.controls[i].end;
-      control_pixels_.push_back(runs ? control_pixels(task.controls[i], control_slice(i))
-                                     : at::Tensor());
+      const ControlTask& control = controls_.emplace_back(
+          task.controls[i].within(phase.steps, task.parallel, phase.plan.topology().patches()));
+      const bool runs = control.first < control.end;
+      control_pixels_.push_back(runs ? control_pixels(control, control_slice(i)) : at::Tensor());
     }
-    control_images_.resize(task.controls.size());
-    control_inputs_.resize(task.controls.size());
+    control_images_.resize(controls_.size());
+    control_inputs_.resize(controls_.size());
     const Conditions mine = own_conditions();
     text_ = mine.text.to(unet.device(), task.dtype);
     if (task.time_ids.defined()) {
@@ -65,17 +76,15 @@ class Rank {
   }
 
   // To be called before such a step, as no part of it.
-  void await_turn(StepKind kind) {
-    if (turn_ && kind == StepKind::steady) turn_->take();
+  void await_turn(int step) {
+    if (turn_ && kind_of(step) == StepKind::steady) turn_->take();
   }
 
   // Predicts the noise of the rank's band of `latents` [images, c, h, w] and gathers all bands'.
-  // `repeats`: it does what every other step with `repeats` does, but for the values.
-  void predict(const at::Tensor& latents, int step, StepKind kind, std::optional<StepKind> next,
-               bool repeats) {
+  void predict(const at::Tensor& latents, int step) {
     set_inputs(latents, step);
-    const auto work = [&] { predict_from_inputs(kind, next); };
-    if (!task_.cuda_graphs || !repeats) {
+    const auto work = [&] { predict_from_inputs(step); };
+    if (!task_.cuda_graphs || !is_amid_steady_ones(step)) {
       graphs_.clear();
       work();
     } else if (!graphs_.run(work)) {
@@ -89,11 +98,31 @@ class Rank {
     return with_kept(predicted(latents, step), step + 1);
   }
 
+  SolverState state() const { return moved(state_, at::kCPU); }
+
+  // Whether this and its neighbours are steady and do alike, so that it can be recorded. Once a
+  // step is steady, all that follow are. Two go ahead of what is recorded, as only the second
+  // reads what a steady step sent: then every kernel has been loaded. And one where a ControlNet
+  // does something else than before.
+  bool is_amid_steady_ones(int step) const {
+    return phase_.steps.holds(step - 2) && phase_.steps.holds(step + 1) &&
+           kind_of(step - 2) == StepKind::steady &&
+           std::ranges::all_of(controls_, [&](const ControlTask& control) {
+             return control.does_alike(step, step - 1);
+           });
+  }
+
+  StepKind kind_of(int step) const {
+    if (task_.parallel.reach == Reach::none) return StepKind::steady;
+    const bool waits = step < task_.parallel.sync_steps || step == phase_.steps.first;
+    return waits ? StepKind::synchronous : StepKind::steady;
+  }
+
   // Without its times.
-  StepRecord record(int step, StepKind kind) const {
+  StepRecord record(int step) const {
     StepRecord record;
     record.step = step;
-    record.kind = kind;
+    record.kind = kind_of(step);
     record.sent = cache_.sent();
     record.sent.gather = gather_.sent_bytes();
     record.graphs = graphs_.count();
@@ -102,7 +131,7 @@ class Rank {
 
  private:
   at::Tensor predicted(const at::Tensor& latents, int step) {
-    const bool split = task_.plan.topology().branches_of_rank() < task_.branches();
+    const bool split = phase_.guided && topology().branches_of_rank() == 1;
     const at::Tensor conditional = whole_noise(split ? 1 : 0);  // guided already, where not split
     const at::Tensor unconditional = split ? whole_noise(0) : at::Tensor();
     const auto update =
@@ -133,7 +162,7 @@ class Rank {
 
   // At the same addresses in every step, which graphs read.
   void set_inputs(const at::Tensor& latents, int step) {
-    const auto repeats = static_cast<std::int64_t>(task_.plan.topology().branches_of_rank());
+    const auto repeats = static_cast<std::int64_t>(topology().branches_of_rank());
     at::Tensor whole = task_.scheduler.scale_input(latents, step);
     if (beside_.defined()) whole = at::cat({whole, beside_}, 1);
     const at::Tensor band = band_with_halo(whole).repeat({repeats, 1, 1, 1}).to(task_.dtype);
@@ -148,16 +177,18 @@ class Rank {
   }
 
   ControlSlice control_slice(std::size_t control) const {
-    const Topology& topology = task_.plan.topology();
-    return {topology.band_of(rank_), unet_.network().controls[control].scale(),
-            task_.parallel.reach,    topology.branches_of_rank(),
-            unet_.device(),          task_.dtype};
+    return {topology().band_of(rank_),
+            unet_.network().controls[control].scale(),
+            task_.parallel.reach,
+            topology().branches_of_rank(),
+            unet_.device(),
+            task_.dtype};
   }
 
   // Of each ControlNet, whose image is made in the first step that it runs in.
   void set_controls(int step) {
-    for (std::size_t i = 0; i < task_.controls.size(); ++i) {
-      const ControlTask& control = task_.controls[i];
+    for (std::size_t i = 0; i < controls_.size(); ++i) {
+      const ControlTask& control = controls_[i];
       if (control.runs_in(step) && !control_images_[i].defined()) {
         check_not_stopped(task_.stop);
         control_images_[i] =
@@ -168,8 +199,10 @@ class Rank {
     }
   }
 
-  void predict_from_inputs(StepKind kind, std::optional<StepKind> next) {
-    cache_.begin_step(kind, next);
+  void predict_from_inputs(int step) {
+    const StepKind kind = kind_of(step);
+    const bool last = step + 1 == phase_.steps.end;
+    cache_.begin_step(kind, last ? std::nullopt : std::optional(kind_of(step + 1)));
     const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_, control_inputs_);
     cache_.end_step();
     const SpanScope gathering("gather");
@@ -181,10 +214,9 @@ class Rank {
   // Of the branches that this rank computes, unconditional first.
   Conditions own_conditions() const {
     const BranchConditions& all = task_.conditions;
-    if (!all.unconditional) return all.conditional;
-    const Topology& topology = task_.plan.topology();
-    if (topology.branches_of_rank() == 1) {
-      return topology.first_branch(rank_) == 0 ? *all.unconditional : all.conditional;
+    if (!phase_.guided) return all.conditional;
+    if (topology().branches_of_rank() == 1) {
+      return topology().first_branch(rank_) == 0 ? *all.unconditional : all.conditional;
     }
     Conditions both{at::cat({all.unconditional->text, all.conditional.text}), {}, 0};
     if (all.conditional.pooled.defined()) {
@@ -196,7 +228,7 @@ class Rank {
   // The rank's rows of the whole latent and, where the image goes on, one row more on each side:
   // always fresh, since every rank holds the whole latent. At reach none zeros stand for it.
   at::Tensor band_with_halo(const at::Tensor& latents) const {
-    const RowRange band = task_.plan.topology().band_of(rank_);
+    const RowRange band = topology().band_of(rank_);
     const std::int64_t above = context_.is_first() ? 0 : 1;
     const std::int64_t below = context_.is_last() ? 0 : 1;
     if (task_.parallel.reach != Reach::none) {
@@ -211,19 +243,18 @@ class Rank {
 
   // Guidance comes before the gather where the rank computes both branches: half the bytes.
   at::Tensor guided_where_both(const at::Tensor& noise) const {
-    if (task_.plan.topology().branches_of_rank() == 1) return noise;
+    if (topology().branches_of_rank() == 1) return noise;
     const std::vector<at::Tensor> branches = noise.chunk(2);
     return guided(branches[0], branches[1], task_.guidance_scale);
   }
 
   // The gathered prediction, [images, c, h, w]: guided, or of one branch where guidance is split.
   at::Tensor whole_noise(int branch) const {
-    const Topology& topology = task_.plan.topology();
-    const PlanShape& shape = task_.plan.shape();
+    const PlanShape& shape = phase_.plan.shape();
     std::vector<at::Tensor> bands;
-    for (int patch = 0; patch < topology.patches(); ++patch) {
-      const int rank = branch * topology.patches() + patch;
-      const RowRange band = topology.band_of(rank);
+    for (int patch = 0; patch < topology().patches(); ++patch) {
+      const int rank = branch * topology().patches() + patch;
+      const RowRange band = topology().band_of(rank);
       // for_blob takes a mutable pointer; the tensor is only read.
       auto* data = const_cast<std::byte*>(gather_.band(rank));  // NOLINT
       bands.push_back(at::for_blob(data, {shape.images, shape.latent_channels, band.size(),
@@ -235,7 +266,10 @@ class Rank {
     return at::cat(bands, 2);
   }
 
+  const Topology& topology() const { return phase_.plan.topology(); }
+
   const DenoiseTask& task_;
+  const Phase& phase_;
   const UNet& unet_;
   const int rank_;
   StepGraphs graphs_;
@@ -250,25 +284,11 @@ class Rank {
   SolverState state_;
   std::optional<KeptImage> kept_;
   at::Tensor beside_;
+  std::vector<ControlTask> controls_;       // in this phase
   std::vector<at::Tensor> control_pixels_;  // until its image is made
   std::vector<at::Tensor> control_images_;
   std::vector<ControlInput> control_inputs_;  // of the present step
 };
-
-StepKind kind_of(const ParallelConfig& config, int step) {
-  if (config.reach == Reach::none) return StepKind::steady;
-  return step < config.sync_steps ? StepKind::synchronous : StepKind::steady;
-}
-
-// Once a step is steady, all that follow are. Two go ahead of what is recorded, as only the second
-// reads what a steady step sent: then every kernel has been loaded. And one where a ControlNet does
-// something else than before.
-bool is_amid_steady_ones(const DenoiseTask& task, int step, int steps) {
-  return step > 1 && step + 1 < steps && kind_of(task.parallel, step - 2) == StepKind::steady &&
-         std::ranges::all_of(task.controls, [&](const ControlTask& control) {
-           return control.does_alike(step, step - 1);
-         });
-}
 
 }  // namespace
 
@@ -276,40 +296,49 @@ at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional
   return unconditional + scale * (conditional - unconditional);
 }
 
-DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
-                      const at::Tensor& latents, bool keep_steps) {
-  StepLog log(transport.timeline(), task.trace_zero);
-  Rank rank(task, unet, transport);
+DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& unet,
+                      Transport& transport, const RunState& start, bool keep_steps) {
+  const auto [first, end] = phase.steps;
+  StepLog log(transport.timeline(), task.trace_zero, first);
+  Rank rank(task, phase, unet, transport, start.solver);
   DenoiseResult result;
-  at::Tensor sample = latents.to(unet.device(), at::kFloat, false, true).contiguous();
-  const int steps = static_cast<int>(task.scheduler.timesteps().size());
-  for (int step = 0; step < steps; ++step) {
+  at::Tensor sample = start.latents.to(unet.device(), at::kFloat, false, true).contiguous();
+  for (int step = first; step < end; ++step) {
     const Clock::time_point begin = Clock::now();
-    const StepKind kind = kind_of(task.parallel, step);
-    rank.await_turn(kind);
+    const StepKind kind = rank.kind_of(step);
+    rank.await_turn(step);
     log.begin_step();
-    const bool last = step + 1 == steps;
     {
       const SpanScope scope(kind == StepKind::steady ? "steady step" : "synchronous step");
-      rank.predict(sample, step, kind,
-                   last ? std::nullopt : std::optional(kind_of(task.parallel, step + 1)),
-                   is_amid_steady_ones(task, step, steps));
+      rank.predict(sample, step);
       sample = rank.advance(sample, step);
     }
     log.end_step();
-    result.records.push_back(rank.record(step, kind));
+    result.records.push_back(rank.record(step));
     if (keep_steps) result.step_latents.push_back(sample.clone());
     if (transport.rank() == 0 && task.on_step) {
-      task.on_step(
-          {.step = step + 1, .steps = steps, .kind = kind, .step_ms = milliseconds_since(begin)});
+      task.on_step({.step = step + 1,
+                    .steps = static_cast<int>(task.scheduler.timesteps().size()),
+                    .kind = kind,
+                    .step_ms = milliseconds_since(begin)});
     }
   }
   transport.drain(deadline_in(task.peer_timeout));
   for (StepRecord& record : result.records) log.time(record);
-  result.trace = log.trace(task.plan, unet.sites().sites());
-  result.latents = sample.to(at::kCPU);
+  result.trace = log.trace(phase.plan, unet.sites().sites());
+  result.end = {sample.to(at::kCPU), rank.state()};
   for (at::Tensor& kept : result.step_latents) kept = kept.to(at::kCPU);
   return result;
+}
+
+void append(std::vector<DenoiseResult>&& phase, std::vector<DenoiseResult>& drawn) {
+  if (drawn.size() < phase.size()) drawn.resize(phase.size());
+  for (std::size_t rank = 0; rank < phase.size(); ++rank) {
+    drawn[rank].end = std::move(phase[rank].end);
+    std::ranges::move(phase[rank].step_latents, std::back_inserter(drawn[rank].step_latents));
+    std::ranges::move(phase[rank].records, std::back_inserter(drawn[rank].records));
+    append(std::move(phase[rank].trace), drawn[rank].trace);
+  }
 }
 
 }  // namespace pcpp

@@ -1,4 +1,4 @@
-// The step loop: every rank's part of one request.
+// The step loop: every rank's part of one phase of a request.
 #ifndef PCPP_PIPELINE_DENOISE_H_
 #define PCPP_PIPELINE_DENOISE_H_
 
@@ -12,13 +12,13 @@
 #include <vector>
 
 #include "base/deadline.h"
-#include "cache/exchange_plan.h"
 #include "models/unet.h"
 #include "parallel/transport.h"
 #include "pcpp/config.h"
 #include "pcpp/trace.h"
 #include "pipeline/conditions.h"
 #include "pipeline/control_nets.h"
+#include "pipeline/phases.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {
@@ -31,16 +31,13 @@ struct KeptImage {
   at::Tensor mask;   // [images, 1, h, w], 0 or 1
 };
 
-// What all ranks of a request share; nothing in it changes while they run.
+// What all ranks share in all phases of a request; nothing in it changes while they run.
 struct DenoiseTask {
   const Scheduler& scheduler;  // after set_steps
-  const ExchangePlan& plan;
   ParallelConfig parallel;
-  BranchConditions conditions;
-  at::Tensor time_ids;  // SDXL's [1, 6]; undefined elsewhere
+  BranchConditions conditions;  // with both branches where a phase is guided
+  at::Tensor time_ids;          // SDXL's [1, 6]; undefined elsewhere
   double guidance_scale = 1;
-  // As SolverState has them, on the CPU; undefined where none are added.
-  at::Tensor step_noises = {};
   std::optional<KeptImage> kept = std::nullopt;  // on the CPU
   // [images, c, h, w], on the CPU: what the U-Net reads after the scaled latents' channels;
   // undefined for those that read latents alone.
@@ -54,22 +51,28 @@ struct DenoiseTask {
   std::function<void(const StepProgress&)> on_step;  // called by rank 0
   // Absent: nothing is traced. From when a trace counts its times.
   std::optional<Clock::time_point> trace_zero = std::nullopt;
+};
 
-  int branches() const { return conditions.unconditional ? 2 : 1; }
+// Between two steps; on the CPU.
+struct RunState {
+  at::Tensor latents;  // float32, whole; scaled as the scheduler has them
+  SolverState solver;
 };
 
 struct DenoiseResult {
-  at::Tensor latents;                    // float32, whole, the same on every rank
+  RunState end;                          // after the phase, the same on every rank
   std::vector<at::Tensor> step_latents;  // after each step, where asked for
   std::vector<StepRecord> records;
   RankTrace trace;  // where asked for
 };
 
-// One rank's run over all steps, from the whole scaled initial latents (float32). It computes where
-// `unet` lies; latents come from the CPU and go back there. Called by every rank of the transport's
-// world, each on its own thread. Throws Cancelled once a stop is requested.
-DenoiseResult denoise(const DenoiseTask& task, const UNet& unet, Transport& transport,
-                      const at::Tensor& latents, bool keep_steps);
+// One rank's run over the steps of a phase. It computes where `unet` lies. Called by every rank of
+// the transport's world, each on its own thread. Throws Cancelled once a stop is requested.
+DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& unet,
+                      Transport& transport, const RunState& start, bool keep_steps);
+
+// After what `drawn` holds, by rank: what the ranks of the next phase did.
+void append(std::vector<DenoiseResult>&& phase, std::vector<DenoiseResult>& drawn);
 
 // guidance: unconditional + scale (conditional - unconditional) (arXiv 2207.12598, eq. 6).
 at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);

@@ -28,6 +28,7 @@
 #include "pipeline/networks.h"
 #include "pipeline/on_device.h"
 #include "pipeline/own_thread.h"
+#include "pipeline/phases.h"
 #include "pipeline/request.h"
 #include "pipeline/tensors.h"
 #include "pipeline/threads.h"
@@ -60,22 +61,28 @@ at::Tensor time_ids(const RequestSizes& sizes) {
 }
 
 // Of what is known before they run.
-std::vector<RankReport> reports(const ExchangePlan& plan) {
+std::vector<RankReport> reports(const std::vector<Phase>& phases) {
   std::vector<RankReport> reports;
-  for (int rank = 0; rank < plan.topology().world_size(); ++rank) {
-    const RowRange band = plan.topology().band_of(rank);
+  const Topology& topology = main_phase(phases).plan.topology();
+  for (int rank = 0; rank < topology.world_size(); ++rank) {
+    const RowRange band = topology.band_of(rank);
     RankReport& report = reports.emplace_back();
     report.rows = {band.begin, band.end};
-    report.branch = plan.topology().first_branch(rank);
-    report.stale_bytes = plan.stale_bytes(rank);
+    report.branch = topology.first_branch(rank);
+    for (const Phase& phase : phases) {
+      if (rank >= phase.plan.topology().world_size()) continue;
+      report.stale_bytes = std::max(report.stale_bytes, phase.plan.stale_bytes(rank));
+    }
   }
   return reports;
 }
 
 // It replaces all noise of the latents in every step, and stale rows are of those before.
-void warn_of_stale_noise(const Scheduler& scheduler, const Topology& topology,
+void warn_of_stale_noise(const Scheduler& scheduler, const std::vector<Phase>& phases,
                          const ParallelConfig& parallel) {
-  const bool reads_stale_rows = topology.patches() > 1 && parallel.reach != Reach::none &&
+  const bool has_bands = std::ranges::any_of(
+      phases, [](const Phase& phase) { return phase.plan.topology().patches() > 1; });
+  const bool reads_stale_rows = has_bands && parallel.reach != Reach::none &&
                                 parallel.sync_steps < std::ssize(scheduler.timesteps());
   if (!reads_stale_rows || scheduler.kind() != SchedulerKind::lcm) return;
   log().warn(
@@ -128,12 +135,16 @@ class Pipeline::Parts {
   // Loads what is missing and returns what the U-Net is told.
   BranchConditions prepare(const GenerationRequest& request, const RequestSizes& sizes,
                            Inputs& inputs, GenerationResult& result);
+  // How the world's ranks, or those that were chosen, share the steps.
+  std::vector<Phase> plan_phases(const GenerationRequest& request, const RequestSizes& sizes,
+                                 const Scheduler& scheduler, const GenerationResult& result) const;
   // All that is known before anything is drawn.
   void begin_result(const GenerationRequest& request, const RequestSizes& sizes,
-                    const Scheduler& scheduler, const ExchangePlan& plan,
+                    const Scheduler& scheduler, const std::vector<Phase>& phases,
                     GenerationResult& result) const;
-  std::vector<DenoiseResult> run(const DenoiseTask& task, const GenerationRequest& request,
-                                 const at::Tensor& latents) const;
+  // One result for each rank.
+  std::vector<DenoiseResult> run(const DenoiseTask& task, const std::vector<Phase>& phases,
+                                 const GenerationRequest& request, const RunState& start) const;
   // What the steps add, as SolverState has it; undefined where they add nothing.
   static at::Tensor noises_of_steps(Inputs& inputs, const std::stop_token& stop);
   void collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const;
@@ -160,7 +171,8 @@ void Pipeline::Parts::check_devices(const GenerationRequest& request,
                      "most: ask for fewer images",
                      batch, kMostBatch);
   if (request.parallel.reach == Reach::none) return;
-  const int bands = world().ranks() / (split && !request.automatic ? 2 : 1);
+  const bool is_whole = request.guidance_begin == 0 && request.guidance_end == 1;
+  const int bands = world().ranks() / (split && is_whole && !request.automatic ? 2 : 1);
   check<ConfigError>(bands <= kMostOtherBands + 1,
                      "{} bands on GPUs, whose GroupNorm combines {} at most: take fewer ranks",
                      bands, kMostOtherBands + 1);
@@ -198,28 +210,45 @@ Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& re
   return {std::move(scheduler), draw_noise(request, sizes, model()), std::move(conditions)};
 }
 
+std::vector<Phase> Pipeline::Parts::plan_phases(const GenerationRequest& request,
+                                                const RequestSizes& sizes,
+                                                const Scheduler& scheduler,
+                                                const GenerationResult& result) const {
+  const int ranks = result.chosen ? result.chosen->ranks : world().ranks();
+  const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
+  return phases_of(
+      request, sizes, static_cast<int>(scheduler.timesteps().size()), unet(), parallel, ranks,
+      {sizes.rows, sizes.columns, model().latent_channels, sizes.images, networks_.dtype()});
+}
+
 std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
+                                                const std::vector<Phase>& phases,
                                                 const GenerationRequest& request,
-                                                const at::Tensor& latents) const {
-  const int count = task.plan.topology().world_size();
-  std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
-  const AttentionChoice attention{attention_, task.plan.pool() > 0};
-  ranks().run(count, {request.peer_timeout, attention, request.stop}, [&](Transport& transport) {
-    const int rank = transport.rank();
-    results[static_cast<std::size_t>(rank)] =
-        denoise(task, ranks().unet(rank), transport, latents, request.keep_steps && rank == 0);
-  });
-  return results;
+                                                const RunState& start) const {
+  std::vector<DenoiseResult> drawn;
+  for (const Phase& phase : phases) {
+    const int count = phase.plan.topology().world_size();
+    std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
+    const RunState& begin = drawn.empty() ? start : drawn.front().end;
+    const AttentionChoice attention{attention_, phase.plan.pool() > 0};
+    ranks().run(count, {request.peer_timeout, attention, request.stop}, [&](Transport& transport) {
+      const int rank = transport.rank();
+      results[static_cast<std::size_t>(rank)] = denoise(task, phase, ranks().unet(rank), transport,
+                                                        begin, request.keep_steps && rank == 0);
+    });
+    append(std::move(results), drawn);
+  }
+  return drawn;
 }
 
 void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResult& result) const {
   const DenoiseResult& first = drawn.front();
   check<DeviceError>(
-      first.latents.isfinite().all().item<bool>(),
+      first.end.latents.isfinite().all().item<bool>(),
       "the latents became infinite or not a number: try {}less of guidance, of controls, of LoRAs, "
       "or smaller weights in the prompts",
       networks_.dtype() == DataType::float32 ? "" : "float32, ");
-  result.latents = to_host(first.latents);
+  result.latents = to_host(first.end.latents);
   for (const at::Tensor& latents : first.step_latents) {
     result.step_latents.push_back(to_host(latents));
   }
@@ -263,14 +292,14 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
 }
 
 void Pipeline::Parts::begin_result(const GenerationRequest& request, const RequestSizes& sizes,
-                                   const Scheduler& scheduler, const ExchangePlan& plan,
+                                   const Scheduler& scheduler, const std::vector<Phase>& phases,
                                    GenerationResult& result) const {
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler.kind();
   if (!request.init_images.empty()) result.strength = strength_of(request);
-  result.ranks = reports(plan);
-  if (request.trace) result.trace = network_trace(unet(), plan.topology().world_size());
+  result.ranks = reports(phases);
+  if (request.trace) result.trace = network_trace(unet(), static_cast<int>(result.ranks.size()));
 }
 
 GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
@@ -288,34 +317,27 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
-  const Topology topology(result.chosen ? result.chosen->ranks : world().ranks(), parallel.guidance,
-                          sizes.guided ? 2 : 1, sizes.rows, unet().row_unit(), parallel.bands);
-  const ExchangePlan plan(
-      unet().sites().sites(), topology, parallel,
-      {sizes.rows, sizes.columns, model().latent_channels, sizes.images, networks_.dtype()});
+  const std::vector<Phase> phases = plan_phases(request, sizes, scheduler, result);
   BranchConditions conditions =
       ranks().outside([&] { return prepare(request, sizes, inputs, result); });
-  begin_result(request, sizes, scheduler, plan, result);
-  warn_of_stale_noise(scheduler, topology, parallel);
+  begin_result(request, sizes, scheduler, phases, result);
+  warn_of_stale_noise(scheduler, phases, parallel);
   warn_of_unread_negatives(request, sizes);
   log().info("drawing {} of {}x{} pixels in {} bands, {} steps with {}", sizes.images, sizes.width,
-             sizes.height, topology.patches(), scheduler.timesteps().size(),
-             name_of(result.scheduler));
-  const at::Tensor step_noises =
-      ranks().outside([&] { return noises_of_steps(inputs, request.stop); });
+             sizes.height, main_phase(phases).plan.topology().patches(),
+             scheduler.timesteps().size(), name_of(result.scheduler));
+  SolverState solver;
+  solver.noises = ranks().outside([&] { return noises_of_steps(inputs, request.stop); });
   Beginning beginning =
       begin_run(networks_, request, sizes, scheduler, inputs.noise, begin, result);
   std::vector<ControlTask> controls = ranks().outside([&] {
-    return control_tasks(request, sizes, parallel, topology.patches(),
-                         static_cast<int>(scheduler.timesteps().size()));
+    return control_tasks(request, sizes, static_cast<int>(scheduler.timesteps().size()));
   });
   const DenoiseTask task{.scheduler = scheduler,
-                         .plan = plan,
                          .parallel = parallel,
                          .conditions = std::move(conditions),
                          .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
-                         .step_noises = step_noises,
                          .kept = std::move(beginning.kept),
                          .beside = std::move(beginning.beside),
                          .controls = std::move(controls),
@@ -327,10 +349,11 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .on_step = request.on_step,
                          .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   const Clock::time_point denoise_begin = Clock::now();
-  std::vector<DenoiseResult> drawn = run(task, request, beginning.latents);
+  std::vector<DenoiseResult> drawn =
+      run(task, phases, request, {beginning.latents, std::move(solver)});
   result.times.denoise_seconds = seconds_since(denoise_begin);
   ranks().outside([&] { collect(drawn, result); });
-  if (request.decode) decode(networks_, request, drawn.front().latents, begin, result);
+  if (request.decode) decode(networks_, request, drawn.front().end.latents, begin, result);
   check_not_stopped(request.stop);
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = networks_.convolutions();

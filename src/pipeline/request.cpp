@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "cache/exchange_plan.h"
 #include "io/unicode.h"
+#include "io/weighted_prompt.h"
 
 namespace pcpp {
 
@@ -29,10 +30,11 @@ std::int64_t check_size(const char* name, int pixels, int scale) {
   return pixels / scale;
 }
 
-void check_encoding(const char* name, const std::vector<std::string>& prompts) {
+void check_prompts(const char* name, const std::vector<std::string>& prompts, PromptSyntax syntax) {
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     check<ConfigError>(decode_utf8(prompts[i]).has_value(),
                        "{} {} of {} is not valid UTF-8: encode it so", name, i + 1, prompts.size());
+    if (syntax == PromptSyntax::comfyui) parse_weights(prompts[i]);
   }
 }
 
@@ -57,8 +59,10 @@ std::int64_t check_texts(const GenerationRequest& request) {
   check<ConfigError>(negatives == 1 || negatives == prompts,
                      "{} negative prompts for {} prompts: give one, or one for each", negatives,
                      prompts);
-  check_encoding("prompt", request.prompts);
-  if (request.negative_prompts) check_encoding("negative prompt", *request.negative_prompts);
+  check_prompts("prompt", request.prompts, request.prompt_syntax);
+  if (request.negative_prompts) {
+    check_prompts("negative prompt", *request.negative_prompts, request.prompt_syntax);
+  }
   return static_cast<std::int64_t>(prompts);
 }
 
@@ -99,6 +103,18 @@ void check_beginning(const GenerationRequest& request, const ModelInfo& model,
                      request.steps, strength);
 }
 
+void check_scale(const char* name, double scale) {
+  constexpr double kMost = 1e6;
+  check<ConfigError>(std::abs(scale) <= kMost, "{} is {}: from {} to {} are possible", name, scale,
+                     -kMost, kMost);
+}
+
+void check_part(const char* name, double begin, double end) {
+  check<ConfigError>(begin >= 0 && begin < end && end <= 1,
+                     "{} from {} to {} of the steps: it must begin before it ends, within [0, 1]",
+                     name, begin, end);
+}
+
 void check_controls(const GenerationRequest& request, const ModelInfo& model,
                     std::int64_t prompts) {
   check<ConfigError>(std::ssize(request.controls) == model.controlnets,
@@ -108,12 +124,8 @@ void check_controls(const GenerationRequest& request, const ModelInfo& model,
     check<ConfigError>(!control.images.empty(),
                        "a control has no image: give one, or one for each prompt");
     check_count("control images", control.images, prompts);
-    check<ConfigError>(std::isfinite(control.scale), "a control's scale of {} is not finite",
-                       control.scale);
-    check<ConfigError>(
-        control.begin >= 0 && control.begin < control.end && control.end <= 1,
-        "a control from {} to {} of the steps: it must begin before it ends, within [0, 1]",
-        control.begin, control.end);
+    check_scale("a control's scale", control.scale);
+    check_part("a control", control.begin, control.end);
   }
 }
 
@@ -162,9 +174,8 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
     check_enumerator("timestep_spacing", *request.timestep_spacing, TimestepSpacing::trailing);
   }
   if (request.sigmas) check_enumerator("sigmas", *request.sigmas, SigmaSpacing::exponential);
-  check<ConfigError>(std::isfinite(request.guidance_scale),
-                     "guidance scale {} is not finite: give a number, as 7.5",
-                     request.guidance_scale);
+  check_scale("the guidance scale", request.guidance_scale);
+  check_part("guidance", request.guidance_begin, request.guidance_end);
   check<ConfigError>(request.images_per_prompt > 0, "{} images a prompt: at least 1 is needed",
                      request.images_per_prompt);
   check<ConfigError>(request.peer_timeout.count() > 0,
@@ -191,6 +202,18 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
 
 double strength_of(const GenerationRequest& request) {
   return request.strength.value_or(request.masks.empty() ? 0.8 : 1.0);
+}
+
+StepRange steps_within(double begin, double end, int steps) {
+  const auto holds = [&](int step) {
+    return static_cast<double>(step) / steps >= begin &&
+           static_cast<double>(step + 1) / steps <= end;
+  };
+  StepRange range;
+  while (range.first < steps && !holds(range.first)) ++range.first;
+  range.end = range.first;
+  while (range.end < steps && holds(range.end)) ++range.end;
+  return range;
 }
 
 int steps_made(const GenerationRequest& request) {

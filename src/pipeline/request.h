@@ -27,6 +27,19 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
 // Of a request with init images: what it says, or the default.
 double strength_of(const GenerationRequest& request);
 
+// The steps [first, end) of a run.
+struct StepRange {
+  int first = 0;
+  int end = 0;
+
+  bool empty() const { return first == end; }
+  bool holds(int step) const { return step >= first && step < end; }
+};
+
+// The steps i of `steps` where begin <= i / steps and (i + 1) / steps <= end, in double precision
+// as in diffusers; [steps, steps) where there is none.
+StepRange steps_within(double begin, double end, int steps);
+
 // How many steps are made of a checked request: fewer than it says where it begins with images.
 int steps_made(const GenerationRequest& request);
 

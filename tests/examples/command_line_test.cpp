@@ -236,6 +236,22 @@ TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
   }
 }
 
+TEST_F(CommandLineTest, GuidesAPartOfTheSteps) {
+  const Outcome outcome =
+      generate({"--prompt", "a", "--ranks", "2", "--sync-steps", "1", "--guidance-start", "0.2",
+                "--guidance-end", "0.7", "--output", "none", "--report", place("r.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("r.json")));
+  EXPECT_EQ(report.at("settings").at("guidance_start"), 0.2);
+  EXPECT_EQ(report.at("settings").at("guidance_end"), 0.7);
+  Words kinds;
+  for (const nlohmann::json& step : report.at("ranks")[0].at("steps"))
+    kinds.push_back(step.at("kind"));
+  // Steps 2 and 3 of 6 have guidance.
+  EXPECT_EQ(kinds,
+            (Words{"synchronous", "steady", "synchronous", "steady", "synchronous", "steady"}));
+}
+
 TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
   const std::vector<Words> wrong = {
       {},
@@ -277,6 +293,8 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--textual-inversion", "a.safetensors:"},
       {"--prompt", "a", "--textual-inversion", ""},
       {"--prompt", "a", "--clip-skip", "-1"},
+      {"--prompt", "a", "--guidance-end", "1.5"},
+      {"--prompt", "a", "--guidance-end", "0.5", "--guidance-scale", "1"},
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {

@@ -227,7 +227,7 @@ TEST(Controls, ThatCannotBeMetAreRefusedByName) {
                  [](auto& r) { r.controls[0].images.resize(3, striped(8, 8, 1)); });
   expect_refused("a control image of 64x192 pixels has 1 bytes",
                  [](auto& r) { r.controls[0].images[0].rgb = {1}; });
-  expect_refused("scale of inf", [](auto& r) { r.controls[0].scale = INFINITY; });
+  expect_refused("a control's scale is inf", [](auto& r) { r.controls[0].scale = INFINITY; });
   expect_refused("a control from -0.1 to 1", [](auto& r) { r.controls[0].begin = -0.1; });
   expect_refused("a control from 0.5 to 0.5",
                  [](auto& r) { r.controls[0].begin = r.controls[0].end = 0.5; });

@@ -43,12 +43,13 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
   const GenerationRequest& request = setting.request;
   const FloatTensor& start = *request.latents;
   const Topology topology(kRanks, parallel.guidance, 2, start.shape[2], setting.unet.row_unit());
-  const ExchangePlan plan(setting.unet.sites().sites(), topology, parallel,
-                          {start.shape[2], start.shape[3], 4, 1});
+  const Phase phase{{0, request.steps},
+                    true,
+                    ExchangePlan(setting.unet.sites().sites(), topology, parallel,
+                                 {start.shape[2], start.shape[3], 4, 1})};
   const c10::InferenceMode outer;
   const DenoiseTask task{
       .scheduler = *setting.scheduler,
-      .plan = plan,
       .parallel = parallel,
       .conditions = given_conditions(request, setting.unet.config().text_width, 0, true),
       .time_ids = {},
@@ -62,9 +63,9 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
   LocalHub hub(kRanks, courier);
   run_ranks(hub, [&](Transport& transport) {
     const c10::InferenceMode inference;
-    const at::Tensor latents = to_tensor(start, "latents");
+    const RunState begin{to_tensor(start, "latents"), {}};
     results[static_cast<std::size_t>(transport.rank())] =
-        to_host(denoise(task, setting.unet, transport, latents, false).latents);
+        to_host(denoise(task, phase, setting.unet, transport, begin, false).end.latents);
   });
   return results;
 }

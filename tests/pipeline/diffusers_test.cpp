@@ -158,6 +158,10 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
   }
   if (references.contains("mask")) request.masks = images_of(references.at("mask"));
   request.strength = run.at("strength").get<double>();
+  if (run.contains("guidance")) {
+    request.guidance_begin = run.at("guidance").at(0);
+    request.guidance_end = run.at("guidance").at(1);
+  }
   request.images_per_prompt = run.value("images_per_prompt", 1);
   request.seed = run.at("seed");
   request.decode = false;

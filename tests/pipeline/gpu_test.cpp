@@ -103,6 +103,26 @@ TEST_F(GpuTest, ControlNetsAreRecordedUntilTheyEnd) {
   EXPECT_GT(steps[3].graphs, steps[6].graphs);
 }
 
+// Each phase records anew: six steps with guidance and six without, of which two are recorded each.
+TEST_F(GpuTest, GuidanceOfAPartIsRecordedByPhases) {
+  GenerationRequest asked = request();
+  asked.steps = 12;
+  asked.guidance_end = 0.5;
+  asked.scheduler = SchedulerKind::dpmpp_2m;
+  const auto draw = [&](const World& world, bool cuda_graphs) {
+    return Pipeline(test_data("patch"), world, options(DataType::float32, cuda_graphs))
+        .generate(asked);
+  };
+  const GenerationResult recorded = draw(World::cuda({0}, 2), true);
+  EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
+  EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
+  std::vector<int> are_graphs;
+  for (const StepRecord& step : recorded.ranks[0].steps) {
+    if (step.graphs > 0) are_graphs.push_back(step.step);
+  }
+  EXPECT_EQ(are_graphs, (std::vector{3, 4, 9, 10}));
+}
+
 struct MethodCase {
   std::string name;
   ParallelConfig config;

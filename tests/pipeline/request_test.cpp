@@ -128,8 +128,18 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"negative_height", "height -8", [](auto& r) { r.height = -8; }},
         Refusal{"huge_width", "width 16392 is outside", [](auto& r) { r.width = kMostPixels + 8; }},
         Refusal{"no_steps", "0 steps", [](auto& r) { r.steps = 0; }},
-        Refusal{"nan_guidance", "not finite",
+        Refusal{"nan_guidance", "the guidance scale is nan",
                 [](auto& r) { r.guidance_scale = std::numeric_limits<double>::quiet_NaN(); }},
+        Refusal{"guidance_beyond_float32", "the guidance scale is 1e+39: from -1000000 to 1000000",
+                [](auto& r) { r.guidance_scale = 1e39; }},
+        Refusal{"guidance_of_no_part",
+                "guidance from 0.5 to 0.5 of the steps: it must begin before",
+                [](auto& r) { r.guidance_begin = r.guidance_end = 0.5; }},
+        Refusal{"weights", "a prompt's weight of 2000",
+                [](auto& r) {
+                  r.prompt_syntax = PromptSyntax::comfyui;
+                  r.prompts[1] = "(fox:2000)";
+                }},
         Refusal{"no_images", "0 images", [](auto& r) { r.images_per_prompt = 0; }},
         Refusal{"no_prompt", "no prompt", [](auto& r) { r.prompts.clear(); }},
         Refusal{"negatives", "3 negative prompts for 2 prompts",

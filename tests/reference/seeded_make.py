@@ -1,6 +1,6 @@
 """Makes diffusers' pictures of the tiny models whose noise is all drawn from a seed, by one generator,
 that the C++ tests compare with: those that begin with other pictures, those of which masks keep a
-part, and those whose steps add noise.
+part, those whose steps add noise, and those of which a part of the steps has guidance.
 
     python3 tests/reference/seeded_make.py [--output tests/data/seeded]
 
@@ -11,13 +11,15 @@ Needs what models_make.py needs, whose models it reads. It writes for each run
   bytes, and posterior [n, 8, h / 8, w / 8], what the VAE's encoder makes of them; where masks keep a
   part, mask [n, 3, h, w], their bytes, in place of that. Of a U-Net that
   differs from the family's: its first convolution, conv_in.weight [c, 9, 3, 3], for inpainting, or
-  time_embedding.cond_proj.weight [c, 8], which reads the guidance scale;
+  time_embedding.cond_proj.weight [c, 8], which reads the guidance scale. (Steps without guidance are
+  steps of scale 1, as diffusers' pipelines run both branches in all or none;)
 - resized.safetensors: image [1, 3, 37, 29], and smaller and larger, which Pillow's bicubic filter
   makes of it;
 - index.json: the runs.
 
 Before it writes it checks that each picture moves the result by more than 10 %, or 5 % where a mask
-keeps only a part of it, and so does each mask and a guidance scale that a U-Net is told.
+keeps only a part of it, and so does each mask, a guidance scale that a U-Net is told and guidance in
+all steps.
 """
 
 import argparse
@@ -89,6 +91,11 @@ RUNS: list[dict[str, Any]] = [
      "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "unet": "told", "guidance_scale": 3.5, "seed": 617},
     {"family": "sdxl", "name": "told", "scheduler": "euler", "steps": 4, "strength": 1.0, "height": 48, "width": 48,
      "images": 0, "prompts": [PROMPTS[2]], "unet": "told", "guidance_scale": 0.5, "seed": 618},
+    {"family": "sd15", "name": "guided_amid", "scheduler": "dpmpp_2m", "steps": 8, "strength": 1.0, "height": 64,
+     "width": 48, "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 6.0, "guidance": [0.25, 0.7],
+     "seed": 619},
+    {"family": "sdxl", "name": "guided_first", "scheduler": "euler", "steps": 10, "strength": 0.7, "height": 48,
+     "width": 64, "images": 1, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "guidance": [0.0, 0.43], "seed": 620},
 ]  # fmt: skip
 
 
@@ -139,14 +146,23 @@ def given_latents(run: dict[str, Any]) -> dict[str, Tensor]:
     return {"latents": normal(run["seed"] + 5, count, 4, run["height"] // 8, run["width"] // 8)}
 
 
+def guidance_scale(run: dict[str, Any], step: int) -> float:
+    begin, end = run.get("guidance", (0.0, 1.0))
+    steps = int(run["steps"] * run["strength"])
+    # Above 1, so that both branches run in all steps; of float32 it is 1.
+    return run["guidance_scale"] if begin <= step / steps and (step + 1) / steps <= end else 1 + 1e-9
+
+
 def draw(
     pipeline: DiffusionPipeline, run: dict[str, Any], images: list[Image.Image], masks: list[Image.Image]
 ) -> list[Tensor]:
     """The latents after each step."""
     steps: list[Tensor] = []
 
-    def keep(_pipeline: Any, _step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
+    def keep(pipeline: Any, step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
         steps.append(values["latents"].clone())
+        if "guidance" in run:
+            pipeline._guidance_scale = guidance_scale(run, step + 1)
         return values
 
     begins = {} if images and not masks else {"height": run["height"], "width": run["width"]}
@@ -157,7 +173,8 @@ def draw(
     pipeline(
         prompt=run["prompts"], **begins,
         num_images_per_prompt=run.get("images_per_prompt", 1), **given_latents(run),
-        num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
+        num_inference_steps=run["steps"],
+        guidance_scale=guidance_scale(run, 0) if "guidance" in run else run["guidance_scale"],
         generator=torch.Generator().manual_seed(run["seed"]), output_type="latent",
         callback_on_step_end=keep,
     )  # fmt: skip
@@ -178,6 +195,8 @@ def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]
     steps = draw(pipeline, run, images, masks)
     if run.get("unet") == "told":
         assert distance(draw(pipeline, {**run, "guidance_scale": 7.0}, images, masks)[-1], steps[-1]) > 0.05
+    if "guidance" in run:
+        assert distance(draw(pipeline, {**run, "guidance": (0.0, 1.0)}, images, masks)[-1], steps[-1]) > 0.05
     for pictures in (images, masks):
         for i, picture in enumerate(pictures):
             pictures[i] = draw_image(1, *sizes)
