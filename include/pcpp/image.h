@@ -20,14 +20,16 @@ struct Image {
 };
 
 // Writes a PNG whose text chunks carry `text`: keywords of 1 to 79 printable ASCII characters,
-// values of UTF-8 without NUL. The file appears whole under `path` or not at all. Throws
-// ConfigError for an image whose size and data disagree or a text that PNG does not allow,
-// CheckpointError for a place that cannot be written.
+// values of UTF-8 without NUL, at most 500 of up to 4 MiB. The file appears whole under `path` or
+// not at all. Throws ConfigError for an image whose size and data disagree, a side of more than a
+// million pixels or a text that is not as said, CheckpointError for a place that cannot be written.
 PCPP_EXPORT void write_png(const std::filesystem::path& path, const Image& image,
                            const std::map<std::string, std::string>& text = {});
 
-// Reads any PNG of up to 2^28 pixels as eight-bit RGB; transparency is dropped. `text`, if given,
-// receives the text chunks. Throws CheckpointError for a file that is missing, damaged or larger.
+// Reads any PNG of up to 2^28 pixels, a side of a million at most, as eight-bit RGB; transparency
+// is dropped. `text`, if given, receives the text chunks, those of Latin-1 as UTF-8; of more than
+// 900, or of packed ones beyond 8 MB, the rest is left out. Throws CheckpointError for a file that
+// is missing, damaged or larger.
 PCPP_EXPORT Image read_png(const std::filesystem::path& path,
                            std::map<std::string, std::string>* text = nullptr);
 

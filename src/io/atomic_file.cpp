@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "pcpp/output_file.h"
 
 namespace pcpp {
@@ -35,6 +36,8 @@ std::filesystem::path end_of_links(std::filesystem::path path) {
 
 // The file that `path` leads to: the link's target where it is a link.
 std::filesystem::path target_of(const std::filesystem::path& path) {
+  check<CheckpointError>(path.native().find('\0') == std::string::npos,
+                         "cannot write '{}': it has a NUL: leave that out", excerpt(path.native()));
   check<CheckpointError>(path.has_filename(),
                          "cannot write '{}': it names no file: add a file's name", path.string());
   std::error_code error;

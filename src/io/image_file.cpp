@@ -1,21 +1,36 @@
+#include "io/image_file.h"
+
+#include <cstddef>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
 #include "io/exif.h"
+#include "io/input_file.h"
 #include "io/jpeg.h"
-#include "io/mapped_file.h"
 #include "io/png.h"
+#include "pcpp/config.h"
 #include "pcpp/image.h"
 
 namespace pcpp {
 
+std::string read_image_file(const std::filesystem::path& path) {
+  constexpr std::size_t kMostBytes = std::size_t{9} * kMostPixels * kMostPixels;
+  const InputFile file(path);
+  check<CheckpointError>(file.size() <= kMostBytes,
+                         "{} has {} bytes, more than a picture of the largest size: it is none",
+                         path.string(), file.size());
+  return file.read();
+}
+
 Image read_image(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  if (is_jpeg(file.bytes())) return decode_jpeg(file.bytes(), path.string());
-  check<CheckpointError>(is_png(file.bytes()),
-                         "{} begins as neither a PNG nor a JPEG file: save it as one",
-                         path.string());
-  DecodedPng png = decode_png(file.bytes(), path.string());
+  const std::string file = read_image_file(path);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(file));
+  if (is_jpeg(bytes)) return decode_jpeg(bytes, path.string());
+  check<CheckpointError>(
+      is_png(bytes), "{} begins as neither a PNG nor a JPEG file: save it as one", path.string());
+  DecodedPng png = decode_png(bytes, path.string());
   const int orientation = exif_orientation(png.exif);
   return upright(std::move(png.image), orientation);
 }

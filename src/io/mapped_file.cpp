@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <new>
 #include <utility>
 
 #include "io/input_file.h"
@@ -13,6 +15,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   const InputFile file(path);
   if (file.size() == 0) return;
   void* start = mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  if (start == MAP_FAILED && errno == ENOMEM) throw std::bad_alloc();
   if (start == MAP_FAILED) fail_to_read(path);
   bytes_ = {static_cast<const std::byte*>(start), file.size()};
 }

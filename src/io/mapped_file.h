@@ -9,11 +9,11 @@
 namespace pcpp {
 
 // A read-only mapping of a whole regular file; unmapped at the end. Throws CheckpointError with the
-// path and the system's reason. Movable, not copyable; reading is thread-safe.
-// A file that others cut short while it is mapped ends the process with SIGBUS where its lost bytes
-// are read: replace a file that may be in use by renaming another over it, and read small ones by
-// InputFile. Weights are mapped all the same: copies would hold them in memory twice while a
-// network is made.
+// path and the system's reason, std::bad_alloc where memory has no room for it. Movable, not
+// copyable; reading is thread-safe. A file that others cut short while it is mapped ends the
+// process with SIGBUS where its lost bytes are read: replace a file that may be in use by renaming
+// another over it, and read small ones by InputFile. Weights are mapped all the same: copies would
+// hold them in memory twice while a network is made.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "io/mapped_file.h"
+#include "io/image_file.h"
 #include "io/unicode.h"
 #include "pcpp/image.h"
 #include "pcpp/output_file.h"
@@ -23,6 +23,9 @@ namespace pcpp {
 namespace {
 
 constexpr png_uint_32 kMaximumPixels = png_uint_32{1} << 28;
+constexpr int kMaximumSide = 1'000'000;  // libpng's, by default
+constexpr std::size_t kMostTexts = 500;
+constexpr std::size_t kMostTextBytes = std::size_t{4} << 20;
 
 // What libpng's callbacks see. libpng reports errors by longjmp, which must not skip a destructor:
 // every function below that calls setjmp, and every callback at the moment when it calls png_error,
@@ -62,6 +65,17 @@ void on_read(png_structp png, png_bytep data, std::size_t size) {
   if (size > session->unread.size()) png_error(png, "the file ends too early");
   std::memcpy(data, session->unread.data(), size);
   session->unread = session->unread.subspan(size);
+}
+
+// A text chunk's value: tEXt and zTXt are Latin-1, in which other programs write UTF-8 all the
+// same.
+std::string utf8_of(const png_text& chunk) {
+  const std::string text(chunk.text);
+  const bool is_utf8 = chunk.compression >= PNG_ITXT_COMPRESSION_NONE;
+  if (is_utf8 || decode_utf8(text)) return text;
+  std::u32string characters;
+  for (const char c : text) characters.push_back(static_cast<unsigned char>(c));
+  return encode_utf8(characters);
 }
 
 struct Writer : Session {
@@ -146,6 +160,9 @@ void check_text(std::string_view keyword, std::string_view value) {
                      keyword);
   check<ConfigError>(value.find('\0') == value.npos && decode_utf8(value).has_value(),
                      "the PNG text '{}' must be UTF-8 without NUL", keyword);
+  check<ConfigError>(value.size() <= kMostTextBytes,
+                     "the PNG text '{}' has {} bytes: at most {} are written", keyword,
+                     value.size(), kMostTextBytes);
 }
 
 }  // namespace
@@ -158,6 +175,11 @@ void write_png(const std::filesystem::path& path, const Image& image,
                          image.rgb.size() % (3 * static_cast<std::size_t>(image.width)) == 0,
                      "an image of {} x {} pixels cannot hold {} bytes; 3 a pixel are wanted",
                      image.width, image.height, image.rgb.size());
+  check<ConfigError>(std::max(image.width, image.height) <= kMaximumSide,
+                     "an image of {} x {} pixels: sides of {} at most are written", image.width,
+                     image.height, kMaximumSide);
+  check<ConfigError>(text.size() <= kMostTexts, "a PNG of {} texts: at most {} are written",
+                     text.size(), kMostTexts);
   std::vector<png_text> chunks;
   for (const auto& [keyword, value] : text) {
     check_text(keyword, value);
@@ -200,7 +222,7 @@ DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& sourc
   check_read(decode_rows(reader, rows));
   png_textp chunks = nullptr;
   const int count = png_get_text(reader.png, reader.info, &chunks, nullptr);
-  for (int i = 0; i < count; ++i) decoded.text[chunks[i].key] = chunks[i].text;
+  for (int i = 0; i < count; ++i) decoded.text[chunks[i].key] = utf8_of(chunks[i]);
   png_uint_32 size = 0;
   png_bytep exif = nullptr;
   if (png_get_eXIf_1(reader.png, reader.info, &size, &exif) != 0) {
@@ -214,8 +236,8 @@ DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& sourc
 }
 
 Image read_png(const std::filesystem::path& path, std::map<std::string, std::string>* text) {
-  const MappedFile file(path);
-  DecodedPng decoded = decode_png(file.bytes(), path.string());
+  const std::string file = read_image_file(path);
+  DecodedPng decoded = decode_png(std::as_bytes(std::span(file)), path.string());
   if (text != nullptr) {
     for (auto& [key, value] : decoded.text) (*text)[key] = std::move(value);
   }

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/excerpt.h"
 #include "io/atomic_file.h"
+#include "io/input_file.h"
 #include "io/json_file.h"
 #include "io/mapped_file.h"
 
@@ -261,12 +262,23 @@ std::string to_string(std::span<const std::int64_t> shape) {
 SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   SafetensorsFile result;
   result.path_ = path;
-  result.file_ = std::make_shared<const MappedFile>(path);
-  HeaderReader(path, result.file_->bytes()).read(result.tensors_, result.metadata_);
+  result.mapped_ = std::make_shared<const MappedFile>(path);
+  HeaderReader(path, result.mapped_->bytes()).read(result.tensors_, result.metadata_);
   return result;
 }
 
-void SafetensorsFile::release(const TensorView& tensor) const { file_->release(tensor.bytes); }
+SafetensorsFile SafetensorsFile::read(const std::filesystem::path& path) {
+  SafetensorsFile result;
+  result.path_ = path;
+  result.read_ = std::make_shared<const std::string>(InputFile(path).read());
+  HeaderReader(path, std::as_bytes(std::span(*result.read_)))
+      .read(result.tensors_, result.metadata_);
+  return result;
+}
+
+void SafetensorsFile::release(const TensorView& tensor) const {
+  if (mapped_) mapped_->release(tensor.bytes);
+}
 
 void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, TensorView>& tensors,
@@ -284,6 +296,9 @@ void write_safetensors(const std::filesystem::path& path,
     check<ConfigError>(byte_count(tensor.dtype, tensor.shape) == tensor.bytes.size(),
                        "tensor '{}' is {} {} but holds {} bytes", excerpt(name),
                        name_of(tensor.dtype), to_string(tensor.shape), tensor.bytes.size());
+    check<ConfigError>(tensor.shape.size() <= kMostExtents,
+                       "tensor '{}' has {} extents; at most {} are supported", excerpt(name),
+                       tensor.shape.size(), kMostExtents);
     const std::uint64_t end = offset + tensor.bytes.size();
     header[name] = {
         {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};

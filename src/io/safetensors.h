@@ -41,28 +41,31 @@ void to_float(const TensorView& tensor, std::string_view name, std::span<float> 
 // "[2, 3]", as excerpt() cuts it.
 std::string to_string(std::span<const std::int64_t> shape);
 
-// A mapped file whose header has been checked: a JSON object without duplicate names, known dtypes,
+// A file whose header has been checked: a JSON object without duplicate names, known dtypes,
 // shapes whose sizes agree with the offsets, tensors that fill the file without overlap or hole.
-// Immutable, thread-safe. Copies share the mapping; the views live as long as any copy does.
-// Shrinking the file while it is mapped is undefined.
+// Immutable, thread-safe. Copies share the bytes; the views live as long as any copy does.
 class SafetensorsFile {
  public:
-  // Throws CheckpointError naming the file, the tensor, the value and the rule.
+  // Maps it: it must not be shortened while any copy lives. Throws CheckpointError naming the file,
+  // the tensor, the value and the rule.
   static SafetensorsFile open(const std::filesystem::path& path);
+  // Reads all of it, after which it may change. Throws as open().
+  static SafetensorsFile read(const std::filesystem::path& path);
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::filesystem::path& path() const { return path_; }
 
   // Gives back the memory of a tensor that will hardly be read again; it keeps its values. Does
-  // nothing for a tensor of another file.
+  // nothing for a tensor of another file, or of one that is not mapped.
   void release(const TensorView& tensor) const;
 
  private:
   SafetensorsFile() = default;
 
   std::filesystem::path path_;
-  std::shared_ptr<const MappedFile> file_;
+  std::shared_ptr<const MappedFile> mapped_;  // of the two, one
+  std::shared_ptr<const std::string> read_;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, std::string> metadata_;
 };

@@ -6,7 +6,7 @@
 namespace pcpp {
 
 TensorMap load_tensors(const std::filesystem::path& path) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
+  const SafetensorsFile file = SafetensorsFile::read(path);
   TensorMap result;
   for (const auto& [name, view] : file.tensors()) {
     FloatTensor& tensor = result[name];

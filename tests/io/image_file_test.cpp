@@ -103,6 +103,14 @@ TEST(ImageFiles, OfHugePicturesAreRefused) {
   expect_error<CheckpointError>([&] { read_image(file); }, {"huge.jpg", "65000 x 65000"});
 }
 
+TEST(ImageFiles, LargerThanAnyPictureAreNotRead) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("large.png", read_text(kImages / "colour.png"));
+  std::filesystem::resize_file(file, std::uintmax_t{1} << 40);  // a hole
+  expect_error<CheckpointError>([&] { read_image(file); }, {"large.png has 1099511627776 bytes"});
+  expect_error<CheckpointError>([&] { read_png(file); }, {"large.png has 1099511627776 bytes"});
+}
+
 TEST(ImageFiles, MayBeDamagedAnywhere) {
   const TemporaryFolder folder;
   std::mt19937 engine(5);

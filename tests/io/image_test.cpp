@@ -63,6 +63,11 @@ TEST(ImageTest, RefusesImagesAndTextsThatPngDoesNotAllow) {
     refuses(image, {{key, "x"}}, "PNG keyword");
   }
   refuses(image, {{"prompt", "a\xff"}}, "prompt");
+  refuses(image, {{"prompt", std::string((4 << 20) + 1, 'x')}}, "4194305 bytes");
+  Text many;
+  for (int i = 0; i < 501; ++i) many[std::to_string(i)] = "x";
+  refuses(image, many, "501 texts");
+  refuses(noise(1'000'001, 1), {}, "1000001 x 1 pixels");
   refuses(image, {{"prompt", std::string("a\0b", 3)}}, "NUL");
   EXPECT_EQ(folder.entry_count(), 0U);
 }
@@ -121,6 +126,30 @@ TEST(ImageTest, RefusesAHeaderOfAHugePicture) {
   }
   folder.write("out.png", bytes);
   expect_error<CheckpointError>([&] { read_png(path); }, {"40000 x 40000"});
+}
+
+// Text that is neither ASCII nor UTF-8, as PNG has it in tEXt chunks, and UTF-8 that should not be.
+TEST(ImageTest, ReadsTextOfLatin1) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "out.png";
+  write_png(path, noise(2, 2));
+  for (const auto& [stored, read] :
+       {std::pair("Jos\xe9", "Jos\xc3\xa9"), {"Jos\xc3\xa9", "Jos\xc3\xa9"}}) {
+    const std::string chunk = "tEXtAuthor" + std::string(1, '\0') + stored;
+    const auto checksum =
+        static_cast<std::uint32_t>(crc32(0, reinterpret_cast<const unsigned char*>(chunk.data()),
+                                         static_cast<unsigned>(chunk.size())));
+    const auto big_endian = [](std::size_t number) {
+      std::string bytes;
+      for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(number >> shift);
+      return bytes;
+    };
+    std::string bytes = read_text(path);
+    bytes.insert(33, big_endian(chunk.size() - 4) + chunk + big_endian(checksum));  // after IHDR
+    Text text;
+    read_png(folder.write("text.png", bytes), &text);
+    EXPECT_EQ(text.at("Author"), read);
+  }
 }
 
 // Encodes with libpng's simplified interface, which knows other formats than ours.

@@ -50,6 +50,11 @@ TEST(TensorFileTest, RefusesShapesThatDoNotFitAndPlacesThatCannotBeWritten) {
   const TensorMap wrong = {{"latents", {{2, 2}, {1, 2, 3}}}};
   expect_error<ConfigError>([&] { save_tensors(folder.path() / "x.safetensors", wrong); },
                             {"latents", "[2, 2]"});
+  const TensorMap deep = {{"deep", {std::vector<std::int64_t>(65, 1), {1}}}};
+  expect_error<ConfigError>([&] { save_tensors(folder.path() / "x.safetensors", deep); },
+                            {"deep", "65 extents"});
+  const std::filesystem::path cut = folder.path() / std::string("a\0b", 3);
+  expect_error<CheckpointError>([&] { save_tensors(cut, {}); }, {"a\\x00b", "NUL"});
   expect_error<CheckpointError>([&] { save_tensors(folder.path() / "none" / "x.safetensors", {}); },
                                 {"x.safetensors", "No such file"});
   EXPECT_EQ(folder.entry_count(), 0U);
