@@ -122,19 +122,20 @@ struct PCPP_EXPORT Plan {
 };
 
 // From the model's configs alone; no weights are read (of a single file a few, to tell its family).
-// `model` is what Pipeline takes. Throws CheckpointError for a model that cannot be read,
-// ConfigError for a request that cannot be met.
+// `model` is what Pipeline takes. With every device more it takes longer: 64 at 4096x4096 some
+// seconds, hundreds at 16384x16384 minutes. Throws CheckpointError for a model that cannot be read,
+// ConfigError for a request that cannot be met, Cancelled soon after `stop` is requested.
 PCPP_EXPORT Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
-                           const DeviceProfile& profile);
+                           const DeviceProfile& profile, const std::stop_token& stop = {});
 
 // Times the model's own operators at the request's size on one rank of `world`, and on 2, 4, ...
-// and all of its ranks at once. Takes some ten steps of one device and some twenty of all, on
-// weights made for it. The curves serve other sizes too, less well the further they are. Between
-// GPUs the link is that of the fastest transfers seen, and steps are launched without CUDA graphs:
-// small bands will be faster with them. Throws ConfigError for a request that cannot be met, before
-// anything is timed, CheckpointError for a model that cannot be read, TransportError where a rank
-// waits for another for ten minutes, DeviceError, and Cancelled from within a step once `stop` is
-// requested.
+// and all of its ranks at once. Takes some ten steps of one device and some twenty of all, and up
+// to five times that where a step is short, on weights made for it. The curves serve other sizes
+// too, less well the further they are. Between GPUs the link is that of the fastest transfers seen,
+// and steps are launched without CUDA graphs: small bands will be faster with them. Throws
+// ConfigError for a request that cannot be met, before anything is timed, CheckpointError for a
+// model that cannot be read, TransportError where a rank waits for another for ten minutes,
+// DeviceError, and Cancelled from within a step once `stop` is requested.
 PCPP_EXPORT DeviceProfile measure_profile(const std::filesystem::path& model,
                                           const PlanRequest& request, DataType dtype,
                                           const World& world, const std::stop_token& stop = {});

@@ -59,7 +59,7 @@ WorkShape shape_of(const RequestSizes& sizes) {
 }  // namespace
 
 Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
-               const DeviceProfile& profile) {
+               const DeviceProfile& profile, const std::stop_token& stop) {
   return translated("the cpu", [&] {
     const Model opened(model, request);
     const RequestSizes sizes = sizes_of(request, opened.info);
@@ -69,7 +69,7 @@ Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
                 profile.measured,
                 sizes.guided,
                 plan_arrangements(opened.network, shape_of(sizes), request.devices, request.methods,
-                                  profile)};
+                                  profile, stop)};
   });
 }
 

@@ -49,11 +49,16 @@ Surroundings surroundings_of(const std::vector<int>& bands, std::size_t band) {
 
 class Planner {
  public:
-  Planner(const NetworkConfig& network, const WorkShape& shape, const DeviceProfile& profile)
-      : shape_(shape), profile_(profile), network_(network, profile.dtype, shape.columns) {}
+  Planner(const NetworkConfig& network, const WorkShape& shape, const DeviceProfile& profile,
+          const std::stop_token& stop)
+      : shape_(shape),
+        profile_(profile),
+        stop_(stop),
+        network_(network, profile.dtype, shape.columns) {}
 
   PlannedRun planned(int ranks, const ParallelConfig& parallel);
   // The bands whose slowest is fastest, found by moving one unit at a time away from the slowest.
+  // Throws Cancelled.
   std::vector<int> balanced(int ranks, const ParallelConfig& parallel);
   int most_patches() const { return pcpp::most_patches(shape_.rows, unit()); }
 
@@ -83,6 +88,7 @@ class Planner {
 
   WorkShape shape_;
   const DeviceProfile& profile_;
+  const std::stop_token& stop_;
   NetworkWork network_;
 };
 
@@ -266,6 +272,7 @@ std::vector<int> Planner::balanced(int ranks, const ParallelConfig& parallel) {
     const auto from = static_cast<std::size_t>(slowest - seconds.begin());
     std::optional<std::vector<int>> better;
     std::vector<double> better_seconds = seconds;
+    check_not_stopped(stop_);
     for (std::size_t to = 0; to < bands.size() && bands[from] > step; ++to) {
       if (to == from || !is_fast(seconds, to)) continue;
       std::vector<int> moved = bands;
@@ -302,7 +309,7 @@ std::vector<PlannedRun> plan_arrangements(const NetworkConfig& network, const Wo
                                           const std::stop_token& stop) {
   check_arrangements(devices, methods);
   check_profile(profile);
-  Planner planner(network, shape, profile);
+  Planner planner(network, shape, profile, stop);
   std::vector<PlannedRun> runs = {planner.planned(1, ParallelConfig{})};
   for (ParallelConfig method : methods) {
     for (int ranks = 2; ranks <= devices; ++ranks) {

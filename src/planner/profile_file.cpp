@@ -62,6 +62,9 @@ WorkKind read_kind(ConfigReader& config) {
                 "elementwise, exchange and gather");
 }
 
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
+constexpr double kMostSeconds = 1e9;
+
 RateCurve read_curve(ConfigReader config) {
   RateCurve curve;
   curve.kind = read_kind(config);
@@ -86,9 +89,9 @@ void check_curve(const RateCurve& curve, const std::string& place) {
     check<ConfigError>(std::isfinite(point.work) && point.work >= 0 && point.work > last,
                        "{}: work {} after {}: it must be finite, at least 0 and ascending", place,
                        point.work, last);
-    check<ConfigError>(std::isfinite(point.seconds) && point.seconds >= 0,
-                       "{}: {} seconds for work {}: they must be finite and at least 0", place,
-                       point.seconds, point.work);
+    check<ConfigError>(point.seconds >= 0 && point.seconds <= kMostSeconds,
+                       "{}: {} seconds for work {}: they must lie in [0, {}]", place, point.seconds,
+                       point.work, kMostSeconds);
     last = point.work;
   }
 }
@@ -97,15 +100,17 @@ void check_curve(const RateCurve& curve, const std::string& place) {
 
 void check_profile(const DeviceProfile& profile) {
   const std::string name = excerpt(profile.name);
-  check<ConfigError>(profile.memory_bytes >= 0, "the profile {}: memory_bytes {} is below 0", name,
-                     profile.memory_bytes);
-  check<ConfigError>(profile.extra_weight_bytes >= 0,
-                     "the profile {}: extra_weight_bytes {} is below 0", name,
-                     profile.extra_weight_bytes);
+  check_enumerator("dtype", profile.dtype, DataType::bfloat16);
+  for (const auto& [field, bytes] : {std::pair("memory_bytes", profile.memory_bytes),
+                                     std::pair("extra_weight_bytes", profile.extra_weight_bytes)}) {
+    check<ConfigError>(bytes >= 0 && bytes <= kMostBytes,
+                       "the profile {}: {} {} is outside [0, {}]", name, field, bytes, kMostBytes);
+  }
   if (profile.link) check_link(*profile.link);
   check<ConfigError>(!profile.curves.empty(),
                      "the profile {} has no curve: measure one, or load it from a file", name);
   for (std::size_t i = 0; i < profile.curves.size(); ++i) {
+    check_enumerator("kind", profile.curves[i].kind, WorkKind::gather);
     check_curve(profile.curves[i], fmt::format("the profile {}, curve {}, of {}", name, i,
                                                name_of(profile.curves[i].kind)));
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <stop_token>
 
 #include "cache/exchange_plan.h"
 #include "models/unet.h"
@@ -292,6 +293,14 @@ TEST(PlanArrangements, RefusesAProfileThatNothingCanBeReadFrom) {
                }),
                ConfigError);
   EXPECT_THROW((void)Plan().fastest(), ConfigError);
+}
+
+TEST(PlanArrangements, AStopEndsIt) {
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_THROW(plan_arrangements(published_config("sd15"), square(64), 2, {ParallelConfig::pcpp()},
+                                 counting_profile(), source.get_token()),
+               Cancelled);
 }
 
 TEST(PlanArrangements, RefusesSettingsOutOfRange) {

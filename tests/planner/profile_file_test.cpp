@@ -85,6 +85,12 @@ TEST_F(ProfileFileTest, RefusesWhatIsNoProfileAndNamesIt) {
       {"dtype", [](json& j) { j["dtype"] = "float64"; }},
       {"memory_bytes", [](json& j) { j["memory_bytes"] = -1; }},
       {"extra_weight_bytes", [](json& j) { j["extra_weight_bytes"] = -1; }},
+      {"extra_weight_bytes", [](json& j) { j["extra_weight_bytes"] = INT64_MAX; }},
+      {"1e+308 seconds for work",
+       [](json& j) {
+         j["curves"][0]["work"] = {1};
+         j["curves"][0]["seconds"] = {1e308};
+       }},
       {"curves", [](json& j) { j["curves"] = 7; }},
       {"name", [](json& j) { j.erase("name"); }},
       {"surplus", [](json& j) { j["surplus"] = 1; }},
@@ -133,6 +139,12 @@ TEST(ProfileFiles, WhatCouldNotBeReadAgainIsNotWritten) {
   const testing::TemporaryFolder folder;
   testing::expect_error<ConfigError>([&] { DeviceProfile().save(folder.path() / "p.json"); },
                                      {"has no curve"});
+  DeviceProfile cast = counting_profile();
+  cast.curves[0].kind = static_cast<WorkKind>(99);
+  testing::expect_error<ConfigError>([&] { cast.save(folder.path() / "p.json"); }, {"kind is 99"});
+  cast = counting_profile();
+  cast.dtype = static_cast<DataType>(99);
+  testing::expect_error<ConfigError>([&] { cast.save(folder.path() / "p.json"); }, {"dtype is 99"});
   EXPECT_EQ(folder.entry_count(), 0U);
 }
 
