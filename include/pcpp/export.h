@@ -6,10 +6,6 @@
 #error "libpcpp and libtorch take the standard library's plain containers: undefine _GLIBCXX_DEBUG"
 #endif
 
-#if defined(_WIN32)
-#define PCPP_EXPORT
-#else
 #define PCPP_EXPORT __attribute__((visibility("default")))
-#endif
 
 #endif  // PCPP_EXPORT_H_

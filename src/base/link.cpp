@@ -26,8 +26,8 @@ const Link& Link::named(const std::string& name) {
 
 void check_link(const Link& link) {
   check<ConfigError>(std::isfinite(link.bytes_per_second) && link.bytes_per_second >= 1,
-                     "link {}: {} bytes a second; at least 1 is needed", excerpt(link.name),
-                     link.bytes_per_second);
+                     "link {}: {} bytes a second: a finite number, at least 1, is needed",
+                     excerpt(link.name), link.bytes_per_second);
   check<ConfigError>(link.latency_seconds >= 0 && link.latency_seconds <= 60,
                      "link {}: a latency of {} s is outside [0, 60]", excerpt(link.name),
                      link.latency_seconds);

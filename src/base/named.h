@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 
 namespace pcpp {
 
@@ -15,13 +16,13 @@ namespace pcpp {
 // and with the names that there are.
 template <typename Named>
 const Named& named_in(const std::vector<Named>& known, const std::string& name,
-                      fmt::format_string<const std::string&, std::string&> text) {
+                      fmt::format_string<std::string, std::string&> text) {
   std::string names;
   for (const Named& each : known) {
     if (each.name == name) return each;
     names += (names.empty() ? "" : ", ") + each.name;
   }
-  fail<ConfigError>(text, name, names);
+  fail<ConfigError>(text, excerpt(name), names);
 }
 
 }  // namespace pcpp

@@ -17,8 +17,8 @@ namespace {
 
 std::mutex mutex;
 std::condition_variable_any changed;
-std::list<const std::set<int>*>
-    turns;  // under the mutex: those who have and who wait, as they came
+// Under the mutex: those who have and who wait, as they came.
+std::list<const std::set<int>*> turns;
 
 bool share(const std::set<int>& a, const std::set<int>& b) {
   return std::ranges::any_of(a, [&](int device) { return b.contains(device); });

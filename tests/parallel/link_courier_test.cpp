@@ -14,6 +14,7 @@
 #include "base/link.h"
 #include "parallel/rank_group.h"
 #include "pcpp/error.h"
+#include "support/errors.h"
 
 namespace pcpp {
 namespace {
@@ -73,7 +74,8 @@ TEST(Link, IsKnownByName) {
   EXPECT_EQ(names, (std::vector<std::string>{"nvlink4", "pcie4x16", "pcie3x8", "ethernet100g",
                                              "ethernet25g", "ethernet10g"}));
   EXPECT_EQ(Link::named("ethernet10g").bytes_per_second, 10e9 / 8);
-  EXPECT_THROW(Link::named("carrier pigeon"), ConfigError);
+  testing::expect_error<ConfigError>([] { Link::named("carrier\x1bpigeon"); },
+                                     {"carrier\\x1bpigeon", "ethernet10g"});
 }
 
 TEST(Link, NeedsASpeed) {
