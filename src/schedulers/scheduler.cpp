@@ -185,7 +185,14 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   }
 
   ConfigReader config(std::move(object), source);
-  std::unique_ptr<Scheduler> scheduler = read_scheduler(*kind, config);
+  std::unique_ptr<Scheduler> scheduler;
+  try {
+    scheduler = read_scheduler(*kind, config);
+  } catch (const CheckpointError& error) {
+    if (own_class || !choice.kind) throw;
+    fail<ConfigError>("the {} scheduler does not fit the model: {}: choose another", name_of(*kind),
+                      error.what());
+  }
   if (own_class) {
     ignore_keys_of_other_schedulers(config);
     config.finish();

@@ -78,7 +78,8 @@ class Scheduler {
 
 // diffusers' StableDiffusionPipeline (SD 1.x and 2.x; SDXL's does not) mends a scheduler that it
 // calls outdated when it loads a folder: any other steps_offset becomes 1, clip_sample true becomes
-// false. `mend` does the same.
+// false. `mend` does the same, also with ControlNets, where diffusers mends neither, and with
+// masks, where it keeps clip_sample: so a model draws by one schedule whatever it is asked for.
 enum class OutdatedValues { keep, mend };
 
 // What a request asks for in place of what the model's file says; absent: as the file says.
@@ -108,7 +109,8 @@ struct SchedulerChoice {
 //
 // Throws ConfigError where no kind is given and the file's class is neither one of those nor built
 // in, and for a choice that the kind does not have: sigmas of DDIM, PNDM, ancestral Euler and
-// LCM, timestep_spacing of LCM. CheckpointError where a value is not supported.
+// LCM, timestep_spacing of LCM. CheckpointError where a value is not supported, ConfigError where
+// that is so of another kind than the file's own that was chosen.
 // Keys that only other schedulers of diffusers know are passed over, as diffusers does. Any other
 // key is refused where the file is of the kind's own class, and not carried over where it is not.
 std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::string& source,
