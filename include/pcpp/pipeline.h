@@ -128,8 +128,9 @@ struct PCPP_EXPORT ModelInfo {
   // one, of its first control image, rounded down to multiples of `scale` of which there is one at
   // least, else the model's own. Not judged: check() does that.
   PictureSize picture_size(const GenerationRequest& request) const;
-  // Throws ConfigError where generate() of a pipeline of so many ranks would, for all of a request
-  // that can be judged before a model is loaded: sizes, counts, texts, and how the ranks share it.
+  // Throws ConfigError where generate() of a pipeline of so many ranks would, for what this can
+  // judge of a request: sizes, counts, texts, and how the ranks share it. Left to generate() is
+  // what the scheduler's, the tokenizers' and the text encoders' files decide.
   void check(const GenerationRequest& request, int ranks) const;
 };
 
@@ -211,7 +212,8 @@ class PCPP_EXPORT Pipeline {
   Pipeline(Pipeline&&) noexcept;
   Pipeline& operator=(Pipeline&&) noexcept;
 
-  // Throws ConfigError for a request that cannot be met, before it loads, times or draws anything;
+  // Throws ConfigError for a request that cannot be met, before it loads, times or draws anything
+  // (but for prompts of too many tokens, which are counted once text encoders are loaded);
   // CheckpointError for a component that it needs and cannot load; Cancelled, TransportError or
   // DeviceError when it fails on the way. After any of them the next request starts clean.
   GenerationResult generate(const GenerationRequest& request);

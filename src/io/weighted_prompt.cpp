@@ -149,38 +149,37 @@ class Sections {
   std::vector<TokenSection> sections_;
 };
 
-// The one that is called so; null where there is none.
-const AddedWord* find_word(std::span<const AddedWord> words, std::string_view name) {
+// The place of the one that is called so; absent where there is none.
+std::optional<std::size_t> find_word(std::span<const std::string> words, std::string_view name) {
   constexpr std::string_view kExtension = ".safetensors";
-  for (const AddedWord& word : words) {
-    const bool begins = name.starts_with(word.text);
-    if (begins &&
-        (name.size() == word.text.size() || name.substr(word.text.size()) == kExtension)) {
-      return &word;
-    }
-  }
-  return nullptr;
+  const auto found = std::ranges::find_if(words, [&](const std::string& word) {
+    return name.starts_with(word) &&
+           (name.size() == word.size() || name.substr(word.size()) == kExtension);
+  });
+  if (found == words.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - words.begin());
 }
 
-[[noreturn]] void fail_on_name(std::span<const AddedWord> words, std::string_view name) {
-  std::vector<std::string> known;
-  for (const AddedWord& word : words) known.push_back(word.text);
+[[noreturn]] void fail_on_name(std::span<const std::string> words, std::string_view name) {
+  const std::vector<std::string> known(words.begin(), words.end());
   fail<ConfigError>(
       "the prompt names the embedding {}, and there is {}: load it as a textual inversion of that "
       "word, or leave it out",
       excerpt(name), known.empty() ? "none" : "only " + first_of(known));
 }
 
-// Takes an embedding's name off the beginning of `text`, with what says that it is one.
-const AddedWord* take_embedding(std::string_view& text, std::span<const AddedWord> words) {
-  if (!text.starts_with(kEmbedding)) return nullptr;
+// Takes an embedding's name off the beginning of `text`, with what says that it is one: its place
+// among `words`.
+std::optional<std::size_t> take_embedding(std::string_view& text,
+                                          std::span<const std::string> words) {
+  if (!text.starts_with(kEmbedding)) return std::nullopt;
   std::string_view rest = text.substr(kEmbedding.size());
   rest.remove_prefix(std::min(rest.find_first_not_of(kSpaces), rest.size()));
   const std::string_view whole = rest.substr(0, rest.find_first_of(kSpaces));
   const std::string_view bare = whole.substr(0, whole.find_last_not_of(',') + 1);
   for (const std::string_view name : {whole, bare}) {
-    const AddedWord* found = find_word(words, name);
-    if (found == nullptr) continue;
+    const std::optional<std::size_t> found = find_word(words, name);
+    if (!found) continue;
     text = rest.substr(name.size());
     return found;
   }
@@ -196,6 +195,22 @@ std::size_t next_embedding(std::string_view text) {
   return text.size();
 }
 
+// Calls use(embedding, text, weight) for what a prompt consists of: the place of an embedding among
+// `words`, where one begins it, and the text after it.
+template <typename Use>
+void split_prompt(std::string_view prompt, std::span<const std::string> words, const Use& use) {
+  for (const WeightedText& part : parse_weights(prompt)) {
+    std::string_view rest = part.text;
+    while (!rest.empty()) {
+      const std::size_t end = next_embedding(rest);
+      std::string_view text = rest.substr(0, end);
+      rest.remove_prefix(end);
+      const std::optional<std::size_t> embedding = take_embedding(text, words);
+      use(embedding, text, static_cast<float>(part.weight));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<WeightedText> parse_weights(std::string_view prompt) {
@@ -207,20 +222,17 @@ std::vector<WeightedText> parse_weights(std::string_view prompt) {
 std::vector<TokenSection> sections_of(const ClipTokenizer& tokenizer, std::string_view prompt,
                                       std::span<const AddedWord> words) {
   Sections sections(tokenizer);
-  for (const WeightedText& part : parse_weights(prompt)) {
-    const auto weight = static_cast<float>(part.weight);
-    std::string_view rest = part.text;
-    while (!rest.empty()) {
-      const std::size_t end = next_embedding(rest);
-      std::string_view text = rest.substr(0, end);
-      rest.remove_prefix(end);
-      if (const AddedWord* embedding = take_embedding(text, words)) {
-        sections.add(embedding->ids, weight);
-      }
-      sections.add(tokenizer.text_ids(text), weight);
-    }
-  }
+  std::vector<std::string> names;
+  for (const AddedWord& word : words) names.push_back(word.text);
+  split_prompt(prompt, names, [&](const auto& embedding, std::string_view text, float weight) {
+    if (embedding) sections.add(words[*embedding].ids, weight);
+    sections.add(tokenizer.text_ids(text), weight);
+  });
   return std::move(sections).take();
+}
+
+void check_weighted(std::string_view prompt, std::span<const std::string> words) {
+  split_prompt(prompt, words, [](const auto&...) {});
 }
 
 }  // namespace pcpp

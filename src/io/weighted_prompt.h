@@ -25,6 +25,10 @@ struct WeightedText {
 // ConfigError where they are nested deeper than 64, and for a number beyond 1000.
 std::vector<WeightedText> parse_weights(std::string_view prompt);
 
+// Throws ConfigError where sections_of() would for its weights and its embeddings, of which there
+// are those of these words.
+void check_weighted(std::string_view prompt, std::span<const std::string> words);
+
 // As many tokens as a text encoder takes: start, words, end, padding.
 struct TokenSection {
   std::vector<std::int64_t> ids;

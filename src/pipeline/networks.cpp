@@ -8,6 +8,7 @@
 #include "base/deadline.h"
 #include "base/log.h"
 #include "io/input_file.h"
+#include "io/weighted_prompt.h"
 #include "models/vae_config.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
@@ -122,6 +123,16 @@ std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request)
   return scheduler;
 }
 
+void Networks::check_words(const GenerationRequest& request) const {
+  if (request.prompt_syntax != PromptSyntax::comfyui) return;
+  std::vector<std::string> words;
+  for (const TextualWord& word : words_) words.push_back(word.word);
+  for (const std::string& prompt : request.prompts) check_weighted(prompt, words);
+  for (const std::string& prompt : request.negative_prompts.value_or(std::vector<std::string>())) {
+    check_weighted(prompt, words);
+  }
+}
+
 void Networks::load_text(const std::stop_token& stop) {
   if (text_) return;
   TextEncoders text = on_device(ranks_.first_gpu(), [&](at::Device device) {
@@ -146,7 +157,8 @@ OnDevices<Half> Networks::load_vae(const std::stop_token& stop) const {
   });
   const Half& first = halves.at(ranks_.first_gpu());
   check<CheckpointError>(first.latent_channels() == model_.latent_channels,
-                         "the VAE's latents have {} channels, the U-Net's {}",
+                         "the VAE's latents have {} channels, the U-Net's {}: they are not of the "
+                         "same model",
                          first.latent_channels(), model_.latent_channels);
   return halves;
 }

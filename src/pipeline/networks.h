@@ -45,6 +45,10 @@ class Networks {
   // do.
   std::unique_ptr<Scheduler> scheduler(const GenerationRequest& request) const;
 
+  // Throws ConfigError for prompts of a checked request that name a textual inversion which there
+  // is not.
+  void check_words(const GenerationRequest& request) const;
+
   // Throws CheckpointError for text encoders of another model, and Cancelled; nothing is kept of
   // them then.
   void load_text(const std::stop_token& stop);

@@ -201,6 +201,7 @@ PlannedRun Pipeline::Parts::choose(const GenerationRequest& request, const Reque
 
 Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& request,
                                                      const RequestSizes& sizes) const {
+  networks_.check_words(request);
   std::unique_ptr<Scheduler> scheduler = networks_.scheduler(request);
   const UNetConfig& config = unet().config();
   std::optional<BranchConditions> conditions;

@@ -80,5 +80,15 @@ TEST(PromptSyntax, RefusesPromptsThatCannotBeMadeAsLong) {
   EXPECT_NO_THROW(pipeline.generate(request));
 }
 
+// The folder has no text encoders.
+TEST(PromptSyntax, AnEmbeddingThatThereIsNotIsNamedBeforeAnythingIsLoaded) {
+  GenerationRequest request;
+  request.prompts = {"a fox"};
+  request.negative_prompts = {"rain, embedding:glow"};
+  request.prompt_syntax = PromptSyntax::comfyui;
+  testing::expect_error<ConfigError>([&] { cached_pipeline("patch", 1).generate(request); },
+                                     {"names the embedding glow", "there is none"});
+}
+
 }  // namespace
 }  // namespace pcpp
