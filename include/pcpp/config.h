@@ -192,7 +192,8 @@ struct PCPP_EXPORT GenerationRequest {
   // Image to image (SDEdit, arXiv 2108.01073): what the run begins with, under noise; one for all
   // prompts, or one for each; no side longer than kMostPixels. Those of another size are brought to
   // the request's, whatever becomes of their aspect ratio (bicubic, antialiased; diffusers takes
-  // Lanczos' filter). Empty: the run begins with noise alone.
+  // Lanczos' filter). Each is for all of its prompt's images_per_prompt (diffusers repeats the list
+  // as a whole). Empty: the run begins with noise alone.
   std::vector<Image> init_images = {};
   // Inpainting: where a mask is white (its luma 128 or above) the picture is drawn anew, where it
   // is black the init image stays, but for what its way through the VAE changes. One for all
@@ -233,8 +234,8 @@ struct PCPP_EXPORT GenerationRequest {
 
   // Called on one of the library's threads after each step, which it holds up: the other ranks wait
   // for it, for peer_timeout at most. What it throws ends the request: generate() throws the
-  // library's errors as they are, with the rank before their text, and of other std::exceptions an
-  // Error with their text.
+  // library's errors as they are, with the rank before their text, and for others an Error, with
+  // their text if they are std::exceptions.
   std::function<void(const StepProgress&)> on_step = {};
   // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
   // their next block), the loading of both and what is drawn and resized before them, and throws

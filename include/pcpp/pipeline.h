@@ -218,6 +218,7 @@ class PCPP_EXPORT Pipeline {
   // DeviceError when it fails on the way. After any of them the next request starts clean.
   GenerationResult generate(const GenerationRequest& request);
 
+  // Not of one that was moved from.
   const World& world() const;
   const ModelInfo& model() const;
 

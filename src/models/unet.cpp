@@ -77,19 +77,18 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
                             PatchContext& context,
                             const std::vector<ControlInput>& controls) const {
   const UNetConfig& config = parts_->config();
-  check<ConfigError>(latents.dim() == 4 && latents.size(1) == config.in_channels,
-                     "the latents' channels must be the U-Net's in_channels, {}",
-                     config.in_channels);
-  check<ConfigError>(text.dim() == 3 && text.size(2) == config.text_width,
-                     "the text states' width is {}, the U-Net's cross_attention_dim {}; give the "
-                     "states of this model's own text encoder",
-                     text.size(-1), config.text_width);
-  check<ConfigError>(timestep.numel() == (config.guidance_width > 0 ? 2 : 1),
-                     "this U-Net {} the guidance scale after the timestep",
-                     config.guidance_width > 0 ? "needs" : "does not take");
-  check<ConfigError>(added.has_value() == config.added.has_value(),
-                     "this U-Net {} pooled text and time ids",
-                     config.added ? "needs" : "does not take");
+  check<std::logic_error>(latents.dim() == 4 && latents.size(1) == config.in_channels,
+                          "latents of {} channels for a U-Net of {}", latents.size(1),
+                          config.in_channels);
+  check<std::logic_error>(text.dim() == 3 && text.size(2) == config.text_width,
+                          "text states of width {} for a U-Net of {}", text.size(-1),
+                          config.text_width);
+  check<std::logic_error>(timestep.numel() == (config.guidance_width > 0 ? 2 : 1),
+                          "this U-Net {} the guidance scale after the timestep",
+                          config.guidance_width > 0 ? "needs" : "does not take");
+  check<std::logic_error>(added.has_value() == config.added.has_value(),
+                          "this U-Net {} pooled text and time ids",
+                          config.added ? "needs" : "does not take");
   check<std::logic_error>(controls.size() == parts_->controls.size(),
                           "{} inputs for {} ControlNets", controls.size(), parts_->controls.size());
 

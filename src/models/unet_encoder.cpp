@@ -48,10 +48,10 @@ at::Tensor UNetEncoder::embed_added(const AddedConditions& added, at::ScalarType
   const at::Tensor times = sinusoid_of(added.time_ids.flatten(), config_.added->time_width)
                                .view({added.time_ids.size(0), -1});
   const at::Tensor input = at::cat({added.text_embeds.to(at::kFloat), times}, 1).to(dtype);
-  check<ConfigError>(
+  check<std::logic_error>(
       input.size(1) == config_.added->input_width,
       "pooled text of width {} with {} time ids fills {} of the {} inputs of the U-Net's added "
-      "embedding; give the pooled text of this model's own text encoder",
+      "embedding",
       added.text_embeds.size(1), added.time_ids.size(1), input.size(1), config_.added->input_width);
   return (*added_embedding_)(input);
 }

@@ -86,9 +86,9 @@ VaeDecoder& VaeDecoder::operator=(VaeDecoder&&) noexcept = default;
 
 at::Tensor VaeDecoder::decode(const at::Tensor& latents, PatchContext& context,
                               const std::stop_token& stop) const {
-  check<ConfigError>(latents.dim() == 4 && latents.size(1) == latent_channels(),
-                     "the latents' channels must be the VAE's latent_channels, {}",
-                     latent_channels());
+  check<std::logic_error>(latents.dim() == 4 && latents.size(1) == latent_channels(),
+                          "latents of {} channels for a VAE of {}", latents.size(1),
+                          latent_channels());
   const auto go_on = [&stop] { check_not_stopped(stop); };
   const VaeConfig& config = parts_->config;
   at::Tensor image = latents.div(config.scaling_factor).add(config.shift_factor);

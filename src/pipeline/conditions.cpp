@@ -144,9 +144,10 @@ TextEncoders::TextEncoders(const Checkpoint& checkpoint, const std::vector<LoraF
                          ClipText(component.config(), weights, vectors_of(words, place))});
     encoders_.back().words = numbered(words, encoders_.back().model.vocabulary_size());
     const Encoder& added = encoders_.back();
-    check<CheckpointError>(added.tokenizer.max_length() <= added.model.max_tokens(),
-                           "{} makes {} tokens, {} takes at most {}", tokenizer,
-                           added.tokenizer.max_length(), model, added.model.max_tokens());
+    check<CheckpointError>(
+        added.tokenizer.max_length() <= added.model.max_tokens(),
+        "{} makes {} tokens, {} takes at most {}: they are not of the same model", tokenizer,
+        added.tokenizer.max_length(), model, added.model.max_tokens());
     check<CheckpointError>(added.tokenizer.vocabulary_size() <= added.model.vocabulary_size(),
                            "{} has {} entries, {} knows {}: they are not of the same model",
                            tokenizer, added.tokenizer.vocabulary_size(), model,

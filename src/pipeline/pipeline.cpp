@@ -373,6 +373,7 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 
 GenerationResult Pipeline::generate(const GenerationRequest& request) {
+  check<ConfigError>(parts_ != nullptr, "this pipeline was moved from: draw with the other one");
   return translated(parts_->world().device(), [&] { return parts_->generate(request); });
 }
 

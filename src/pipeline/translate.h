@@ -54,8 +54,15 @@ auto translated(std::string_view device, Function&& function) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
+    // oneDNN's, whose type libtorch keeps to itself.
+    if (std::string_view(error.what()).starts_with("could not ")) {
+      fail<DeviceError>("a computation on {} failed: {}, most often for want of memory: {}", device,
+                        error.what(), kSmaller);
+    }
     fail<Error>("an unexpected error on {}: {}: unless on_step threw it, please report it", device,
                 error.what());
+  } catch (...) {
+    fail<Error>("on_step threw what is no std::exception");
   }
 }
 

@@ -128,17 +128,17 @@ TEST_P(UNetOfFamily, RefusesInputsOfAnotherModel) {
   const at::Tensor latents = at::zeros({1, 4, 8, 8});
   const at::Tensor text = at::zeros({1, 5, unet.config().text_width});
   PatchContext context(unet.sites().condition_slots());
-  EXPECT_THROW(unet(at::zeros({1, 3, 8, 8}), timestep(1), text, added, context), ConfigError);
-  EXPECT_THROW(unet(latents, timestep(1), at::zeros({1, 5, 7}), added, context), ConfigError);
-  EXPECT_THROW(unet(latents, timestep(1), text.unsqueeze(3), added, context), ConfigError);
-  EXPECT_THROW(unet(latents.unsqueeze(4), timestep(1), text, added, context), ConfigError);
-  EXPECT_THROW(unet(latents, at::zeros({2}), text, added, context), ConfigError);
+  EXPECT_THROW(unet(at::zeros({1, 3, 8, 8}), timestep(1), text, added, context), std::logic_error);
+  EXPECT_THROW(unet(latents, timestep(1), at::zeros({1, 5, 7}), added, context), std::logic_error);
+  EXPECT_THROW(unet(latents, timestep(1), text.unsqueeze(3), added, context), std::logic_error);
+  EXPECT_THROW(unet(latents.unsqueeze(4), timestep(1), text, added, context), std::logic_error);
+  EXPECT_THROW(unet(latents, at::zeros({2}), text, added, context), std::logic_error);
   std::optional<AddedConditions> other;
   if (!added) other = {at::zeros({1, 20}), at::zeros({1, 6})};
-  EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);
+  EXPECT_THROW(unet(latents, timestep(1), text, other, context), std::logic_error);
   if (!added) return;
   other = {at::zeros({1, 21}), at::zeros({1, 6})};
-  EXPECT_THROW(unet(latents, timestep(1), text, other, context), ConfigError);
+  EXPECT_THROW(unet(latents, timestep(1), text, other, context), std::logic_error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, UNetOfFamily,

@@ -151,7 +151,8 @@ TEST(VaeDecoder, EndsAtTheNextBlockAfterAStop) {
 }
 
 TEST(VaeDecoder, RefusesLatentsOfAnotherModel) {
-  EXPECT_THROW(decode(VaeFiles("sd15").build<VaeDecoder>(), at::zeros({1, 3, 4, 4})), ConfigError);
+  EXPECT_THROW(decode(VaeFiles("sd15").build<VaeDecoder>(), at::zeros({1, 3, 4, 4})),
+               std::logic_error);
 }
 
 }  // namespace
