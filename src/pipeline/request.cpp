@@ -12,6 +12,7 @@
 #include "cache/exchange_plan.h"
 #include "io/unicode.h"
 #include "io/weighted_prompt.h"
+#include "pipeline/tensors.h"
 
 namespace pcpp {
 
@@ -196,6 +197,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
     check<ConfigError>(request.latents->shape == expected,
                        "latents have shape {}, this request needs {}",
                        fmt::join(request.latents->shape, " x "), fmt::join(expected, " x "));
+    check_tensor(*request.latents, "latents");
   }
   return sizes;
 }

@@ -29,7 +29,7 @@ at::Tensor resized(const Image& image, std::int64_t height, std::int64_t width) 
 
 }  // namespace
 
-at::Tensor to_tensor(const FloatTensor& source, const char* name) {
+void check_tensor(const FloatTensor& source, const char* name) {
   const auto values = static_cast<std::int64_t>(source.values.size());
   std::int64_t elements = 1;
   for (const std::int64_t extent : source.shape) {
@@ -46,6 +46,10 @@ at::Tensor to_tensor(const FloatTensor& source, const char* name) {
   check<ConfigError>(odd == source.values.end(),
                      "{} holds {} at place {}: all values must be finite", name,
                      odd == source.values.end() ? 0 : *odd, odd - source.values.begin());
+}
+
+at::Tensor to_tensor(const FloatTensor& source, const char* name) {
+  check_tensor(source, name);
   at::Tensor result = at::empty(source.shape, at::kFloat);
   std::copy(source.values.begin(), source.values.end(), result.mutable_data_ptr<float>());
   return result;

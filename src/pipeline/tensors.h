@@ -12,8 +12,9 @@
 
 namespace pcpp {
 
-// A float32 copy. Throws ConfigError, with `name`, where shape and values disagree or a value is
-// not finite.
+// Throws ConfigError, with `name`, where shape and values disagree or a value is not finite.
+void check_tensor(const FloatTensor& source, const char* name);
+// A float32 copy. Throws as check_tensor() does.
 at::Tensor to_tensor(const FloatTensor& source, const char* name);
 FloatTensor to_host(const at::Tensor& source);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <climits>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <string>
@@ -164,6 +165,15 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"latents", "this request needs 2 x 4 x 12 x 8",
                 [](auto& r) {
                   r.latents = FloatTensor{{1, 4, 12, 8}, {}};
+                }},
+        Refusal{"missing_latents", "latents has 767 values, fewer than its shape",
+                [](auto& r) {
+                  r.latents = FloatTensor{{2, 4, 12, 8}, std::vector<float>(767)};
+                }},
+        Refusal{"nan_latents", "latents holds nan at place 5",
+                [](auto& r) {
+                  r.latents = FloatTensor{{2, 4, 12, 8}, std::vector<float>(768)};
+                  r.latents->values[5] = NAN;
                 }},
         Refusal{"init_images", "3 init images for 2 prompts: give one, or one for each",
                 [](auto& r) { r.init_images.resize(3, grey(64, 96)); }},
