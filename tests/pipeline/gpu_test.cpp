@@ -12,49 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include "pipeline/on_gpus.h"
+#include "pipeline/gpu_cases.h"
 #include "pipeline/references.h"
 #include "support/errors.h"
 
 namespace pcpp {
 namespace {
-
-// float32, of other sums in another order; one token read too many moves the latents by 7e-4.
-constexpr double kTolerance = 1e-4;
-
-class GpuTest : public OnGpus {
- protected:
-  // A synchronous step and two steady ones: emulated GPUs are slow.
-  static GenerationRequest request() {
-    GenerationRequest request = patch_request("inputs_32x12.safetensors");
-    request.steps = 3;
-    request.parallel.sync_steps = 1;
-    return request;
-  }
-
-  // A synchronous step, two steady ones, two that record graphs, some that repeat them, and the
-  // last.
-  static GenerationRequest request_with_graphs(int repeats = 3) {
-    GenerationRequest longer = request();
-    longer.steps = 6 + repeats;
-    return longer;
-  }
-
-  static PipelineOptions options(DataType dtype, bool cuda_graphs = true) {
-    return {.dtype = dtype, .cuda_graphs = cuda_graphs};
-  }
-
-  static bool is_emulated() { return World::gpu_name(0) == "emulated GPU"; }  // and slow
-
-  // All ranks on the first GPU.
-  static Pipeline pipeline(int ranks, const PipelineOptions& options) {
-    return {test_data("patch"), World::cuda({0}, ranks), options};
-  }
-  static GenerationResult draw(const GenerationRequest& request, int ranks,
-                               DataType dtype = DataType::float32) {
-    return pipeline(ranks, options(dtype)).generate(request);
-  }
-};
 
 TEST_F(GpuTest, OneRankDrawsWhatACpuDraws) {
   const GenerationResult result = draw(request(), 1);
@@ -76,95 +39,6 @@ TEST_F(GpuTest, SynchronousRanksDrawWhatOneDraws) {
         << ranks << " ranks";
   }
 }
-
-// A ControlNet that begins in step 2 and ends after step 4, in which it sends nothing.
-TEST_F(GpuTest, ControlNetsAreRecordedUntilTheyEnd) {
-  GenerationRequest asked = two_tall_pictures();
-  asked.prompts.resize(1);
-  asked.height = 128;
-  asked.guidance_scale = 1;
-  asked.steps = 9;
-  asked.parallel.sync_steps = 1;
-  asked.decode = false;
-  asked.controls = {{{striped(64, 128, 3)}, 0.8, 0.2, 0.56}};
-  const auto draw = [&](const World& world, bool cuda_graphs) {
-    PipelineOptions steered = options(DataType::float32, cuda_graphs);
-    steered.controlnets = {test_data("control/sd15")};
-    return Pipeline(test_data("models/sd15"), world, steered).generate(asked);
-  };
-  const GenerationResult recorded = draw(World::cuda({0}, 2), true);
-  EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
-  EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
-  const std::vector<StepRecord>& steps = recorded.ranks[0].steps;
-  std::vector<bool> are_graphs;
-  for (const StepRecord& step : steps) are_graphs.push_back(step.graphs > 0);
-  EXPECT_EQ(are_graphs,
-            (std::vector<bool>{false, false, false, true, false, false, true, true, false}));
-  EXPECT_GT(steps[3].graphs, steps[6].graphs);
-}
-
-// Each phase records anew: six steps with guidance and six without, of which two are recorded each.
-TEST_F(GpuTest, GuidanceOfAPartIsRecordedByPhases) {
-  GenerationRequest asked = request();
-  asked.steps = 12;
-  asked.guidance_end = 0.5;
-  asked.scheduler = SchedulerKind::dpmpp_2m;
-  const auto draw = [&](const World& world, bool cuda_graphs) {
-    return Pipeline(test_data("patch"), world, options(DataType::float32, cuda_graphs))
-        .generate(asked);
-  };
-  const GenerationResult recorded = draw(World::cuda({0}, 2), true);
-  EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
-  EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
-  std::vector<int> are_graphs;
-  for (const StepRecord& step : recorded.ranks[0].steps) {
-    if (step.graphs > 0) are_graphs.push_back(step.step);
-  }
-  EXPECT_EQ(are_graphs, (std::vector{3, 4, 9, 10}));
-}
-
-struct MethodCase {
-  std::string name;
-  ParallelConfig config;
-  int ranks = 2;
-
-  friend void PrintTo(const MethodCase& value, std::ostream* out) { *out << value.name; }
-};
-
-template <typename Change>
-ParallelConfig with(ParallelConfig config, const Change& change) {
-  change(config);
-  return config;
-}
-
-std::vector<MethodCase> method_cases() {
-  const auto changed = [](const auto& change) { return with(ParallelConfig::pcpp(), change); };
-  return {{"pcpp_2", ParallelConfig::pcpp(), 2},
-          {"pcpp_8", ParallelConfig::pcpp(), 8},
-          {"distrifusion_3", ParallelConfig::distrifusion(), 3},
-          {"naive_2", ParallelConfig::naive(), 2},
-          {"stale", changed([](auto& c) { c.group_norm = GroupNormMode::stale; }), 2},
-          {"local", changed([](auto& c) { c.group_norm = GroupNormMode::local; }), 2},
-          {"fresh", changed([](auto& c) { c.group_norm = GroupNormMode::synchronous; }), 2},
-          {"pooled", changed([](auto& c) { c.pool = 5; }), 3},
-          {"int8", changed([](auto& c) { c.row_format = RowFormat::int8; }), 2},
-          {"int4", changed([](auto& c) { c.row_format = RowFormat::int4; }), 3},
-          {"split", changed([](auto& c) { c.guidance = Guidance::split; }), 4},
-          {"bands", changed([](auto& c) {
-             c.bands = {8, 16, 8};
-           }),
-           3}};
-}
-
-class GpuMethods : public GpuTest, public ::testing::WithParamInterface<MethodCase> {
- protected:
-  static GenerationRequest method_request() {
-    GenerationRequest request = GpuTest::request();
-    request.parallel = GetParam().config;
-    request.parallel.sync_steps = 1;
-    return request;
-  }
-};
 
 TEST_P(GpuMethods, DrawWhatTheyDrawOnACpu) {
   const GenerationRequest request = method_request();
@@ -191,93 +65,6 @@ TEST_P(GpuMethods, DrawWhatTheyDrawOnACpu) {
   }
 }
 
-// Every bit of every step, and every byte that was sent.
-void expect_equal(const GenerationResult& actual, const GenerationResult& expected) {
-  const std::size_t steps = expected.step_latents.size();
-  ASSERT_GT(steps, 0U);
-  ASSERT_EQ(actual.step_latents.size(), steps);
-  for (std::size_t step = 0; step < steps; ++step) {
-    EXPECT_EQ(actual.step_latents[step].values, expected.step_latents[step].values) << step;
-  }
-  ASSERT_GT(expected.ranks.size(), 0U);
-  ASSERT_EQ(actual.ranks.size(), expected.ranks.size());
-  for (std::size_t rank = 0; rank < expected.ranks.size(); ++rank) {
-    ASSERT_EQ(expected.ranks[rank].steps.size(), steps);
-    ASSERT_EQ(actual.ranks[rank].steps.size(), steps);
-    for (std::size_t step = 0; step < expected.ranks[rank].steps.size(); ++step) {
-      EXPECT_EQ(actual.ranks[rank].steps[step].sent, expected.ranks[rank].steps[step].sent) << step;
-    }
-  }
-}
-
-class GpuGraphs : public GpuMethods {};
-
-TEST_P(GpuGraphs, DrawWhatSingleLaunchesDraw) {
-  GenerationRequest request = method_request();
-  request.steps = request_with_graphs(1).steps;
-  const int ranks = GetParam().ranks;
-  const GenerationResult graphs = pipeline(ranks, options(DataType::float32)).generate(request);
-  const GenerationResult eager =
-      pipeline(ranks, options(DataType::float32, false)).generate(request);
-  expect_equal(graphs, eager);
-  const std::size_t first_steady = request.parallel.reach == Reach::none ? 0 : 1;
-  const int count = graphs.ranks[0].steps[first_steady + 2].graphs;
-  EXPECT_GT(count, 0);
-  for (const RankReport& rank : graphs.ranks) {
-    for (std::size_t step = 0; step < rank.steps.size(); ++step) {
-      const bool is_amid_steady_ones = step > first_steady + 1 && step + 1 < rank.steps.size();
-      EXPECT_EQ(rank.steps[step].graphs, is_amid_steady_ones ? count : 0) << step;
-    }
-  }
-  EXPECT_EQ(eager.ranks[0].steps[first_steady + 2].graphs, 0);
-}
-
-TEST_F(GpuTest, GraphsOfSixteenBitsDrawWhatSingleLaunchesDraw) {
-  const GenerationRequest request = request_with_graphs(1);
-  for (const DataType dtype : is_emulated() ? std::vector{DataType::float16}
-                                            : std::vector{DataType::float16, DataType::bfloat16}) {
-    const GenerationResult graphs = pipeline(2, options(dtype)).generate(request);
-    EXPECT_GT(graphs.ranks[0].steps[4].graphs, 0) << name_of(dtype);
-    expect_equal(graphs, pipeline(2, options(dtype, false)).generate(request));
-  }
-}
-
-TEST_F(GpuTest, EachRequestRecordsItsOwnGraphs) {
-  Pipeline graphs = pipeline(2, options(DataType::float32));
-  Pipeline eager = pipeline(2, options(DataType::float32, false));
-  GenerationRequest small = request_with_graphs(1);
-  small.latents.reset();
-  small.height = 128;
-  small.width = 64;
-  graphs.generate(small);
-  small.width = 96;
-  expect_equal(graphs.generate(small), eager.generate(small));
-}
-
-TEST_F(GpuTest, AStopEndsAStepOfGraphs) {
-  std::stop_source stop;
-  GenerationRequest request = request_with_graphs();
-  int steps = 0;
-  request.stop = stop.get_token();
-  request.on_step = [&](const StepProgress& progress) {
-    steps = progress.step;
-    if (progress.step == 6) stop.request_stop();  // before the second step that repeats
-  };
-  Pipeline drawing = pipeline(2, options(DataType::float32));
-  EXPECT_THROW(drawing.generate(request), Cancelled);
-  EXPECT_EQ(steps, 6);
-}
-
-TEST_F(GpuTest, RanksInTurnDrawTheSameBits) {
-  GenerationRequest drawn = request_with_graphs(1);
-  Pipeline drawing = pipeline(2, options(DataType::float32));
-  const GenerationResult at_once = drawing.generate(drawn);
-  drawn.ranks_in_turn = true;
-  const GenerationResult in_turn = drawing.generate(drawn);
-  expect_equal(in_turn, at_once);
-  EXPECT_GT(in_turn.ranks[0].steps[4].graphs, 0);
-}
-
 TEST_F(GpuTest, TwoRequestsDrawTheSameBits) {
   Pipeline pipeline(test_data("patch"), World::cuda({0}, 3));
   EXPECT_EQ(pipeline.generate(request()).latents.values,
@@ -285,18 +72,6 @@ TEST_F(GpuTest, TwoRequestsDrawTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, GpuMethods, ::testing::ValuesIn(method_cases()),
-                         [](const auto& suite) { return suite.param.name; });
-
-// Those whose steps differ in what a rank computes, starts and waits for: emulated GPUs are slow.
-std::vector<MethodCase> graph_cases() {
-  std::vector<MethodCase> cases = method_cases();
-  std::erase_if(cases, [](const MethodCase& method) {
-    return method.name == "pcpp_8" || method.name == "local" || method.name == "bands";
-  });
-  return cases;
-}
-
-INSTANTIATE_TEST_SUITE_P(Methods, GpuGraphs, ::testing::ValuesIn(graph_cases()),
                          [](const auto& suite) { return suite.param.name; });
 
 TEST_F(GpuTest, SixteenBitsStayNearFloat32) {
