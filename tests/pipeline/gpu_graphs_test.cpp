@@ -50,8 +50,10 @@ TEST_F(GpuTest, GuidanceOfAPartIsRecordedByPhases) {
         .generate(asked);
   };
   const GenerationResult recorded = draw(World::cuda({0}, 2), true);
-  EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
   EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
+  if (!is_emulated()) {
+    EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
+  }
   std::vector<int> are_graphs;
   for (const StepRecord& step : recorded.ranks[0].steps) {
     if (step.graphs > 0) are_graphs.push_back(step.step);
