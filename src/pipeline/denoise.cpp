@@ -98,7 +98,12 @@ class Rank {
     return with_kept(predicted(latents, step), step + 1);
   }
 
-  SolverState state() const { return moved(state_, at::kCPU); }
+  // But for the noises, which stay as they are.
+  SolverState state() const {
+    SolverState state = state_;
+    state.noises.reset();
+    return moved(std::move(state), at::kCPU);
+  }
 
   // Whether this and its neighbours are steady and do alike, so that it can be recorded. Once a
   // step is steady, all that follow are. Two go ahead of what is recorded, as only the second

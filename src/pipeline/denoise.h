@@ -60,7 +60,7 @@ struct RunState {
 };
 
 struct DenoiseResult {
-  RunState end;                          // after the phase, the same on every rank
+  RunState end;                          // after the phase, without noises; alike on every rank
   std::vector<at::Tensor> step_latents;  // after each step, where asked for
   std::vector<StepRecord> records;
   RankTrace trace;  // where asked for

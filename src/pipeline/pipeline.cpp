@@ -227,10 +227,10 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                 const GenerationRequest& request,
                                                 const RunState& start) const {
   std::vector<DenoiseResult> drawn;
+  RunState begin = start;
   for (const Phase& phase : phases) {
     const int count = phase.plan.topology().world_size();
     std::vector<DenoiseResult> results(static_cast<std::size_t>(count));
-    const RunState& begin = drawn.empty() ? start : drawn.front().end;
     const AttentionChoice attention{attention_, phase.plan.pool() > 0};
     ranks().run(count, {request.peer_timeout, attention, request.stop}, [&](Transport& transport) {
       const int rank = transport.rank();
@@ -238,6 +238,8 @@ std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
                                                         begin, request.keep_steps && rank == 0);
     });
     append(std::move(results), drawn);
+    begin = drawn.front().end;
+    begin.solver.noises = start.solver.noises;
   }
   return drawn;
 }

@@ -62,7 +62,8 @@ TEST(GuidanceOfAPart, IsThatOfAllStepsWhereTheyAreAll) {
 }
 
 TEST(GuidanceOfAPart, IsDrawnInSynchronousBandsAsByOneDevice) {
-  for (const SchedulerKind scheduler : {SchedulerKind::ddim, SchedulerKind::dpmpp_2m}) {
+  for (const auto scheduler :
+       {SchedulerKind::ddim, SchedulerKind::dpmpp_2m, SchedulerKind::euler_ancestral}) {
     GenerationRequest asked = request();
     asked.scheduler = scheduler;
     const FloatTensor one = drawn(asked, 1);
