@@ -374,24 +374,28 @@ TEST_P(TransportTest, ARankThatFailsEndsTheOthers) {
   EXPECT_EQ(end_of_the_other, "rank 1 failed");
 }
 
+// Rank 0 waits for what rank 1 never sends, until the deadline that it then asks for.
+void wait_in_vain(Transport& transport, const std::function<Deadline()>& deadline) {
+  std::byte* memory = transport.allocate(8);
+  if (transport.rank() == 1) {
+    transport.prepare(0, Lane::stale, {{{0, memory, 8}}, {}});
+    return;
+  }
+  const ExchangeId id = transport.prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
+  transport.start(id);
+  const Deadline end = deadline();
+  transport.wait(id, end);
+  transport.drain(end);
+}
+
 TEST_P(TransportTest, AWaitEndsAtItsDeadline) {
   const auto body = [](Transport& transport, const Compute& /*compute*/) {
-    std::byte* memory = transport.allocate(8);
-    if (transport.rank() == 1) {
-      transport.prepare(0, Lane::stale, {{{0, memory, 8}}, {}});
-      return;
-    }
-    const ExchangeId id = transport.prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
-    transport.start(id);
-    const Deadline deadline = deadline_in(std::chrono::milliseconds(1));
-    transport.wait(id, deadline);
-    transport.drain(deadline);
+    wait_in_vain(transport, [] { return deadline_in(std::chrono::milliseconds(1)); });
   };
   EXPECT_THROW(run(2, body), TransportError);
 }
 
-// Long ahead of the deadline: rank 1 never starts the exchange, and another thread requests the
-// stop.
+// By another thread, long ahead of the deadline.
 TEST_P(TransportTest, AStopEndsEveryWait) {
   const std::unique_ptr<testing::TransportWorld> world = GetParam().make(2);
   std::latch is_started(1);
@@ -400,16 +404,10 @@ TEST_P(TransportTest, AStopEndsEveryWait) {
     world->hub().stop();
   });
   const auto body = [&](Transport& transport) {
-    std::byte* memory = transport.allocate(8);
-    if (transport.rank() == 1) {
-      transport.prepare(0, Lane::stale, {{{0, memory, 8}}, {}});
-      return;
-    }
-    const ExchangeId id = transport.prepare(0, Lane::stale, {{}, {{1, memory, 8}}});
-    transport.start(id);
-    is_started.count_down();
-    transport.wait(id, deadline_in(kTimeout));
-    transport.drain(deadline_in(kTimeout));
+    wait_in_vain(transport, [&] {
+      is_started.count_down();
+      return deadline_in(kTimeout);
+    });
   };
   EXPECT_THROW(run_ranks(world->hub(), body), Cancelled);
 }
