@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <semaphore>
 #include <stop_token>
 #include <string>
+#include <thread>
 
 #include "pipeline/references.h"
 #include "support/call_watch.h"
@@ -39,19 +44,30 @@ TEST_P(StoppedAfter, ARequestEndsAndTheNextOneDrawsWhole) {
 // 8 steps: the last one too, though no VAE runs after it.
 INSTANTIATE_TEST_SUITE_P(Steps, StoppedAfter, ::testing::Values(0, 1, 3, 8));
 
-// Over a link of a byte a second, which the first exchange takes for hours.
+// Over a link of a byte a second, which the first exchange takes for hours. The stop comes when
+// both ranks have made the last calls ahead of it.
 TEST(Cancellation, AStopEndsRanksThatWaitForEachOther) {
-  const World world(kRanks, 1, Link{"slow", 1, 0, false});
-  Pipeline slow(test_data("patch"), world);
+  constexpr int kCallsAhead = 5;  // from conv_in on
+  Pipeline slow(test_data("patch"), World(kRanks, 1, Link{"slow", 1, 0, false}));
   GenerationRequest stopped = request();
+  stopped.peer_timeout = std::chrono::minutes(1);
   std::stop_source source;
   stopped.stop = source.get_token();
-  int convolutions = 0;
+  std::counting_semaphore about_to_wait(0);
+  std::jthread stopper([&] {
+    for (int rank = 0; rank < kRanks; ++rank) about_to_wait.acquire();
+    source.request_stop();
+  });
+  std::mutex mutex;
+  std::map<std::thread::id, int> calls;
   const CallWatch watch([&](const std::string& name) {
-    // Of conv_in; what follows on this thread waits.
-    if (name.starts_with("mkldnn::") && ++convolutions == 1) source.request_stop();
+    const std::lock_guard lock(mutex);
+    const std::thread::id rank = std::this_thread::get_id();
+    if (name == "mkldnn::_convolution_pointwise") calls.try_emplace(rank, 0);
+    if (calls.contains(rank) && ++calls[rank] == 1 + kCallsAhead) about_to_wait.release();
   });
   EXPECT_THROW(slow.generate(stopped), Cancelled);
+  about_to_wait.release(kRanks);
 }
 
 // The folder lacks what the request would have to load.
