@@ -49,6 +49,7 @@ std::vector<TextualWord> read_all(const std::vector<TextualInversion>& inversion
     most = std::min(most, encoder.max_tokens - kStartAndEnd);
   }
   std::vector<TextualWord> words;
+  words.reserve(inversions.size());
   for (const TextualInversion& inversion : inversions) {
     words.push_back(
         {word_of(inversion), read_textual_inversion(from_root(inversion.file), widths, most)});
@@ -126,6 +127,7 @@ std::unique_ptr<Scheduler> Networks::scheduler(const GenerationRequest& request)
 void Networks::check_words(const GenerationRequest& request) const {
   if (request.prompt_syntax != PromptSyntax::comfyui) return;
   std::vector<std::string> words;
+  words.reserve(words_.size());
   for (const TextualWord& word : words_) words.push_back(word.word);
   for (const std::string& prompt : request.prompts) check_weighted(prompt, words);
   for (const std::string& prompt : request.negative_prompts.value_or(std::vector<std::string>())) {
