@@ -70,7 +70,7 @@ void on_read(png_structp png, png_bytep data, std::size_t size) {
 // A text chunk's value: tEXt and zTXt are Latin-1, in which other programs write UTF-8 all the
 // same.
 std::string utf8_of(const png_text& chunk) {
-  const std::string text(chunk.text);
+  std::string text(chunk.text);
   const bool is_utf8 = chunk.compression >= PNG_ITXT_COMPRESSION_NONE;
   if (is_utf8 || decode_utf8(text)) return text;
   std::u32string characters;
