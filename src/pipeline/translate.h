@@ -55,7 +55,9 @@ auto translated(std::string_view device, Function&& function) {
     throw;
   } catch (const std::exception& error) {
     // oneDNN's, whose type libtorch keeps to itself.
-    if (std::string_view(error.what()).starts_with("could not ")) {
+    const std::string_view text(error.what());
+    const auto names = [&](const char* part) { return text.find(part) != text.npos; };
+    if (text.starts_with("could not ") && (names("primitive") || names("memory"))) {
       fail<DeviceError>("a computation on {} failed: {}, most often for want of memory: {}", device,
                         error.what(), kSmaller);
     }

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,19 @@ TEST(Translated, ErrorsOfLibtorchNameTheDeviceInOneLine) {
             "a computation on cuda:1 failed: no such kernel: where this repeats, start the process "
             "again, and look at the system's log for the device's own report");
   EXPECT_EQ(text_of([] { throw std::bad_alloc(); }).find("out of memory on cuda:1"), 0U);
+}
+
+TEST(Translated, WhatIsThrownByOthersKeepsItsText) {
+  const std::string of_onednn =
+      text_of([] { throw std::runtime_error("could not create a primitive"); });
+  EXPECT_NE(of_onednn.find("could not create a primitive, most often for want of memory"),
+            std::string::npos)
+      << of_onednn;
+  const auto plain = [](const std::function<void()>& function, const char* text) {
+    testing::expect_error<Error>([&] { translated("the cpu", function); }, {text});
+  };
+  plain([] { throw std::runtime_error("could not show it"); }, "could not show it");
+  plain([] { throw 7; }, "no std::exception");
 }
 
 TEST(Translated, MemoryThatTheCpuLacksIsNamedSo) {
