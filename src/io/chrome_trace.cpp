@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -134,10 +135,14 @@ void add_transfers(EventFile& file, int rank, const std::vector<TraceTransfer>& 
   }
 }
 
-const SiteBytes& sent_in(int step, const RankReport& report) {
-  if (step < 0) return report.encode.value().sent;
+// Of a step as spans count them; null where there is none.
+const StepRecord* record_of(int step, const RankReport& report) {
+  const auto or_null = [](const std::optional<StepRecord>& record) {
+    return record ? &*record : nullptr;
+  };
+  if (step < 0) return or_null(report.encode);
   const auto found = std::ranges::find(report.steps, step, &StepRecord::step);
-  return found != report.steps.end() ? found->sent : report.decode.value().sent;
+  return found != report.steps.end() ? &*found : or_null(report.decode);
 }
 
 // Whether there is a record for every step that was traced.
@@ -147,9 +152,7 @@ bool is_whole(const GenerationResult& result) {
   for (std::size_t rank = 0; rank < traces.size(); ++rank) {
     const RankReport& report = result.ranks[rank];
     const bool has_all = std::ranges::all_of(traces[rank].spans, [&](const TraceSpan& span) {
-      if (span.step < 0) return report.encode.has_value();
-      return report.decode ||
-             std::ranges::find(report.steps, span.step, &StepRecord::step) != report.steps.end();
+      return record_of(span.step, report) != nullptr;
     });
     if (!has_all) return false;
   }
@@ -160,7 +163,7 @@ bool is_whole(const GenerationResult& result) {
 void add_counters(EventFile& file, int rank, const RankTrace& trace, const RankReport& report) {
   for (const TraceSpan& span : trace.spans) {
     if (span.depth > 0) continue;
-    const SiteBytes& sent = sent_in(span.step, report);
+    const SiteBytes& sent = record_of(span.step, report)->sent;
     file.add({{"ph", "C"},
               {"pid", rank},
               {"ts", static_cast<double>(std::llround(1e3 * span.begin_us)) / 1e3},
