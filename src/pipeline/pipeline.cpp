@@ -135,9 +135,10 @@ class Pipeline::Parts {
   // Loads what is missing and returns what the U-Net is told.
   BranchConditions prepare(const GenerationRequest& request, const RequestSizes& sizes,
                            Inputs& inputs, GenerationResult& result);
-  // How the world's ranks, or those that were chosen, share the steps.
+  // How so many ranks share the steps.
   std::vector<Phase> plan_phases(const GenerationRequest& request, const RequestSizes& sizes,
-                                 const Scheduler& scheduler, const GenerationResult& result) const;
+                                 const Scheduler& scheduler, const ParallelConfig& parallel,
+                                 int count) const;
   // All that is known before anything is drawn.
   void begin_result(const GenerationRequest& request, const RequestSizes& sizes,
                     const Scheduler& scheduler, const std::vector<Phase>& phases,
@@ -214,11 +215,9 @@ Pipeline::Parts::Inputs Pipeline::Parts::read_inputs(const GenerationRequest& re
 std::vector<Phase> Pipeline::Parts::plan_phases(const GenerationRequest& request,
                                                 const RequestSizes& sizes,
                                                 const Scheduler& scheduler,
-                                                const GenerationResult& result) const {
-  const int ranks = result.chosen ? result.chosen->ranks : world().ranks();
-  const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
+                                                const ParallelConfig& parallel, int count) const {
   return phases_of(
-      request, sizes, static_cast<int>(scheduler.timesteps().size()), unet(), parallel, ranks,
+      request, sizes, static_cast<int>(scheduler.timesteps().size()), unet(), parallel, count,
       {sizes.rows, sizes.columns, model().latent_channels, sizes.images, networks_.dtype()});
 }
 
@@ -320,7 +319,8 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   GenerationResult result;
   if (request.automatic) result.chosen = choose(request, sizes);
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
-  const std::vector<Phase> phases = plan_phases(request, sizes, scheduler, result);
+  const int count = result.chosen ? result.chosen->ranks : world().ranks();
+  const std::vector<Phase> phases = plan_phases(request, sizes, scheduler, parallel, count);
   BranchConditions conditions =
       ranks().outside([&] { return prepare(request, sizes, inputs, result); });
   begin_result(request, sizes, scheduler, phases, result);
