@@ -14,18 +14,12 @@
 
 #include "examples/generate_runs.h"
 #include "examples/parsing.h"
-#include "generate_options.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp {
 namespace {
 
-class CommandLineTest : public GenerateRuns {
- protected:
-  static Outcome parsed(const Words& more) {
-    return testing::run_parser(examples::parse_command_line, words(more));
-  }
-};
+using CommandLineTest = GenerateRuns;
 
 long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 

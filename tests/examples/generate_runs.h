@@ -42,10 +42,13 @@ class GenerateRuns : public ::testing::Test {
   }
   static Outcome generate(const Words& more) { return run_process(words(more)); }
 
+  // Of the command line alone, without a process.
+  static Outcome parsed(const Words& more) {
+    return testing::run_parser(examples::parse_command_line, words(more));
+  }
   // Without a process where `status` says that the command line is wrong.
   static Outcome refused(const Words& more, int status) {
-    if (status == 2) return testing::run_parser(examples::parse_command_line, words(more));
-    return generate(more);
+    return status == 2 ? parsed(more) : generate(more);
   }
 
   std::vector<std::string> files() const {
