@@ -1,4 +1,4 @@
-"""A page of what scripts/gpu measured: the tables of its results, with the commands after them.
+"""A page of what scripts/gpu measured: the tables of its results, with the commands that made them.
 
     python3 benchmarks/gpu_report.py FOLDER --commands build/gpu/commands --fact "card=NVIDIA H200"
 
