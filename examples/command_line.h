@@ -50,7 +50,8 @@ inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
                                            {"split", Guidance::split}};
 inline const Words<SchedulerKind> kSchedulers =
     named({SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m, SchedulerKind::unipc,
-           SchedulerKind::pndm, SchedulerKind::euler_ancestral, SchedulerKind::lcm});
+           SchedulerKind::pndm, SchedulerKind::euler_ancestral, SchedulerKind::dpmpp_2m_sde,
+           SchedulerKind::lcm});
 inline const Words<TimestepSpacing> kTimestepSpacings =
     named({TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing});
 inline const Words<PromptSyntax> kPromptSyntaxes = {{"plain", PromptSyntax::plain},

@@ -136,8 +136,8 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
                               [&](TimestepSpacing spacing) { options.timestep_spacing = spacing; });
   add_choice<SigmaSpacing>(
       app, "--sigmas", kSigmaSpacings,
-      "of euler, dpmpp_2m and unipc: how noise levels are spaced (default: the "
-      "model's)",
+      "of euler, dpmpp_2m, dpmpp_2m_sde and unipc: how noise levels are spaced (default: "
+      "the model's)",
       [&](SigmaSpacing spacing) { options.sigmas = spacing; });
 }
 

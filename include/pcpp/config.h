@@ -82,7 +82,7 @@ struct FloatTensor {
 };
 using TensorMap = std::map<std::string, FloatTensor>;
 
-// The last two add noise in every step but the last, as diffusers does.
+// The last three add noise in every step but the last, as diffusers does.
 enum class SchedulerKind {
   ddim,
   euler,            // Euler's method
@@ -93,11 +93,13 @@ enum class SchedulerKind {
                     // (Where a run begins with an init image, diffusers tells its steps after the
                     // second of less noise than there is.)
   euler_ancestral,  // k-diffusion's "Euler a"
+  dpmpp_2m_sde,     // DPM++ 2M of the stochastic equation (k-diffusion's "DPM++ 2M SDE")
   lcm,              // of latent consistency models (arXiv 2310.04378), LCM-LoRA among them.
                     // Steady steps of several bands spoil its pictures: make all synchronous
 };
 
-// "ddim", "euler", "dpmpp_2m", "unipc", "pndm", "euler_ancestral" or "lcm".
+// "ddim", "euler", "dpmpp_2m", "unipc", "pndm", "euler_ancestral", "dpmpp_2m_sde" or
+// "lcm".
 PCPP_EXPORT std::string_view name_of(SchedulerKind kind);
 
 // Which of the training's timesteps a run visits (arXiv 2305.08891, table 2).
@@ -112,7 +114,7 @@ enum class TimestepSpacing {
 PCPP_EXPORT std::string_view name_of(TimestepSpacing spacing);
 
 // Where a run's noise levels (sigma = noise / signal) lie between the most and the least noise, for
-// schedulers that step along them: Euler, DPM++ 2M and UniPC.
+// schedulers that step along them: Euler, DPM++ 2M (with noise or without) and UniPC.
 enum class SigmaSpacing {
   timesteps,    // where the timesteps' are, which the model's scheduler spaces
   karras,       // closer to one another where there is little noise (arXiv 2206.00364, equation 5)
@@ -183,7 +185,7 @@ struct PCPP_EXPORT GenerationRequest {
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
   std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own; LCM takes none
-  std::optional<SigmaSpacing> sigmas = {};  // likewise; only Euler, DPM++ 2M and UniPC take them
+  std::optional<SigmaSpacing> sigmas = {};  // likewise; only those named there take them
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; takes
   // the place of the noise that the run begins with, for which `seed` then draws nothing. (With

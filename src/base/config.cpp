@@ -47,6 +47,8 @@ std::string_view name_of(SchedulerKind kind) {
       return "pndm";
     case SchedulerKind::euler_ancestral:
       return "euler_ancestral";
+    case SchedulerKind::dpmpp_2m_sde:
+      return "dpmpp_2m_sde";
     case SchedulerKind::lcm:
       break;
   }

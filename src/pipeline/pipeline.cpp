@@ -261,10 +261,10 @@ void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResul
 }
 
 at::Tensor Pipeline::Parts::noises_of_steps(Inputs& inputs, const std::stop_token& stop) {
-  const std::int64_t steps = std::ssize(inputs.scheduler->timesteps());
-  if (!inputs.scheduler->adds_noise() || steps == 1) return {};
+  const int steps = inputs.scheduler->noisy_steps();
+  if (steps == 0) return {};
   std::vector<std::int64_t> shape = inputs.noise.latents.sizes().vec();
-  shape.insert(shape.begin(), steps - 1);
+  shape.insert(shape.begin(), steps);
   at::Tensor noises = at::empty(shape, at::kFloat);
   for (const at::Tensor& noise : noises.unbind()) {
     check_not_stopped(stop);

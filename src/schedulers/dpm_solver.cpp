@@ -28,6 +28,7 @@ struct DpmSolverConfig {
   Prediction prediction = Prediction::epsilon;
   ImageRange range;  // without a clip
   Correction correction = Correction::midpoint;
+  bool adds_noise = false;
   LevelChoice levels;
   // No timestep with a lower log(signal / noise) is visited.
   double least_lambda = -std::numeric_limits<double>::infinity();
@@ -48,17 +49,21 @@ class DpmSolver : public Scheduler {
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
-  // The images of two steps enter one.
-  SchedulerKind kind() const override { return SchedulerKind::dpmpp_2m; }
+  int noisy_steps() const override;
+  SchedulerKind kind() const override {
+    return config_.adds_noise ? SchedulerKind::dpmpp_2m_sde : SchedulerKind::dpmpp_2m;
+  }
 
  private:
-  // One step, from a sample with `now`; the names are those of what they multiply.
+  // One step, from a sample with `now`; the names are those of what they multiply. The images of
+  // two steps enter one.
   struct Weights {
     Shares now;
     float sample = 0;
     float predicted = 0;
     float change = 0;         // of the predicted image since the last step, over
     float inverse_ratio = 0;  // the last step's length over this one's
+    float noise = 0;
     bool first_order = true;
   };
 
@@ -106,16 +111,21 @@ void DpmSolver::set_steps(int steps, int skipped) {
     check<ConfigError>(length > 0 || stays,
                        "steps is {}; that visits the noise level {} twice: take fewer steps", steps,
                        sigmas[i]);
-    const float decay = std::exp(-length) - 1;
+    const float span = config_.adds_noise ? 2 * length : length;
+    const float decay = std::exp(-span) - 1;
     Weights step{.now = from.shares(),
                  .sample = to.noise / from.noise,
                  .predicted = to.image * decay,
                  .first_order = stays || first_order_at(i, count)};
+    if (config_.adds_noise) {
+      step.sample *= std::exp(-length);
+      step.noise = to.noise * std::sqrt(-decay);
+    }
     if (!step.first_order) {
       const NoiseLevel before(static_cast<float>(sigmas[i - 1]));
       step.inverse_ratio = 1 / ((from.lambda - before.lambda) / length);
       step.change = config_.correction == Correction::midpoint ? -0.5F * step.predicted
-                                                               : to.image * (decay / length + 1);
+                                                               : to.image * (decay / span + 1);
     }
     weights.push_back(step);
   }
@@ -134,8 +144,16 @@ at::Tensor DpmSolver::step(const at::Tensor& prediction, int step, const at::Ten
       kept_in(config_.range, image_of(config_.prediction, weights.now, prediction, sample));
   const std::vector<at::Tensor> last = std::exchange(state.predictions, {image});
   at::Tensor next = weights.sample * sample - weights.predicted * image;
-  if (weights.first_order || last.empty()) return next;
-  return next + weights.change * (weights.inverse_ratio * (image - last.front()));
+  if (!weights.first_order && !last.empty()) {
+    next = next + weights.change * (weights.inverse_ratio * (image - last.front()));
+  }
+  return weights.noise > 0 ? next + weights.noise * state.noises[step] : next;
+}
+
+// The last one does where a run ends above the least noise.
+int DpmSolver::noisy_steps() const {
+  if (!config_.adds_noise || weights_.empty()) return 0;
+  return static_cast<int>(std::ssize(weights_)) - (weights_.back().noise > 0 ? 0 : 1);
 }
 
 double read_least_lambda(ConfigReader& config) {
@@ -161,10 +179,12 @@ std::unique_ptr<Scheduler> read_dpm_solver(ConfigReader& config) {
   read.prediction = prediction_named(
       config.one_of("prediction_type", {"epsilon", "sample", "v_prediction"}, "epsilon"));
   read.range.thresholding = read_thresholding(config);
-  const std::string algorithm = config.text("algorithm_type", "dpmsolver++");
-  if (algorithm != "dpmsolver++" && algorithm != "deis") {
+  const std::string algorithm = config.text("algorithm_type", std::string(kDpmSolver));
+  read.adds_noise = algorithm == kNoisyDpmSolver;
+  if (!read.adds_noise && algorithm != kDpmSolver && algorithm != "deis") {
     config.refuse("algorithm_type",
-                  "dpmsolver++ and deis are supported: choose another scheduler, as euler");
+                  "dpmsolver++, sde-dpmsolver++ and deis are supported: choose another scheduler, "
+                  "as dpmpp_2m");
   }
   if (config.integer("solver_order", 2) != 2) {
     config.refuse("solver_order", "2 is supported: choose another scheduler, as euler");

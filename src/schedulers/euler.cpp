@@ -46,7 +46,9 @@ class Euler : public Scheduler {
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   std::optional<LinearUpdate> linear_update(int step) const override;
-  bool adds_noise() const override { return config_.ancestral; }
+  int noisy_steps() const override {
+    return config_.ancestral && !levels_.empty() ? static_cast<int>(std::ssize(levels_)) - 1 : 0;
+  }
   SchedulerKind kind() const override {
     return config_.ancestral ? SchedulerKind::euler_ancestral : SchedulerKind::euler;
   }

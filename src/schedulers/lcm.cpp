@@ -35,7 +35,9 @@ class Lcm : public Scheduler {
   void set_steps(int steps, int skipped) override;
   const std::vector<double>& timesteps() const override { return timesteps_; }
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
-  bool adds_noise() const override { return true; }
+  int noisy_steps() const override {
+    return steps_.empty() ? 0 : static_cast<int>(std::ssize(steps_)) - 1;
+  }
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
   SchedulerKind kind() const override { return SchedulerKind::lcm; }

@@ -18,10 +18,14 @@
 namespace pcpp {
 namespace {
 
-std::optional<SchedulerKind> kind_of_class(std::string_view class_name) {
+std::optional<SchedulerKind> kind_of(std::string_view class_name, const nlohmann::json& object) {
   if (class_name == "DDIMScheduler") return SchedulerKind::ddim;
   if (class_name == "EulerDiscreteScheduler") return SchedulerKind::euler;
-  if (class_name == "DPMSolverMultistepScheduler") return SchedulerKind::dpmpp_2m;
+  if (class_name == "DPMSolverMultistepScheduler") {
+    return object.value("algorithm_type", nlohmann::json()) == kNoisyDpmSolver
+               ? SchedulerKind::dpmpp_2m_sde
+               : SchedulerKind::dpmpp_2m;
+  }
   if (class_name == "UniPCMultistepScheduler") return SchedulerKind::unipc;
   if (class_name == "PNDMScheduler") return SchedulerKind::pndm;
   if (class_name == "EulerAncestralDiscreteScheduler") return SchedulerKind::euler_ancestral;
@@ -74,6 +78,7 @@ std::unique_ptr<Scheduler> read_scheduler(SchedulerKind kind, ConfigReader& conf
     case SchedulerKind::euler:
       return read_euler(config);
     case SchedulerKind::dpmpp_2m:
+    case SchedulerKind::dpmpp_2m_sde:
       return read_dpm_solver(config);
     case SchedulerKind::unipc:
       return read_unipc(config);
@@ -144,7 +149,7 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   const std::optional<std::string> class_name =
       ConfigReader(object, source).optional_text("_class_name");
   const std::optional<SchedulerKind> own_kind =
-      class_name ? kind_of_class(*class_name) : choice.kind;
+      class_name ? kind_of(*class_name, object) : choice.kind;
   const std::optional<SchedulerKind> stand_in =
       !choice.kind && class_name ? stand_in_for(*class_name) : std::nullopt;
   std::optional<SchedulerKind> kind = choice.kind ? choice.kind : own_kind;
@@ -154,10 +159,12 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
     log().warn("{}: {} draws in place of {}, on its noise schedule: choose a scheduler for another",
                source, name_of(*kind), excerpt(*class_name));
   }
-  check<ConfigError>(kind.has_value(),
-                     "{}: _class_name is {}, which is not supported: choose scheduler ddim, euler, "
-                     "dpmpp_2m, unipc, pndm, euler_ancestral or lcm to use one with this model",
-                     source, excerpt(class_name.value_or("missing")));
+  check<ConfigError>(
+      kind.has_value(),
+      "{}: _class_name is {}, which is not supported: choose scheduler ddim, euler, "
+      "dpmpp_2m, unipc, pndm, euler_ancestral, dpmpp_2m_sde or lcm to use one with this "
+      "model",
+      source, excerpt(class_name.value_or("missing")));
   const bool own_class = kind == own_kind;
   if (kind == SchedulerKind::ddim && !own_class && !object.contains("clip_sample")) {
     log().warn(
@@ -168,6 +175,8 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
   if (kind == SchedulerKind::pndm && !own_class) state_steps_of_pndm(object);
+  if (choice.kind == SchedulerKind::dpmpp_2m) object["algorithm_type"] = kDpmSolver;
+  if (choice.kind == SchedulerKind::dpmpp_2m_sde) object["algorithm_type"] = kNoisyDpmSolver;
 
   check<ConfigError>(!choice.timestep_spacing || kind != SchedulerKind::lcm,
                      "the lcm scheduler visits the timesteps of its training: leave "
@@ -175,9 +184,9 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   if (choice.timestep_spacing) object["timestep_spacing"] = name_of(*choice.timestep_spacing);
   if (choice.sigmas) {
     check<ConfigError>(kind == SchedulerKind::euler || kind == SchedulerKind::dpmpp_2m ||
-                           kind == SchedulerKind::unipc,
+                           kind == SchedulerKind::dpmpp_2m_sde || kind == SchedulerKind::unipc,
                        "the {} scheduler visits the training's own noise levels: leave sigmas "
-                       "out, or choose scheduler euler, dpmpp_2m or unipc",
+                       "out, or choose scheduler euler, dpmpp_2m, dpmpp_2m_sde or unipc",
                        name_of(*kind));
     object["use_karras_sigmas"] = choice.sigmas == SigmaSpacing::karras;
     object["use_exponential_sigmas"] = choice.sigmas == SigmaSpacing::exponential;

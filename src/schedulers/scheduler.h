@@ -23,12 +23,13 @@ struct SolverState {
   // image), the latest first.
   std::vector<at::Tensor> predictions;
   at::Tensor sample;  // that the last step began with, for solvers that correct it
-  // Standard normal, where the scheduler adds noise: [steps - 1, ...], noises[i] for step i.
+  // Standard normal, where the scheduler adds noise: [noisy_steps(), ...], noises[i] for step i.
   at::Tensor noises;
 };
 
 // Solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0, ancestral Euler, DPM-Solver++
-// of order 2, UniPC, PNDM without Runge-Kutta steps, LCM), with its float32 coefficients. After
+// of order 2 and its form with noise, UniPC, PNDM without Runge-Kutta steps, LCM), with its float32
+// coefficients. After
 // set_steps a scheduler does not change: every other member may be called from several threads at
 // once, for any step, in any order.
 class Scheduler {
@@ -59,8 +60,8 @@ class Scheduler {
   // image.
   virtual at::Tensor scale_input(const at::Tensor& sample, int step) const;
 
-  // Whether every step but the last adds noise, which its state holds then.
-  virtual bool adds_noise() const { return false; }
+  // How many steps add noise, from the first on: none, or all that do not end without any.
+  virtual int noisy_steps() const { return 0; }
 
   // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
   // float32, of one shape and on one device. Neither is written; `state` is of the same run. A
@@ -103,6 +104,8 @@ struct SchedulerChoice {
 //
 // PNDM chosen for another class's file makes no Runge-Kutta steps, unless the file says that they
 // are not to be skipped, which is refused.
+//
+// DPM++ 2M and its form with noise are one class, of another algorithm_type.
 //
 // The choice's other values take the places of timestep_spacing and of use_karras_sigmas,
 // use_exponential_sigmas and use_beta_sigmas.

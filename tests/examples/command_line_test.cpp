@@ -191,7 +191,7 @@ TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
   const std::vector<Option> options = {
       {"--scheduler",
        "scheduler",
-       {"ddim", "euler", "dpmpp_2m", "unipc", "pndm", "euler_ancestral", "lcm"},
+       {"ddim", "euler", "dpmpp_2m", "unipc", "pndm", "euler_ancestral", "dpmpp_2m_sde", "lcm"},
        {"--method", "single"}},
       {"--timestep-spacing",
        "timestep_spacing",

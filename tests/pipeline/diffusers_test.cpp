@@ -18,7 +18,7 @@ constexpr double kTolerance = 2e-4;  // relative L2, after up to 20 steps
 SchedulerKind scheduler_of(const nlohmann::json& run) {
   for (const auto kind :
        {SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m, SchedulerKind::unipc,
-        SchedulerKind::pndm, SchedulerKind::euler_ancestral}) {
+        SchedulerKind::pndm, SchedulerKind::euler_ancestral, SchedulerKind::dpmpp_2m_sde}) {
     if (run.at("scheduler") == name_of(kind)) return kind;
   }
   return SchedulerKind::lcm;

@@ -51,8 +51,8 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   asked.parallel.row_format = static_cast<RowFormat>(7);
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"row_format", "7"});
   asked.parallel.row_format = RowFormat::int4;
-  asked.scheduler = static_cast<SchedulerKind>(7);
-  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"scheduler", "7"});
+  asked.scheduler = static_cast<SchedulerKind>(99);
+  testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"scheduler", "99"});
   asked.scheduler.reset();
   asked.timestep_spacing = static_cast<TimestepSpacing>(7);
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"timestep_spacing", "7"});

@@ -59,7 +59,8 @@ TEST(Pipeline, TheSeedAloneMakesTheNoiseWhateverTheRanks) {
 
 // Each rank adds the same noise to the whole latents.
 TEST(Pipeline, RanksAddTheSameNoiseInEveryStep) {
-  for (const auto kind : {SchedulerKind::euler_ancestral, SchedulerKind::lcm}) {
+  for (const auto kind :
+       {SchedulerKind::euler_ancestral, SchedulerKind::dpmpp_2m_sde, SchedulerKind::lcm}) {
     GenerationRequest request = two_tall_pictures();
     request.scheduler = kind;
     request.steps = 4;

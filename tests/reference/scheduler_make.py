@@ -1,5 +1,5 @@
-"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m,unipc,pndm,euler_ancestral,lcm}.json: what diffusers' schedulers do
-with many configs.
+"""Writes tests/data/schedulers/{ddim,euler,dpmpp_2m,unipc,pndm,euler_ancestral,dpmpp_2m_sde,lcm}.json: what
+diffusers' schedulers do with many configs.
 
 Each case holds the text of a scheduler_config.json and a run with it: the timesteps, the first
 scale, and after some of the steps the scaled input and the sample. The U-Net's place is taken by
@@ -14,7 +14,11 @@ import warnings
 
 import diffusers
 import torch
-from diffusers.schedulers import scheduling_euler_ancestral_discrete, scheduling_lcm
+from diffusers.schedulers import (
+    scheduling_dpmsolver_multistep,
+    scheduling_euler_ancestral_discrete,
+    scheduling_lcm,
+)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data" / "schedulers"
 SHAPE = [2, 1, 2, 3]
@@ -65,7 +69,9 @@ CLASSES = {"ddim": diffusers.DDIMScheduler, "euler": diffusers.EulerDiscreteSche
            "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
            "unipc": diffusers.UniPCMultistepScheduler, "pndm": diffusers.PNDMScheduler,
            "euler_ancestral": diffusers.EulerAncestralDiscreteScheduler,
+           "dpmpp_2m_sde": diffusers.DPMSolverMultistepScheduler,
            "lcm": diffusers.LCMScheduler}
+ALGORITHMS = {"dpmpp_2m": "dpmsolver++", "dpmpp_2m_sde": "sde-dpmsolver++"}
 
 
 def ddim_cases():
@@ -229,6 +235,7 @@ def dpmpp_2m_cases():
     yield "ddim_defaults", {"_class_name": "DDIMScheduler"}, "dpmpp_2m", 7
     yield "unipc", {"_class_name": "UniPCMultistepScheduler", **SCALED, "solver_type": "bh2",
                     "solver_order": 2}, "dpmpp_2m", 7
+    yield "sde", {**dpm, "algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m", 7
     yield "mended", {**dpm, "timestep_spacing": "leading"}, None, 7, True
     yield "mended_sd15", {**SD15, "steps_offset": 0, "timestep_spacing": "leading"}, "dpmpp_2m", 7, \
         True
@@ -338,6 +345,46 @@ def euler_ancestral_cases():
     yield "mended_sd15", {**SD15, "steps_offset": 0}, "euler_ancestral", 7, True
 
 
+def dpmpp_2m_sde_cases():
+    sde = {"_class_name": "DPMSolverMultistepScheduler", **SCALED,
+           "algorithm_type": "sde-dpmsolver++"}
+    for spacing in SPACINGS:
+        for prediction in PREDICTIONS:
+            yield (f"{spacing}_{prediction}", {**sde, "timestep_spacing": spacing,
+                   "prediction_type": prediction, "steps_offset": 1}, None, 7)
+    for steps in [1, 2, 14, 15, 50]:
+        yield f"{steps}_steps", sde, None, steps
+        yield f"karras_{steps}_steps", {**sde, "use_karras_sigmas": True}, None, steps
+    yield "many_steps", sde, None, 400
+    yield "exponential", {**sde, "use_exponential_sigmas": True}, None, 7
+    yield "cosine", {"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -5.1,
+                     "algorithm_type": "sde-dpmsolver++",
+                     "beta_schedule": "squaredcos_cap_v2"}, None, 12
+    for steps in [2, 7, 20]:
+        yield f"heun_{steps}_steps", {**sde, "solver_type": "heun"}, None, steps
+        # Without Karras' sigmas the last step adds noise too.
+        for karras in [True, False]:
+            for final in [{}, {"euler_at_final": True}, {"lower_order_final": False}]:
+                names = "_".join([*final, "karras" if karras else "sigma_min"])
+                yield (f"{names}_{steps}_to_the_least",
+                       {**sde, "use_karras_sigmas": karras, "final_sigmas_type": "sigma_min",
+                        **final}, None, steps)
+    yield "heun_sigma_min", {**sde, "solver_type": "heun", "final_sigmas_type": "sigma_min",
+                             "lower_order_final": False}, None, 7
+    yield "thresholding", {**sde, "thresholding": True, "dynamic_thresholding_ratio": 0.8,
+                           "sample_max_value": 1.5}, None, 7
+    for steps in [1, 4]:
+        yield f"zero_snr_{steps}_steps", {**sde, **ZERO_SNR}, None, steps
+    for kind, config in [("own", sde), ("sd15", SD15), ("sd21_v", SD21_V), ("sdxl", SDXL),
+                         ("turbo", SDXL_TURBO), ("dpm", DPM),
+                         ("deis", {"_class_name": "DEISMultistepScheduler", **SCALED,
+                                   "final_sigmas_type": "sigma_min"}),
+                         ("ddim_defaults", {"_class_name": "DDIMScheduler"})]:
+        yield kind, config, "dpmpp_2m_sde", 12
+    yield "mended_sd15", {**SD15, "steps_offset": 0, "timestep_spacing": "leading"}, \
+        "dpmpp_2m_sde", 7, True
+
+
 def lcm_cases():
     lcm = {"_class_name": "LCMScheduler"}
     for steps in [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 25, 26, 49, 50]:
@@ -378,6 +425,8 @@ def scheduler_of(config, kind, mend):
     scheduler = getattr(diffusers, config["_class_name"]).from_config(config)
     if mend:
         scheduler = pipeline_with(scheduler).scheduler
+    if kind in ALGORITHMS:
+        return CLASSES[kind].from_config(scheduler.config, algorithm_type=ALGORITHMS[kind])
     if kind and not isinstance(scheduler, CLASSES[kind]):
         scheduler = CLASSES[kind].from_config(scheduler.config)
     return scheduler
@@ -410,7 +459,8 @@ def run(noise, name, config, kind, asked, mend=False):
             "scaled": [], "samples": []}
     sample = noise * scheduler.init_noise_sigma
     for i, t in enumerate(timesteps):
-        for module in [scheduling_euler_ancestral_discrete, scheduling_lcm]:
+        for module in [scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete,
+                       scheduling_lcm]:
             module.randn_tensor = lambda shape, step=i, **_: noise_of(step, shape)
         scaled = scheduler.scale_model_input(sample, t)
         sample = scheduler.step(prediction_of(scaled, float(t)), t, sample).prev_sample
@@ -430,7 +480,8 @@ def main():
     for kind, cases in [("ddim", ddim_cases()), ("euler", euler_cases()),
                         ("dpmpp_2m", dpmpp_2m_cases()), ("unipc", unipc_cases()),
                         ("pndm", pndm_cases()),
-                        ("euler_ancestral", euler_ancestral_cases()), ("lcm", lcm_cases())]:
+                        ("euler_ancestral", euler_ancestral_cases()),
+                        ("dpmpp_2m_sde", dpmpp_2m_sde_cases()), ("lcm", lcm_cases())]:
         runs = [run(noise, *case) for case in cases]
         assert len({case["name"] for case in runs}) == len(runs)
         head = json.dumps({"shape": SHAPE, "noise": [short(x) for x in noise.flatten().tolist()]})

@@ -49,7 +49,8 @@ from torch import Tensor
 
 SCHEDULERS = {
     "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpmpp_2m": DPMSolverMultistepScheduler,
-    "euler_ancestral": EulerAncestralDiscreteScheduler, "lcm": LCMScheduler,
+    "euler_ancestral": EulerAncestralDiscreteScheduler, "dpmpp_2m_sde": DPMSolverMultistepScheduler,
+    "lcm": LCMScheduler,
 }  # fmt: skip
 GUIDANCE_WIDTH = 8
 RUNS: list[dict[str, Any]] = [
@@ -67,6 +68,10 @@ RUNS: list[dict[str, Any]] = [
      "height": 80, "width": 96, "images": 0, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 605},
     {"family": "sd21", "name": "image_ancestral", "scheduler": "euler_ancestral", "steps": 8, "strength": 0.5,
      "height": 64, "width": 64, "images": 1, "prompts": [PROMPTS[0]], "guidance_scale": 2.0, "seed": 606},
+    {"family": "sd15", "name": "sde", "scheduler": "dpmpp_2m_sde", "steps": 8, "strength": 1.0, "height": 64,
+     "width": 48, "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 4.0, "seed": 608},
+    {"family": "sdxl", "name": "image_sde", "scheduler": "dpmpp_2m_sde", "steps": 8, "strength": 0.6, "height": 48,
+     "width": 64, "images": 1, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "seed": 609},
     {"family": "sd15", "name": "latents_lcm", "scheduler": "lcm", "steps": 4, "strength": 1.0, "height": 64,
      "width": 64, "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "images_per_prompt": 2, "latents": True,
      "guidance_scale": 1.0, "seed": 607},
@@ -184,7 +189,8 @@ def draw(
 
 def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]:
     pipeline = load_model(run["family"], models / run["family"])
-    pipeline.scheduler = SCHEDULERS[run["scheduler"]].from_config(pipeline.scheduler.config)
+    options = {"algorithm_type": "sde-dpmsolver++"} if run["scheduler"] == "dpmpp_2m_sde" else {}
+    pipeline.scheduler = SCHEDULERS[run["scheduler"]].from_config(pipeline.scheduler.config, **options)
     if run["images"]:
         pipeline = image_pipeline(pipeline, "masks" in run)
     if "unet" in run:

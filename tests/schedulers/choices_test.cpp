@@ -43,7 +43,7 @@ TEST(SchedulerChoices, AnotherClassNeedsAChoice) {
   for (const char* name : {"FlaxPNDMScheduler", "TCDScheduler", "EDMEulerScheduler"}) {
     expect_error<ConfigError>([&] { scheduler_from(config_of(name)); },
                               {name, "ddim", "euler", "dpmpp_2m", "unipc", "pndm",
-                               "euler_ancestral", "lcm", "scheduler_config.json"});
+                               "euler_ancestral", "dpmpp_2m_sde", "lcm", "scheduler_config.json"});
     EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::ddim})->kind(), SchedulerKind::ddim);
     EXPECT_EQ(scheduler_from(config_of(name), {SchedulerKind::euler})->kind(),
               SchedulerKind::euler);
@@ -141,6 +141,22 @@ TEST(SchedulerChoices, PndmsFileMeansItsOwnDefaults) {
     ASSERT_TRUE(update && expected) << "a clipped update is not linear";
     EXPECT_EQ(update->sample, expected->sample);
     EXPECT_EQ(update->noise, expected->noise);
+  }
+}
+
+TEST(SchedulerChoices, DpmppWithNoiseIsAnAlgorithmOfItsClass) {
+  const std::string noisy =
+      config_of("DPMSolverMultistepScheduler", R"(, "algorithm_type": "sde-dpmsolver++")");
+  const std::string plain = config_of("DPMSolverMultistepScheduler");
+  EXPECT_EQ(scheduler_from(noisy)->kind(), SchedulerKind::dpmpp_2m_sde);
+  EXPECT_EQ(scheduler_from(plain)->kind(), SchedulerKind::dpmpp_2m);
+  for (const auto kind : {SchedulerKind::dpmpp_2m, SchedulerKind::dpmpp_2m_sde}) {
+    for (const std::string& text : {noisy, plain}) {
+      const auto scheduler = scheduler_from(text, {kind});
+      scheduler->set_steps(4);
+      EXPECT_EQ(scheduler->kind(), kind);
+      EXPECT_EQ(scheduler->noisy_steps(), kind == SchedulerKind::dpmpp_2m ? 0 : 3);
+    }
   }
 }
 

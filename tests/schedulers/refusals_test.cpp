@@ -120,8 +120,9 @@ TEST(SchedulerRefusals, OptionsOfEuler) {
 TEST(SchedulerRefusals, OptionsOfDpmpp2m) {
   expect_refused(
       "DPMSolverMultistepScheduler",
-      {{R"("algorithm_type": "sde-dpmsolver++")", {"algorithm_type", "sde-dpmsolver++"}},
+      {{R"("algorithm_type": "sde-dpmsolver")", {"algorithm_type", "sde-dpmsolver++"}},
        {R"("algorithm_type": "dpmsolver")", {"algorithm_type", "dpmsolver++"}},
+       {R"("algorithm_type": 3)", {"algorithm_type", "3"}},
        {R"("solver_order": 3)", {"solver_order", "3", "2 is supported"}},
        {R"("solver_type": "euler")", {"solver_type", "euler", "midpoint"}},
        {R"("use_beta_sigmas": true)", {"use_beta_sigmas", "true"}},
