@@ -37,6 +37,7 @@ class DeviceArray {
  public:
   // Of bytes 0xFF: NaN in every type.
   explicit DeviceArray(std::size_t count, std::size_t offset = 0) : offset_(offset), count_(count) {
+    if (offset_ + count_ == 0) return;
     check_cuda(cudaMalloc(&memory_, (offset_ + count_) * sizeof(T)));
     check_cuda(cudaMemset(memory_, 0xFF, (offset_ + count_) * sizeof(T)));
   }
