@@ -22,7 +22,7 @@ namespace pcpp {
 // Which of libtorch's kernels attention takes on GPUs.
 enum class GpuAttention {
   automatic,  // the first that serves, in libtorch's order: on Hopper cuDNN's, except
-              // with ParallelConfig::pool
+              // with ParallelConfig::pool or where it fails, which is tried while a model loads
   flash,      // FlashAttention: 16 bits, not with ParallelConfig::pool
   efficient,  // the memory-efficient one of xFormers
   cudnn,      // cuDNN's: 16 bits

@@ -1,4 +1,4 @@
-// Texts of files that are not trusted, in errors and in the log.
+// Texts of files that are not trusted, and of other libraries, in errors and in the log.
 #ifndef PCPP_BASE_EXCERPT_H_
 #define PCPP_BASE_EXCERPT_H_
 
@@ -11,6 +11,9 @@ namespace pcpp {
 // As a part of one line: cut after about 80 bytes, between two characters; control characters and
 // bytes that are not UTF-8 as \x1b.
 std::string excerpt(std::string_view text);
+
+// CUDA's and libtorch's errors come with paragraphs of advice for programmers.
+inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 // The first five, separated by commas, and how many more there are.
 std::string first_of(const std::vector<std::string>& texts);

@@ -4,6 +4,7 @@
 #include <ATen/SDPBackend.h>
 #include <ATen/ops/_fused_sdp_choice.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -17,6 +18,8 @@
 
 #include "base/check.h"
 #include "base/deadline.h"
+#include "base/excerpt.h"
+#include "base/log.h"
 
 namespace pcpp {
 
@@ -87,6 +90,18 @@ bool serves(const Kernel& kernel, const at::Tensor& query, const at::Tensor& key
   }
 }
 
+// Unless a scope names it.
+void forbid_cudnn() {
+  const std::lock_guard lock(mutex);
+  for (std::size_t i = 0; i < kKernels.size(); ++i) {
+    if (kKernels[i].kernel != GpuAttention::cudnn) continue;
+    before[i] = false;
+    if (scopes == 0 || present.kernel == GpuAttention::automatic) {
+      (at::globalContext().*kKernels[i].allow)(false);
+    }
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(GpuAttention kernel) {
@@ -137,6 +152,23 @@ at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const a
                        mask.defined() ? " with pooled tokens" : "");
   }
   return at::scaled_dot_product_attention(query, key, value, added);
+}
+
+void try_cudnn_attention(const at::TensorOptions& options) {
+  constexpr std::int64_t kTokens = 64;
+  constexpr std::int64_t kSize = 64;
+  const at::Tensor tokens = at::zeros({1, 1, kTokens, kSize}, options);
+  const auto choice = at::_fused_sdp_choice(tokens, tokens, tokens);
+  if (choice != static_cast<std::int64_t>(at::SDPBackend::cudnn_attention)) return;
+  try {
+    at::scaled_dot_product_attention(tokens, tokens, tokens);
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const c10::Error& error) {
+    forbid_cudnn();
+    log().warn("cuDNN's attention fails on {}, and another is taken in its place: {}",
+               options.device().str(), first_line(error.what_without_backtrace()));
+  }
 }
 
 }  // namespace pcpp

@@ -3,6 +3,7 @@
 #define PCPP_OPS_GPU_ATTENTION_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
 
 #include <chrono>
 #include <stop_token>
@@ -43,6 +44,12 @@ class GpuAttentionScope {
 // serve.
 at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          const at::Tensor& mask);
+
+// Where libtorch would take cuDNN of its own choice on the device and in the type of `options`,
+// tries it. If it fails, as where it does not find the library that it compiles its kernels with,
+// libtorch takes it no more in this process unless a scope names it, and a warning says so. Throws
+// as libtorch does where there is no memory.
+void try_cudnn_attention(const at::TensorOptions& options);
 
 }  // namespace pcpp
 

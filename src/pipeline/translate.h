@@ -11,11 +11,9 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 
 namespace pcpp {
-
-// CUDA's errors come with a paragraph of advice for programmers.
-inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 // Calls function() and returns what it returns. A failed computation becomes DeviceError, which
 // names `device`, what else derives from std::exception becomes Error with its text.

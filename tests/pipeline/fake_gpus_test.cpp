@@ -2,6 +2,7 @@
 
 #include "support/fake_gpus.h"
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -10,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "ops/gpu_attention.h"
 #include "pipeline/references.h"
 #include "support/errors.h"
 #include "support/fake_nccl.h"
+#include "support/host_operators.h"
 
 namespace pcpp {
 namespace {
@@ -68,6 +71,24 @@ TEST_F(FakeGpus, NcclDrawsTheBitsOfPeers) {
           << "graphs " << graphs << ", GroupNorm " << static_cast<int>(mode);
     }
   }
+}
+
+TEST_F(FakeGpus, AnotherAttentionTakesThePlaceOfCudnnsWhereThatFails) {
+  at::Context& context = at::globalContext();
+  PipelineOptions options;
+  options.dtype = DataType::float16;
+  const auto load = [&] { return Pipeline(test_data("patch"), World::cuda({0, 1}, 2), options); };
+  const std::vector<float> expected = load().generate(request()).latents.values;
+  EXPECT_TRUE(context.userEnabledCuDNNSDP());
+  testing::let_cudnn_attention_fail(true);
+  EXPECT_EQ(load().generate(request()).latents.values, expected);
+  {
+    const GpuAttentionScope named({GpuAttention::cudnn}, std::chrono::milliseconds(0));
+    EXPECT_TRUE(context.userEnabledCuDNNSDP());
+  }
+  EXPECT_FALSE(context.userEnabledCuDNNSDP());
+  testing::let_cudnn_attention_fail(false);
+  context.setSDPUseCuDNN(true);
 }
 
 // One captures while the other allocates, copies, frees, and is made anew.

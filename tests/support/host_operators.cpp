@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -185,8 +186,12 @@ void copy_on_stream(const c10::OperatorHandle& op, Stack* stack) {
   stack->emplace_back(target);
 }
 
+std::atomic<bool> cudnn_attention_fails = false;
+
 // The fused kernels have no function for CPUs: the plain one, laid out as they lay out.
 void attend_on_stream(const c10::OperatorHandle& op, Stack* stack) {
+  TORCH_CHECK(!cudnn_attention_fails || !op.operator_name().name.ends_with("cudnn_attention"),
+              "cuDNN Frontend error: No execution plans support the graph.\nat line 7");
   const Stack arguments = take_arguments(op, *stack);
   std::vector<fake_cuda::Range> ranges;
   const auto argument = [&](const char* name) -> c10::IValue {
@@ -223,6 +228,8 @@ void attend_on_stream(const c10::OperatorHandle& op, Stack* stack) {
 }
 
 }  // namespace
+
+void let_cudnn_attention_fail(bool fails) { cudnn_attention_fails = fails; }
 
 void use_host_operators() {
   struct Silent final : c10::WarningHandler {

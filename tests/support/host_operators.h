@@ -11,6 +11,9 @@ namespace pcpp::testing {
 // In place of libtorch's for as long as the process runs.
 void use_host_operators();
 
+// Whether cuDNN's attention fails, as where it finds no library to compile its kernels with.
+void let_cudnn_attention_fail(bool fails);
+
 }  // namespace pcpp::testing
 
 #endif  // PCPP_TESTS_SUPPORT_HOST_OPERATORS_H_
