@@ -13,8 +13,14 @@ namespace pcpp {
 
 std::filesystem::path from_root(const std::filesystem::path& path) {
   std::error_code gone;
-  std::filesystem::path absolute = std::filesystem::absolute(path, gone);
-  return gone ? path : absolute.lexically_normal();
+  const std::filesystem::path absolute = std::filesystem::absolute(path, gone);
+  if (gone) return path;
+  // Not "..", which after a link is the folder above its target.
+  std::filesystem::path shorter;
+  for (const std::filesystem::path& part : absolute) {
+    if (part != ".") shorter /= part;
+  }
+  return shorter;
 }
 
 void fail_to_read(const std::filesystem::path& path) {

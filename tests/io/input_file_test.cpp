@@ -37,5 +37,18 @@ TEST(InputFileTest, RefusesWhatIsNoRegularFile) {
   expect_error<CheckpointError>([&] { InputFile(folder.path()); }, {"not a regular file"});
 }
 
+// A lexical reading would leave out the link and what is above it.
+TEST(InputFileTest, APlaceFromTheRootIsTheOneThatTheSystemFinds) {
+  const TemporaryFolder folder;
+  folder.write("real/model", "the right one");
+  folder.write("real/deep/other", "");
+  folder.write("model", "another");
+  std::filesystem::create_directory_symlink("real/deep", folder.path() / "link");
+  const auto path = from_root(folder.path() / "." / "link" / ".." / "model");
+  EXPECT_EQ(InputFile(path).read(), "the right one");
+  EXPECT_EQ(path, folder.path() / "link" / ".." / "model");
+  EXPECT_EQ(from_root("some/./file"), std::filesystem::current_path() / "some/file");
+}
+
 }  // namespace
 }  // namespace pcpp
