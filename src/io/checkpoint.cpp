@@ -102,6 +102,13 @@ Checkpoint Checkpoint::open_file(const fs::path& file, const std::optional<fs::p
   if (configs) {
     check_model_folder(*configs);
     parts.folder = open(*configs);
+    if (parts.folder->has("scheduler")) {
+      const Component scheduler = parts.folder->component("scheduler");
+      json config = scheduler.config_object("scheduler_config.json");
+      if (adapt_scheduler(config, parts.single, opened.tensors(), source)) {
+        parts.configs.emplace("scheduler", std::move(config));
+      }
+    }
   } else {
     parts.configs = family_configs(parts.single, opened.tensors(), source);
   }
@@ -202,8 +209,8 @@ Component Checkpoint::component(std::string_view name) const {
   }
   check<CheckpointError>(
       !is_of_weights(name) || has(name),
-      "{}: the file has no {}: take one with all parts, or a folder in diffusers' "
-      "layout",
+      "{}: the file has no {}: name one of your own, where that is possible, or take "
+      "a file with all parts",
       path_.string(), name);
   Component component = without_weights(name);
   take_weights(component, name);
@@ -211,10 +218,10 @@ Component Checkpoint::component(std::string_view name) const {
 }
 
 Component Checkpoint::without_weights(std::string_view name) const {
-  if (parts_->folder) return parts_->folder->component(name);
+  const auto config = parts_->configs.find(std::string(name));
+  if (parts_->folder && config == parts_->configs.end()) return parts_->folder->component(name);
   Component component({}, {});
   component.place_ = fmt::format("{} ({})", path_.string(), name);
-  const auto config = parts_->configs.find(std::string(name));
   check<CheckpointError>(config != parts_->configs.end(),
                          "{}: it has a {}, which its U-Net's family has not: name a folder with "
                          "its configs",

@@ -61,21 +61,6 @@ bool predicts_velocity(const std::map<std::string, TensorView>& unet, const std:
   return std::sqrt(squares / count) > kBound;
 }
 
-// Files of SDXL say in tensors of these names what their scheduler is to be, as ComfyUI reads them.
-void adapt_scheduler(json& scheduler, const std::map<std::string, TensorView>& tensors,
-                     const std::string& source) {
-  check<CheckpointError>(!tensors.contains("edm_mean") && !tensors.contains("edm_vpred.sigma_max"),
-                         "{}: it is drawn by EDM's schedulers, which are not supported: take "
-                         "another model",
-                         source);
-  if (!tensors.contains("v_pred")) return;
-  scheduler["prediction_type"] = "v_prediction";
-  if (tensors.contains("ztsnr")) {
-    scheduler["rescale_betas_zero_snr"] = true;
-    scheduler["timestep_spacing"] = "trailing";
-  }
-}
-
 // Distilled and altered ones have fewer or more, and no other way to tell.
 void check_count(const json& count, const std::map<std::string, TensorView>& unet,
                  const std::string& source) {
@@ -86,6 +71,22 @@ void check_count(const json& count, const std::map<std::string, TensorView>& une
 }
 
 }  // namespace
+
+bool adapt_scheduler(json& scheduler, const SingleFile& file,
+                     const std::map<std::string, TensorView>& tensors, const std::string& source) {
+  if (text_width(file, source) != kSdxlTextWidth) return false;
+  check<CheckpointError>(!tensors.contains("edm_mean") && !tensors.contains("edm_vpred.sigma_max"),
+                         "{}: it is drawn by EDM's schedulers, which are not supported: take "
+                         "another model",
+                         source);
+  if (!tensors.contains("v_pred")) return false;
+  scheduler["prediction_type"] = "v_prediction";
+  if (tensors.contains("ztsnr")) {
+    scheduler["rescale_betas_zero_snr"] = true;
+    scheduler["timestep_spacing"] = "trailing";
+  }
+  return true;
+}
 
 std::map<std::string, json> family_configs(const SingleFile& file,
                                            const std::map<std::string, TensorView>& tensors,
@@ -103,7 +104,7 @@ std::map<std::string, json> family_configs(const SingleFile& file,
     configs.at("unet")["sample_size"] = 96;
     configs.at("scheduler")["prediction_type"] = "v_prediction";
   }
-  if (width == kSdxlTextWidth) adapt_scheduler(configs.at("scheduler"), tensors, source);
+  adapt_scheduler(configs.at("scheduler"), file, tensors, source);
   return configs;
 }
 

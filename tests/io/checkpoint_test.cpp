@@ -135,7 +135,7 @@ TEST_F(CheckpointTest, ASingleFileHasItsFamilysTokenizerAndScheduler) {
   EXPECT_EQ(checkpoint.component("scheduler").config_object("x").at("_class_name"),
             "DDIMScheduler");
   expect_error<CheckpointError>([&] { checkpoint.component("vae"); },
-                                {file.string(), "no vae", "take one with all parts"});
+                                {file.string(), "no vae", "take a file with all parts"});
   write_weights("vae.safetensors", {"decoder.mid_block.w"});
   const Checkpoint whole = Checkpoint::open(file, {.vae = folder_.path() / "vae.safetensors"});
   EXPECT_TRUE(whole.has("vae"));
@@ -143,6 +143,34 @@ TEST_F(CheckpointTest, ASingleFileHasItsFamilysTokenizerAndScheduler) {
   EXPECT_EQ(whole.component("vae").weights().tensors().size(), 1U);
   expect_error<CheckpointError>([&] { Checkpoint::open(file, {.configs = file}); },
                                 {file.string(), "not a folder"});
+}
+
+// What the file says of itself counts more than what a folder says of another.
+TEST_F(CheckpointTest, MarksOfASingleFileTellTheSchedulerOfOtherConfigsToo) {
+  const std::vector<float> zeros(2048);
+  const auto values = std::as_bytes(std::span(zeros));
+  std::map<std::string, TensorView> views = {
+      {"model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+       {DType::f32, {1, 2048}, values}}};
+  const std::filesystem::path file = folder_.path() / "model.safetensors";
+  folder_.write("configs/model_index.json", "{}");
+  folder_.write("configs/scheduler/scheduler_config.json",
+                R"({"_class_name": "EulerDiscreteScheduler", "prediction_type": "epsilon"})");
+  const auto scheduler = [&] {
+    write_safetensors(file, views);
+    const Checkpoint checkpoint = Checkpoint::open(file, {.configs = folder_.path() / "configs"});
+    return checkpoint.component("scheduler").config_object("scheduler_config.json");
+  };
+  EXPECT_EQ(scheduler().at("prediction_type"), "epsilon");
+  views["v_pred"] = {DType::f32, {0}, {}};
+  EXPECT_EQ(scheduler().at("prediction_type"), "v_prediction");
+  EXPECT_EQ(scheduler().at("_class_name"), "EulerDiscreteScheduler");
+  EXPECT_FALSE(scheduler().contains("rescale_betas_zero_snr"));
+  views["ztsnr"] = views["v_pred"];
+  EXPECT_EQ(scheduler().at("rescale_betas_zero_snr"), true);
+  EXPECT_EQ(scheduler().at("timestep_spacing"), "trailing");
+  views["edm_mean"] = views["v_pred"];
+  expect_error<CheckpointError>([&] { scheduler(); }, {"model.safetensors", "EDM's schedulers"});
 }
 
 TEST_F(CheckpointTest, TakesAnotherVaeInThePlaceOfItsOwn) {
