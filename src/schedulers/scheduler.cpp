@@ -93,7 +93,7 @@ std::unique_ptr<Scheduler> read_scheduler(SchedulerKind kind, ConfigReader& conf
 }
 
 // Keys of the schedulers that diffusers calls compatible with these, and of TCD: folders carry them
-// along when their scheduler was changed.
+// along when their scheduler was changed. And of diffusers' first releases, which no other reads.
 void ignore_keys_of_other_schedulers(ConfigReader& config) {
   config.ignore({"algorithm_type",
                  "clip_sample",
@@ -121,10 +121,12 @@ void ignore_keys_of_other_schedulers(ConfigReader& config) {
                  "solver_order",
                  "solver_p",
                  "solver_type",
+                 "tensor_format",
                  "thresholding",
                  "time_shift_type",
                  "timestep_scaling",
                  "timestep_type",
+                 "timestep_values",
                  "use_beta_sigmas",
                  "use_dynamic_shifting",
                  "use_exponential_sigmas",
@@ -203,6 +205,7 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
                       error.what());
   }
   if (own_class) {
+    config.require_equal("predict_epsilon", true, true);
     ignore_keys_of_other_schedulers(config);
     config.finish();
   }

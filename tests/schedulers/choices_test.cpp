@@ -184,6 +184,16 @@ TEST(SchedulerChoices, CarriedValuesAreCheckedToo) {
       {"the euler scheduler does not fit", "use_beta_sigmas"});
 }
 
+TEST(SchedulerChoices, KeysOfDiffusersFirstReleasesArePassedOver) {
+  const std::string rest =
+      R"(, "tensor_format": "pt", "timestep_values": null, "predict_epsilon": true)";
+  EXPECT_NO_THROW(scheduler_from(config_of("DDIMScheduler", rest)));
+  EXPECT_NO_THROW(scheduler_from(config_of("DPMSolverMultistepScheduler", rest)));
+  expect_error<CheckpointError>(
+      [] { scheduler_from(config_of("DDIMScheduler", R"(, "predict_epsilon": false)")); },
+      {"predict_epsilon"});
+}
+
 // Folders that were saved after a change of scheduler hold the former one's keys.
 TEST(SchedulerChoices, KeysOfOtherSchedulersArePassedOver) {
   const std::string rest =
