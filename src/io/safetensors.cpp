@@ -35,14 +35,19 @@ struct DTypeEntry {
   std::string_view name;
   std::size_t size;
 };
-constexpr std::array<DTypeEntry, 10> kDTypes = {{{DType::f64, "F64", 8},
+constexpr std::array<DTypeEntry, 15> kDTypes = {{{DType::f64, "F64", 8},
                                                  {DType::f32, "F32", 4},
                                                  {DType::f16, "F16", 2},
                                                  {DType::bf16, "BF16", 2},
+                                                 {DType::f8_e4m3, "F8_E4M3", 1},
+                                                 {DType::f8_e5m2, "F8_E5M2", 1},
                                                  {DType::i64, "I64", 8},
                                                  {DType::i32, "I32", 4},
                                                  {DType::i16, "I16", 2},
                                                  {DType::i8, "I8", 1},
+                                                 {DType::u64, "U64", 8},
+                                                 {DType::u32, "U32", 4},
+                                                 {DType::u16, "U16", 2},
                                                  {DType::u8, "U8", 1},
                                                  {DType::boolean, "BOOL", 1}}};
 
@@ -131,6 +136,7 @@ class HeaderReader {
   }
 
   void read_metadata(const json& entry, std::map<std::string, std::string>& metadata) const {
+    if (entry.is_null()) return;
     check<CheckpointError>(entry.is_object(), "{}: {} is {}; it must be an object", source_,
                            kMetadataKey, to_error_text(entry));
     for (const auto& [key, value] : entry.items()) {
@@ -171,10 +177,10 @@ class HeaderReader {
         if (value.get_ref<const std::string&>() == known.name) return known.dtype;
       }
     }
-    refuse(
-        name, "dtype", value,
-        "it must be one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL: get the file in one "
-        "of these, as F16");
+    refuse(name, "dtype", value,
+           "it must be one of F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, "
+           "U16, "
+           "U8, BOOL: get the file in one of these, as F16");
   }
 
   std::vector<std::int64_t> read_shape(const std::string& name, const json& value) const {

@@ -17,7 +17,24 @@ namespace pcpp {
 
 class MappedFile;
 
-enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+// Of two of float8 with 4 exponent bits the one without infinities.
+enum class DType {
+  f64,
+  f32,
+  f16,
+  bf16,
+  f8_e4m3,
+  f8_e5m2,
+  i64,
+  i32,
+  i16,
+  i8,
+  u64,
+  u32,
+  u16,
+  u8,
+  boolean
+};
 
 // The name in the file: "F32", "BF16", "BOOL", ...
 std::string_view name_of(DType dtype);
@@ -33,9 +50,9 @@ struct TensorView {
   std::int64_t element_count() const;
 };
 
-// The elements as float32: F64 rounds to nearest, F16 and BF16 are exact, an integer or BOOL tensor
-// throws CheckpointError (`name` names the tensor in it). `target` must hold element_count()
-// values.
+// The elements as float32: F64 rounds to nearest, all other floating-point types are exact, an
+// integer or BOOL tensor throws CheckpointError (`name` names the tensor in it). `target` must hold
+// element_count() values.
 void to_float(const TensorView& tensor, std::string_view name, std::span<float> target);
 
 // "[2, 3]", as excerpt() cuts it.

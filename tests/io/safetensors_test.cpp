@@ -143,6 +143,12 @@ TEST_F(SafetensorsTest, RefusesHeadersThatAreNotAnObject) {
   expect_header_refused("{\"w\":" + std::string(1000, '['), {"deeper than 64"});
 }
 
+TEST_F(SafetensorsTest, TakesNoMetadataForNone) {
+  const auto path =
+      folder_.write("null.safetensors", safetensors_bytes(R"({"__metadata__":null})", ""));
+  EXPECT_TRUE(SafetensorsFile::open(path).metadata().empty());
+}
+
 TEST_F(SafetensorsTest, RefusesDuplicateNames) {
   expect_header_refused(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
                         R"("w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
@@ -312,6 +318,23 @@ TEST(ToFloatTest, HalvesAreExact) {
       EXPECT_EQ(std::fabs(value), magnitude) << i;
     }
   }
+}
+
+// arXiv 2209.05433, table 1.
+TEST(ToFloatTest, EightBitsAreExact) {
+  const std::vector<std::uint8_t> e4m3 = {0x00, 0x80, 0x01, 0x07, 0x08, 0x38, 0xC4, 0x7E};
+  const std::vector<std::uint8_t> e5m2 = {0x00, 0x80, 0x01, 0x03, 0x04, 0x3C, 0xC2, 0x7B};
+  std::vector<float> values(8);
+  to_float(view_of(DType::f8_e4m3, {8}, e4m3), "w", values);
+  EXPECT_EQ(values, (std::vector<float>{0, -0.0F, 0x1p-9F, 7 * 0x1p-9F, 0x1p-6F, 1, -3, 448}));
+  EXPECT_TRUE(std::signbit(values[1]));
+  to_float(view_of(DType::f8_e5m2, {8}, e5m2), "w", values);
+  EXPECT_EQ(values, (std::vector<float>{0, -0.0F, 0x1p-16F, 3 * 0x1p-16F, 0x1p-14F, 1, -3, 57344}));
+  values.resize(2);
+  to_float(view_of(DType::f8_e4m3, {2}, std::vector<std::uint8_t>{0x7F, 0xFF}), "w", values);
+  EXPECT_TRUE(std::isnan(values[0]) && std::isnan(values[1]));
+  to_float(view_of(DType::f8_e5m2, {2}, std::vector<std::uint8_t>{0x7C, 0x7D}), "w", values);
+  EXPECT_TRUE(std::isinf(values[0]) && std::isnan(values[1]));
 }
 
 TEST(ToFloatTest, ReadsUnalignedValuesOfEachFloatingType) {

@@ -71,12 +71,16 @@ TEST(WeightScope, ConvertsEveryFloatingType) {
   const auto f64 = unaligned(std::vector<double>{1.5, -2.0});
   const auto f16 = unaligned(std::vector<std::uint16_t>{0x3E00, 0xC000});
   const auto bf16 = unaligned(std::vector<std::uint16_t>{0x3FC0, 0xC000});
+  const auto e4m3 = unaligned(std::vector<std::uint8_t>{0x3C, 0xC0});
+  const auto e5m2 = unaligned(std::vector<std::uint8_t>{0x3E, 0xC0});
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
     const WeightScope scope({{"f64", view_of(f64, DType::f64, {2})},
                              {"f16", view_of(f16, DType::f16, {2})},
-                             {"bf16", view_of(bf16, DType::bf16, {2})}},
+                             {"bf16", view_of(bf16, DType::bf16, {2})},
+                             {"e4m3", view_of(e4m3, DType::f8_e4m3, {2})},
+                             {"e5m2", view_of(e5m2, DType::f8_e5m2, {2})}},
                             "model.safetensors", dtype);
-    for (const char* name : {"f64", "f16", "bf16"}) {
+    for (const char* name : {"f64", "f16", "bf16", "e4m3", "e5m2"}) {
       const at::Tensor values = scope.take(name, {2});
       EXPECT_EQ(values.scalar_type(), dtype);
       EXPECT_EQ(values[0].item<float>(), 1.5F) << name;
