@@ -238,7 +238,9 @@ Place left_out() { return {{}, {}, Way::left_out}; }
 
 std::optional<Place> vae_place(std::string_view name, const Layout& layout) {
   // What its training leaves behind.
-  if (name.starts_with("loss.") || name.starts_with("model_ema.")) return left_out();
+  if (name.starts_with("loss.") || name.starts_with("model_ema.") || name == "global_step") {
+    return left_out();
+  }
   const auto [module, parameter] = split(name);
   const Module found = vae_module(module, layout);
   const bool is_linear = found && found->find(".attentions.") != std::string::npos &&
@@ -249,7 +251,8 @@ std::optional<Place> vae_place(std::string_view name, const Layout& layout) {
 std::optional<Place> clip_place(std::string_view name) {
   // Of the whole CLIP, which some programs keep in part, and what no weight is.
   if (name == "logit_scale" || name == "text_projection.weight" ||
-      name.starts_with("vision_model.") || name.ends_with("embeddings.position_ids")) {
+      name == "visual_projection.weight" || name.starts_with("vision_model.") ||
+      name.ends_with("embeddings.position_ids")) {
     return left_out();
   }
   const auto [module, parameter] = split(name);

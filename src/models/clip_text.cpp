@@ -34,6 +34,7 @@ struct ClipOptions : ClipShape {
 
 // Whether the class that the config names has a projection after it.
 std::optional<bool> projection_of(ConfigReader& config) {
+  if (config.value("architectures").is_null()) return std::nullopt;
   const std::vector<std::string> names = config.texts("architectures", {});
   if (names.empty()) return std::nullopt;
   if (names.size() == 1 && names[0] == "CLIPTextModel") return false;
@@ -67,8 +68,30 @@ ClipOptions read_options(ConfigReader& config) {
     config.refuse("hidden_size", "it must be a multiple of num_attention_heads");
   }
   if (!(options.norm_epsilon > 0)) config.refuse("layer_norm_eps", "it must be positive");
-  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range",
-                 "bos_token_id", "pad_token_id", "torch_dtype", "dtype", "transformers_version"});
+  // Of training, of how transformers return what they compute, and of their generating texts.
+  config.ignore({"attention_dropout",
+                 "dropout",
+                 "initializer_factor",
+                 "initializer_range",
+                 "bos_token_id",
+                 "pad_token_id",
+                 "torch_dtype",
+                 "dtype",
+                 "transformers_version",
+                 "gradient_checkpointing",
+                 "return_dict",
+                 "output_hidden_states",
+                 "output_attentions",
+                 "use_cache",
+                 "id2label",
+                 "label2id",
+                 "tie_word_embeddings",
+                 "use_bfloat16",
+                 "torchscript",
+                 "chunk_size_feed_forward",
+                 "is_decoder",
+                 "is_encoder_decoder",
+                 "problem_type"});
   config.finish();
   return options;
 }
@@ -152,6 +175,7 @@ struct ClipText::Parts {
     }
     if (added.defined()) token_embedding = at::cat({token_embedding, added.to(token_embedding)});
     text.ignore("embeddings.position_ids");
+    weights.ignore("text_projection.weight");
     weights.finish();
   }
 

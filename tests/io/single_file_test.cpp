@@ -123,6 +123,7 @@ TEST(SingleFile, HoldsMoreThanTheModel) {
         "first_stage_model.model_ema.decay",
         "cond_stage_model.logit_scale",
         "cond_stage_model.transformer.text_projection.weight",
+        "cond_stage_model.transformer.visual_projection.weight",
         "cond_stage_model.transformer.vision_model.embeddings.position_ids",
         "cond_stage_model.transformer.logit_scale",
         "conditioner.embedders.0.logit_scale",
