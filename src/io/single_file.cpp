@@ -142,8 +142,14 @@ SingleFile read_single_file(const std::map<std::string, TensorView>& tensors,
 
 std::map<std::string, TensorView> read_vae_file(const std::map<std::string, TensorView>& tensors,
                                                 const std::string& source) {
-  if (has_name_of(tensors, "decoder.mid_block.")) return tensors;
   const std::string_view prefix = has_name_of(tensors, kVaePrefix) ? kVaePrefix : "";
+  if (has_name_of(tensors, fmt::format("{}decoder.mid_block.", prefix))) {
+    std::map<std::string, TensorView> named;  // as diffusers does
+    for (const auto& [name, tensor] : tensors) {
+      if (name.starts_with(prefix)) named.emplace(name.substr(prefix.size()), tensor);
+    }
+    return named;
+  }
   check<CheckpointError>(
       has_name_of(tensors, fmt::format("{}decoder.mid.", prefix)),
       "{}: it holds no VAE: no tensor's name begins with decoder.mid_block. or "

@@ -41,6 +41,14 @@ TEST(VaeFile, HoldsWhatTheWholeModelsDoes) {
       expect_part_of(alone[entry.name.substr(kVae.size())], entry.how, of_alone.at(entry.weight));
     }
     EXPECT_EQ(vae_of(diffusers).size(), expected.size());
+    File prefixed(DType::f16);
+    for (const auto& [name, tensor] : diffusers.tensors()) {
+      prefixed.add(std::string(kVae) + name, tensor.shape);
+    }
+    prefixed.add("model_ema.decay", {1});
+    const auto of_prefixed = vae_of(prefixed);
+    EXPECT_EQ(of_prefixed.size(), expected.size());
+    EXPECT_TRUE(of_prefixed.contains("decoder.mid_block.resnets.0.conv1.weight"));
   }
 }
 
