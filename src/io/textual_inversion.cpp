@@ -1,7 +1,5 @@
 #include "io/textual_inversion.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -15,7 +13,11 @@
 namespace pcpp {
 namespace {
 
-constexpr std::array<std::string_view, 2> kNamesOfTwo = {"clip_l", "clip_g"};
+// In the order of the text encoders, by ComfyUI's names, which most trainers write, and by those of
+// diffusers' first ones.
+using NamesOfTwo = std::array<std::string, 2>;
+const std::array kNamesOfTwo = {NamesOfTwo{"clip_l", "clip_g"},
+                                NamesOfTwo{"text_encoders_0", "text_encoders_1"}};
 
 std::string names_in(const SafetensorsFile& file) {
   std::vector<std::string> names;
@@ -23,27 +25,20 @@ std::string names_in(const SafetensorsFile& file) {
   return names.empty() ? "no tensors" : "the tensors " + first_of(names);
 }
 
-// In the order of the text encoders.
+// In the order of the text encoders. Those for other encoders are left, as ComfyUI leaves them.
 std::vector<std::string> names_of(const SafetensorsFile& file, std::size_t encoders) {
   const auto& tensors = file.tensors();
-  if (encoders == 1) {
-    check<CheckpointError>(
-        tensors.size() == 1,
-        "{} has {}: a textual inversion for a model with one text encoder has one "
-        "tensor; take one that was made for the model",
-        file.path().string(), names_in(file));
-    return {tensors.begin()->first};
+  if (encoders == 1 && tensors.size() == 1) return {tensors.begin()->first};
+  for (const NamesOfTwo& names : kNamesOfTwo) {
+    const std::vector<std::string> wanted(names.begin(),
+                                          names.begin() + static_cast<std::ptrdiff_t>(encoders));
+    const auto is_there = [&](const std::string& name) { return tensors.contains(name); };
+    if (std::ranges::all_of(wanted, is_there)) return wanted;
   }
-  std::vector<std::string> names(kNamesOfTwo.begin(), kNamesOfTwo.end());
-  const bool has_both =
-      tensors.size() == names.size() &&
-      std::ranges::all_of(names, [&](const std::string& name) { return tensors.contains(name); });
-  check<CheckpointError>(
-      has_both,
-      "{} has {}: a textual inversion for SDXL has {}, no more; take one that was "
-      "made for the model",
-      file.path().string(), names_in(file), fmt::join(names, " and "));
-  return names;
+  fail<CheckpointError>(
+      "{} has {}: a textual inversion for a model with one text encoder has one tensor, or clip_l "
+      "among others, and for SDXL clip_l and clip_g; take one that was made for the model",
+      file.path().string(), names_in(file));
 }
 
 FloatTensor read_vectors(const TensorView& tensor, const std::string& name, std::int64_t width,
@@ -73,7 +68,7 @@ FloatTensor read_vectors(const TensorView& tensor, const std::string& name, std:
 
 WordVectors read_textual_inversion(const std::filesystem::path& path,
                                    const std::vector<std::int64_t>& widths, std::int64_t most) {
-  check<CheckpointError>(widths.size() == 1 || widths.size() == kNamesOfTwo.size(),
+  check<CheckpointError>(widths.size() == 1 || widths.size() == NamesOfTwo().size(),
                          "{} is a textual inversion, and the model has no text encoder: leave it "
                          "out",
                          path.string());

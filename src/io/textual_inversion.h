@@ -14,9 +14,9 @@ namespace pcpp {
 using WordVectors = std::vector<FloatTensor>;
 
 // A safetensors file for text encoders of these widths: for one its only tensor, [n, width] or
-// [width], whatever its name; for two clip_l and clip_g. Throws CheckpointError, naming the file,
-// the tensor and the rule, where it is none of these, holds what is not finite, or more than `most`
-// vectors.
+// [width], whatever its name, or clip_l among others; for two clip_l and clip_g (or text_encoders_0
+// and text_encoders_1). Throws CheckpointError, naming the file, the tensor and the rule, where it
+// is none of these, holds what is not finite, or more than `most` vectors.
 WordVectors read_textual_inversion(const std::filesystem::path& path,
                                    const std::vector<std::int64_t>& widths, std::int64_t most);
 

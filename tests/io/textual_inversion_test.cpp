@@ -50,12 +50,24 @@ TEST_F(TextualInversions, HoldVectorsForEachTextEncoder) {
   EXPECT_EQ(two[1].values, (std::vector<float>{1, 2, 3, 4}));
 }
 
+TEST_F(TextualInversions, MayHoldVectorsForOtherTextEncodersBeside) {
+  const TensorMap three = {
+      {"clip_g", {{1, 4}, {1, 2, 3, 4}}}, {"clip_l", {{1, 2}, {5, 6}}}, {"t5", {{1, 1}, {7}}}};
+  EXPECT_EQ(read(three, {2, 4})[1].values, (std::vector<float>{1, 2, 3, 4}));
+  ASSERT_EQ(read(three, {2}).size(), 1U);
+  EXPECT_EQ(read(three, {2})[0].values, (std::vector<float>{5, 6}));
+  const WordVectors numbered = read(
+      {{"text_encoders_1", {{1, 4}, {1, 2, 3, 4}}}, {"text_encoders_0", {{1, 2}, {5, 6}}}}, {2, 4});
+  EXPECT_EQ(numbered[0].values, (std::vector<float>{5, 6}));
+  EXPECT_EQ(numbered[1].values, (std::vector<float>{1, 2, 3, 4}));
+}
+
 TEST_F(TextualInversions, OfAnotherModelAreRefused) {
   const FloatTensor vector{{1, 2}, {1, 2}};
   expect_refusal({{"a", vector}, {"b", vector}}, {2}, "has the tensors a, b: ");
   expect_refusal({}, {2}, "has no tensors: ");
   expect_refusal({{"a", vector}}, {2, 2}, "clip_l and clip_g");
-  expect_refusal({{"clip_l", vector}, {"clip_g", vector}, {"x", vector}}, {2, 2}, "no more");
+  expect_refusal({{"clip_g", vector}, {"text_encoders_0", vector}}, {2, 2}, "clip_l and clip_g");
   expect_refusal({{"a", vector}}, {3}, "a has shape [1, 2]: [n, 3] or [3]");
   expect_refusal({{"a", {{}, {1}}}}, {1}, "has shape []");
   expect_refusal({{"a", {{1, 1, 2}, {1, 2}}}}, {2}, "has shape [1, 1, 2]");
