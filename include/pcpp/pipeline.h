@@ -111,6 +111,9 @@ struct PCPP_EXPORT ModelInfo {
   int default_height = 0;
   int scale = 8;  // pixels a latent row: sizes are multiples of it
   int latent_channels = 4;
+  // Without a VAE nothing is decoded, and nothing begins with an image.
+  bool has_vae = true;
+  int text_encoders = 1;  // without any, requests give prompt_embeds
   // Whether its U-Net reads a mask and what it keeps beside the latents: then requests need masks.
   bool inpainting = false;
   // Whether its U-Net reads the guidance scale (time_cond_proj_dim: whole latent consistency

@@ -62,7 +62,8 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
   info.inpainting = unet.in_channels == masked_channels;
   info.guidance_embedded = unet.guidance_width > 0;
   info.row_unit = static_cast<int>(unet.row_unit());
-  if (checkpoint.has("vae")) {
+  info.has_vae = checkpoint.has("vae");
+  if (info.has_vae) {
     ConfigReader vae = checkpoint.component("vae").config();
     info.scale = 1 << (read_vae_channels(vae).size() - 1);
   }
@@ -84,7 +85,9 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
                            checkpoint.path().string(), latent, kMaximumSide);
     return static_cast<int>(latent > 0 ? latent : kDefaultSide) * info.scale;
   };
-  info.most_clip_skip = most_clip_skip(text_encoders_of(checkpoint));
+  const std::vector<ClipShape> text_encoders = text_encoders_of(checkpoint);
+  info.text_encoders = static_cast<int>(text_encoders.size());
+  info.most_clip_skip = most_clip_skip(text_encoders);
   info.default_width = side(unet.sample_columns);
   info.default_height = side(unet.sample_rows);
   return info;
@@ -136,12 +139,13 @@ void ModelInfo::check(const GenerationRequest& request, int ranks) const {
   const RequestSizes sizes = check_request(request, *this);
   if (request.automatic) {
     check_automatic(request.parallel, ranks);
-    return;
+  } else {
+    const ParallelConfig& parallel = request.parallel;
+    const Topology topology(ranks, parallel.guidance, sizes.guided ? 2 : 1, sizes.rows, row_unit,
+                            parallel.bands);
+    check_settings(parallel, topology.patches());
   }
-  const ParallelConfig& parallel = request.parallel;
-  const Topology topology(ranks, parallel.guidance, sizes.guided ? 2 : 1, sizes.rows, row_unit,
-                          parallel.bands);
-  check_settings(parallel, topology.patches());
+  check_parts(request, *this);
 }
 
 ModelInfo read_model_info(const std::filesystem::path& model, const PipelineOptions& options) {

@@ -321,6 +321,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const int count = result.chosen ? result.chosen->ranks : world().ranks();
   const std::vector<Phase> phases = plan_phases(request, sizes, scheduler, parallel, count);
+  check_parts(request, model());
   BranchConditions conditions =
       ranks().outside([&] { return prepare(request, sizes, inputs, result); });
   begin_result(request, sizes, scheduler, phases, result);

@@ -224,6 +224,15 @@ int steps_made(const GenerationRequest& request) {
   return std::min(static_cast<int>(request.steps * strength_of(request)), request.steps);
 }
 
+void check_parts(const GenerationRequest& request, const ModelInfo& model) {
+  check<ConfigError>(model.text_encoders > 0 || request.prompts.empty(),
+                     "the model has no text encoder to read prompts: give prompt embeddings, or "
+                     "take a model that has one");
+  check<ConfigError>(model.has_vae || (!request.decode && request.init_images.empty()),
+                     "the model has no VAE, by which pictures are read and drawn: name one, or "
+                     "draw latents alone");
+}
+
 void check_automatic(const ParallelConfig& parallel, int ranks) {
   check<ConfigError>(parallel.bands.empty(),
                      "an automatic request chooses its bands: leave them empty");

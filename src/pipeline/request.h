@@ -43,6 +43,9 @@ StepRange steps_within(double begin, double end, int steps);
 // How many steps are made of a checked request: fewer than it says where it begins with images.
 int steps_made(const GenerationRequest& request);
 
+// Throws ConfigError where the model lacks what the request needs beside the U-Net.
+void check_parts(const GenerationRequest& request, const ModelInfo& model);
+
 // As check_request(), of what an automatic request leaves open to a world of so many ranks.
 void check_automatic(const ParallelConfig& parallel, int ranks);
 

@@ -33,8 +33,8 @@ TEST_F(CommandLineTest, RefusesABadRequestBeforeTheModelIsLoaded) {
   const Words all = {"--model", place("configs"), "--prompt", "a fox", "--output", place("x.png")};
   Words wide = all;
   wide.insert(wide.end(), {"--width", "257"});
-  for (const auto& [more, text] : {std::pair{wide, "width 257 is not a multiple of 8"},
-                                   std::pair{all, "there are no weights"}}) {
+  for (const auto& [more, text] :
+       {std::pair{wide, "width 257 is not a multiple of 8"}, std::pair{all, "no text encoder"}}) {
     const Outcome outcome = generate(more);
     EXPECT_EQ(outcome.status, 1);
     EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;

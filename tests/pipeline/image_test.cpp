@@ -154,8 +154,8 @@ TEST(InitImages, NeedAVae) {
   fs::copy(test_data("patch"), model, fs::copy_options::recursive);
   GenerationRequest request = patch_request("inputs_32x12.safetensors");
   request.init_images = {striped(96, 256, 1)};
-  testing::expect_error<CheckpointError>([&] { Pipeline(model, World(1, 1)).generate(request); },
-                                         {"vae"});
+  testing::expect_error<ConfigError>([&] { Pipeline(model, World(1, 1)).generate(request); },
+                                     {"no VAE"});
 }
 
 TEST(InitImages, TheirEncodingIsTracedAheadOfTheSteps) {

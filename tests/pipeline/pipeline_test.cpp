@@ -171,10 +171,10 @@ TEST(Pipeline, NeedsNoTextEncoderOrVaeForARequestWithoutThem) {
   GenerationRequest worded = request();
   worded.prompt_embeds.clear();
   worded.prompts = {"a fox"};
-  EXPECT_THROW(pipeline().generate(worded), CheckpointError);
+  EXPECT_THROW(pipeline().generate(worded), ConfigError);
   GenerationRequest decoded = request();
   decoded.decode = true;
-  EXPECT_THROW(pipeline().generate(decoded), CheckpointError);
+  EXPECT_THROW(pipeline().generate(decoded), ConfigError);
 }
 
 // It is refused before the folder is looked at.

@@ -43,6 +43,22 @@ TEST(CheckRequest, TakesTheSizeOfTheFirstInitImage) {
   EXPECT_EQ(kModel.picture_size(request).height, 120);
 }
 
+TEST(CheckParts, AreWhatReadsTextsAndDrawsPictures) {
+  ModelInfo model = kModel;
+  GenerationRequest request = valid();
+  EXPECT_NO_THROW(check_parts(request, model));
+  model.has_vae = false;
+  testing::expect_error<ConfigError>([&] { check_parts(request, model); }, {"no VAE", "name one"});
+  request.decode = false;
+  EXPECT_NO_THROW(check_parts(request, model));
+  request.init_images = {grey(64, 96)};
+  EXPECT_THROW(check_parts(request, model), ConfigError);
+  request.init_images.clear();
+  model.text_encoders = 0;
+  testing::expect_error<ConfigError>([&] { check_parts(request, model); },
+                                     {"no text encoder", "prompt embeddings"});
+}
+
 // diffusers' int(min(steps * strength, steps)), with its rounding of the product.
 TEST(CheckRequest, MakesTheLastStepsAsDiffusersCountsThem) {
   GenerationRequest request = valid();
