@@ -10,8 +10,8 @@
 namespace pcpp {
 
 // Writes `bytes` to a temporary file beside `path`, then renames it to `path`; an older file there
-// is replaced. Throws CheckpointError with the path and the system's reason, and leaves nothing
-// behind.
+// is replaced. Where that may only be written, it is copied there, which alone can end half way.
+// Throws CheckpointError with the path and the system's reason, and leaves nothing behind.
 PCPP_EXPORT void write_file(const std::filesystem::path& path, std::string_view bytes);
 
 // The file that write_file would write, behind all links and as an absolute path. Throws

@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <system_error>
 
 #include "base/check.h"
 #include "base/excerpt.h"
+#include "io/input_file.h"
 #include "pcpp/output_file.h"
 
 namespace pcpp {
@@ -62,6 +64,18 @@ std::filesystem::path name_beside(const std::filesystem::path& target) {
 // By which an open file without a name can be given one.
 std::string place_of(int descriptor) { return fmt::format("/proc/self/fd/{}", descriptor); }
 
+void write_all(int descriptor, std::span<const std::byte> bytes,
+               const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written >= 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      fail_to_write(path, errno);
+    }
+  }
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(target_of(path)) {
@@ -91,15 +105,17 @@ void AtomicFile::open_temporary() {
   } while (descriptor_ < 0 && errno == EEXIST);
 }
 
-void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written >= 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(written));
-    } else if (errno != EINTR) {
-      fail_to_write(target_, errno);
-    }
-  }
+void AtomicFile::write(std::span<const std::byte> bytes) { write_all(descriptor_, bytes, target_); }
+
+void AtomicFile::copy_in_place() {
+  const std::string bytes = InputFile(temporary_).read();
+  const int target = open(target_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  if (target < 0) fail_to_write(target_, errno);
+  const std::unique_ptr<const int, void (*)(const int*)> closed(
+      &target, [](const int* descriptor) { close(*descriptor); });
+  write_all(target, std::as_bytes(std::span(bytes)), target_);
+  if (fsync(target) != 0) fail_to_write(target_, errno);
+  unlink(temporary_.c_str());
 }
 
 void AtomicFile::commit() {
@@ -114,7 +130,10 @@ void AtomicFile::commit() {
       fail_to_write(target_, errno);
     }
   }
-  if (rename(temporary_.c_str(), target_.c_str()) != 0) fail_to_write(target_, errno);
+  if (rename(temporary_.c_str(), target_.c_str()) != 0) {
+    if (errno != EBUSY && errno != EPERM) fail_to_write(target_, errno);
+    copy_in_place();
+  }
   close(descriptor_);
   descriptor_ = -1;
 }

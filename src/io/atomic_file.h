@@ -1,4 +1,4 @@
-// A file that is written beside its place and renamed when it is whole.
+// A file that is written beside its place and takes it when it is whole.
 #ifndef PCPP_IO_ATOMIC_FILE_H_
 #define PCPP_IO_ATOMIC_FILE_H_
 
@@ -13,7 +13,9 @@ namespace pcpp {
 // destructor removes it, and what was at `path` before is untouched. Until commit() it has no name
 // where the file system can do without (O_TMPFILE), so that nothing is left of it when the process
 // is killed. A link at `path` is followed, and a file that is replaced hands on its permissions.
-// All functions throw CheckpointError with the path and the system's reason. Not thread-safe.
+// One that may be written and not replaced, as another user's in a sticky folder or one that is
+// mounted by itself, is written in place. All functions throw CheckpointError with the path and the
+// system's reason. Not thread-safe.
 class AtomicFile {
  public:
   // Refuses a path that exists and is not a regular file.
@@ -30,6 +32,7 @@ class AtomicFile {
 
  private:
   void open_temporary();
+  void copy_in_place();
 
   std::filesystem::path target_;
   std::filesystem::path temporary_;  // empty: it has no name

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/atomic_file.h"
@@ -84,6 +86,24 @@ TEST(OutputFileTest, AFileThatIsReplacedHandsOnItsPermissions) {
   write_file(path, "new");
   EXPECT_EQ(read_text(path), "new");
   EXPECT_EQ(std::filesystem::status(path).permissions(), own);
+}
+
+// In a sticky folder only a file's owner may replace it.
+TEST(OutputFileTest, AFileThatMayNotBeReplacedIsWrittenInPlace) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  const TemporaryFolder folder;
+  const auto path = folder.write("shared.json", "the longer old one");
+  ASSERT_EQ(chmod(folder.path().c_str(), 01777), 0);
+  ASSERT_EQ(chmod(path.c_str(), 0666), 0);
+  const auto write_as_nobody = [&] {
+    constexpr uid_t kNobody = 65534;
+    if (setuid(kNobody) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) _exit(2);
+    write_file(path, "new");
+    _exit(0);
+  };
+  EXPECT_EXIT(write_as_nobody(), ::testing::ExitedWithCode(0), "");
+  EXPECT_EQ(read_text(path), "new");
+  EXPECT_EQ(folder.entry_count(), 1U);
 }
 
 TEST(OutputFileTest, RefusesPlacesThatCannotBeWritten) {
