@@ -68,7 +68,9 @@ function(pcpp_add_library)
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
     # libtorch and CUDA are not installed along: the library is tied to where it found them.
-    INSTALL_RPATH "${LibTorch_LIBRARY_DIR}")
+    INSTALL_RPATH "${LibTorch_LIBRARY_DIR}"
+    # CMake would make the build's path longer by an empty folder, which is the caller's present one.
+    BUILD_WITH_INSTALL_RPATH ON)
   if(PCPP_CUDA)
     set_property(TARGET pcpp APPEND PROPERTY INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
   endif()
