@@ -1,12 +1,21 @@
 # shellcheck shell=bash
 # What the scripts share; sourced, never run. Moves to the top of the tree.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# With CDPATH, cd prints where it went, and may go elsewhere.
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit
 
 # Where the home takes no files, as in a container without a user of its own, compilers' results are
 # kept in the tree.
 if [[ -z ${CCACHE_DIR-} && ! -w ${HOME-} ]]; then export CCACHE_DIR=$root/build/ccache; fi
+
+# takes_none ARGUMENTS...: for scripts that have no options.
+takes_none() {
+  if (($# > 0)); then
+    echo "${0##*/}: it takes no arguments, and was given: $*" >&2
+    exit 2
+  fi
+}
 
 # phase NAME COMMAND...: says what runs, and how long it took.
 phase() {
