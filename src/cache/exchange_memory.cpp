@@ -26,8 +26,8 @@ ExchangeMemory::ExchangeMemory(const ExchangePlan& plan, int rank, std::span<con
   // GroupNorm's moments first: they are read where they lie, and a GPU reads no double at an
   // address that is not a multiple of its size, as they might be after rows.
   std::vector<SiteId> ordered(sites.begin(), sites.end());
-  std::ranges::stable_partition(
-      ordered, [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
+  std::stable_partition(ordered.begin(), ordered.end(),
+                        [&](SiteId site) { return plan_.site(site).kind == SiteKind::group_norm; });
   for (int peer = 0; peer < plan.topology().patches(); ++peer) {
     Message send = message(patch_, peer, ordered);
     const auto same = std::find_if(sends_.begin(), sends_.end(),
