@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "gpu/gpu.h"
@@ -199,6 +201,16 @@ std::string check_device(const std::string& text) {
   return is_device ? "" : fmt::format("'{}' is not one of cpu, cuda or one GPU as cuda:0", text);
 }
 
+std::string check_seconds(const std::string& text) {
+  constexpr double kMost = 3600;
+  double seconds = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  return is_number && seconds >= 0 && seconds <= kMost
+             ? ""
+             : fmt::format("'{}' is no number in [0, {}]", text, kMost);
+}
+
 int main_with(int argc, char** argv) {
   KernelOptions options;
   CLI::App app("Times kernels beside what libtorch has for the same.", "bench_kernels");
@@ -210,7 +222,7 @@ int main_with(int argc, char** argv) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--seconds", options.seconds, "time for each case; at least 3 samples are taken")
-      ->check(CLI::NonNegativeNumber)
+      ->check(check_seconds)
       ->capture_default_str();
   try {
     app.parse(argc, argv);

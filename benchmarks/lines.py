@@ -1,6 +1,7 @@
 """The JSON lines of bench_denoise, as its tables and figures read them."""
 
 import json
+import sys
 from pathlib import Path
 
 Line = dict[str, object]
@@ -12,8 +13,13 @@ COMBINATION = ["method", "partial", "pool", "ranks", "size", "guidance", "bands"
 
 def read_lines(files: list[Path]) -> list[Line]:
     """The lines of all combinations; those that tell of the environment are left out. Ranks of lines
-    that say nothing of turns computed at once."""
-    lines = [json.loads(text) for file in files for text in file.read_text().splitlines()]
+    that say nothing of turns computed at once. Ends the program where there is another file or none."""
+    lines: list[Line] = []
+    for file in files:
+        try:
+            lines += [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            sys.exit(f"{file}: {error}: the JSON lines of bench_denoise are wanted")
     return [{"in_turn": False} | line for line in lines if "method" in line]
 
 

@@ -253,6 +253,10 @@ CLI::Option* add_path(CLI::App& app, const std::string& name, Path& path, const 
     if (text.empty()) {
       throw CLI::ValidationError(fmt::format("{}: '' names nothing: leave it out", name));
     }
+    if (text == "-") {
+      throw CLI::ValidationError(
+          fmt::format("{} -: only files and folders are read and written: name one", name));
+    }
     path = text;
   };
   CLI::Option* option = app.add_option_function<std::string>(name, store, help);

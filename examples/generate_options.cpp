@@ -253,9 +253,6 @@ std::string output_problem(const std::string& output) {
       return fmt::format("--output {}: pictures are PNG files: let its name end in .png", output);
     }
   }
-  if (output == "-") {
-    return "--output -: pictures are written to files: name one, as picture.png";
-  }
   return {};
 }
 
