@@ -30,8 +30,8 @@ std::vector<std::string> names_of(const SafetensorsFile& file, std::size_t encod
   const auto& tensors = file.tensors();
   if (encoders == 1 && tensors.size() == 1) return {tensors.begin()->first};
   for (const NamesOfTwo& names : kNamesOfTwo) {
-    const std::vector<std::string> wanted(names.begin(),
-                                          names.begin() + static_cast<std::ptrdiff_t>(encoders));
+    std::vector<std::string> wanted(names.begin(),
+                                    names.begin() + static_cast<std::ptrdiff_t>(encoders));
     const auto is_there = [&](const std::string& name) { return tensors.contains(name); };
     if (std::ranges::all_of(wanted, is_there)) return wanted;
   }

@@ -66,7 +66,7 @@ std::string joined_name(const std::string& first, const std::string& second) {
 
 // Below each other; the two become parts of it.
 at::Tensor joined_rows(at::Tensor& first, at::Tensor& second) {
-  const at::Tensor both = at::cat({first, second}, 0);
+  at::Tensor both = at::cat({first, second}, 0);
   first = both.narrow(0, 0, first.size(0));
   second = both.narrow(0, first.size(0), second.size(0));
   return both;

@@ -71,6 +71,26 @@ void state_defaults_of_pndm(nlohmann::json& object) {
 // Of files of other classes, which seldom say it: PNDM's Runge-Kutta steps are not there.
 void state_steps_of_pndm(nlohmann::json& object) { object.emplace("skip_prk_steps", true); }
 
+// Writes what a request asks for over what the file says.
+void take_choice(nlohmann::json& object, SchedulerKind kind, const SchedulerChoice& choice) {
+  if (choice.kind == SchedulerKind::dpmpp_2m) object["algorithm_type"] = kDpmSolver;
+  if (choice.kind == SchedulerKind::dpmpp_2m_sde) object["algorithm_type"] = kNoisyDpmSolver;
+  check<ConfigError>(!choice.timestep_spacing || kind != SchedulerKind::lcm,
+                     "the lcm scheduler visits the timesteps of its training: leave "
+                     "timestep_spacing out, or choose another scheduler");
+  if (choice.timestep_spacing) object["timestep_spacing"] = name_of(*choice.timestep_spacing);
+  if (choice.sigmas) {
+    check<ConfigError>(kind == SchedulerKind::euler || kind == SchedulerKind::dpmpp_2m ||
+                           kind == SchedulerKind::dpmpp_2m_sde || kind == SchedulerKind::unipc,
+                       "the {} scheduler visits the training's own noise levels: leave sigmas "
+                       "out, or choose scheduler euler, dpmpp_2m, dpmpp_2m_sde or unipc",
+                       name_of(kind));
+    object["use_karras_sigmas"] = choice.sigmas == SigmaSpacing::karras;
+    object["use_exponential_sigmas"] = choice.sigmas == SigmaSpacing::exponential;
+    object["use_beta_sigmas"] = false;
+  }
+}
+
 std::unique_ptr<Scheduler> read_scheduler(SchedulerKind kind, ConfigReader& config) {
   switch (kind) {
     case SchedulerKind::ddim:
@@ -177,23 +197,7 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
   }
   if (outdated == OutdatedValues::mend) mend_outdated(object, own_class || stand_in);
   if (kind == SchedulerKind::pndm && !own_class) state_steps_of_pndm(object);
-  if (choice.kind == SchedulerKind::dpmpp_2m) object["algorithm_type"] = kDpmSolver;
-  if (choice.kind == SchedulerKind::dpmpp_2m_sde) object["algorithm_type"] = kNoisyDpmSolver;
-
-  check<ConfigError>(!choice.timestep_spacing || kind != SchedulerKind::lcm,
-                     "the lcm scheduler visits the timesteps of its training: leave "
-                     "timestep_spacing out, or choose another scheduler");
-  if (choice.timestep_spacing) object["timestep_spacing"] = name_of(*choice.timestep_spacing);
-  if (choice.sigmas) {
-    check<ConfigError>(kind == SchedulerKind::euler || kind == SchedulerKind::dpmpp_2m ||
-                           kind == SchedulerKind::dpmpp_2m_sde || kind == SchedulerKind::unipc,
-                       "the {} scheduler visits the training's own noise levels: leave sigmas "
-                       "out, or choose scheduler euler, dpmpp_2m, dpmpp_2m_sde or unipc",
-                       name_of(*kind));
-    object["use_karras_sigmas"] = choice.sigmas == SigmaSpacing::karras;
-    object["use_exponential_sigmas"] = choice.sigmas == SigmaSpacing::exponential;
-    object["use_beta_sigmas"] = false;
-  }
+  take_choice(object, *kind, choice);
 
   ConfigReader config(std::move(object), source);
   std::unique_ptr<Scheduler> scheduler;
