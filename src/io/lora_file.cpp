@@ -1,9 +1,7 @@
 #include "io/lora_file.h"
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -22,17 +20,10 @@ namespace {
 using nlohmann::json;
 
 // What the file holds of one weight's update.
-struct Parts {
-  const TensorView* down = nullptr;
-  const TensorView* up = nullptr;
-  const TensorView* alpha = nullptr;
+struct Held {
+  LoraParts parts;
   std::string name;  // of one of them in the file, for errors
 };
-
-const TensorView*& place_of(Parts& parts, LoraPart part) {
-  if (part == LoraPart::down) return parts.down;
-  return part == LoraPart::up ? parts.up : parts.alpha;
-}
 
 [[noreturn]] void fail_on_name(const SafetensorsFile& file, const std::string& name) {
   const std::string source = file.path().string();
@@ -43,25 +34,23 @@ const TensorView*& place_of(Parts& parts, LoraPart part) {
         source, excerpt(name));
   }
   fail<CheckpointError>(
-      "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts and "
-      "diffusers write it (LoHa, LoKr and DoRA are not supported); fuse it into the model with the "
-      "program that made it",
+      "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts, "
+      "LyCORIS and diffusers write it (OFT, BOFT, GLoRA, IA3 and whole differences are not "
+      "supported); fuse it into the model with the program that made it",
       source, excerpt(name));
 }
 
-std::map<std::string, std::map<std::string, Parts>> parts_of(const SafetensorsFile& file) {
-  std::map<std::string, std::map<std::string, Parts>> all;
+std::map<std::string, std::map<std::string, Held>> parts_of(const SafetensorsFile& file) {
+  std::map<std::string, std::map<std::string, Held>> all;
   for (const auto& [name, tensor] : file.tensors()) {
     const std::optional<LoraName> parsed = parse_lora_name(name);
     if (!parsed) fail_on_name(file, name);
-    Parts& parts = all[parsed->component][parsed->weight];
-    const TensorView*& place = place_of(parts, parsed->part);
-    check<CheckpointError>(place == nullptr,
+    Held& held = all[parsed->component][parsed->weight];
+    check<CheckpointError>(held.parts.emplace(parsed->part, tensor).second,
                            "{}: the tensor {} changes the same weight as another of its tensors; "
                            "save the LoRA anew under one kind of names",
                            file.path().string(), excerpt(name));
-    place = &tensor;
-    parts.name = name;
+    held.name = name;
   }
   return all;
 }
@@ -128,17 +117,6 @@ std::map<std::string, double> alphas_of(const SafetensorsFile& file) {
   return alphas;
 }
 
-// Throws unless they are a pair of one rank.
-void check_shapes(const TensorView& down, const TensorView& up, const std::string& name) {
-  const bool matrices = down.shape.size() >= 2 && up.shape.size() >= 2 && down.shape[0] > 0 &&
-                        up.shape[1] == down.shape[0] &&
-                        up.element_count() == up.shape[0] * up.shape[1];
-  check<CheckpointError>(matrices,
-                         "{}: down has shape {} and up {}; [rank, inputs, ...] and [outputs, rank] "
-                         "of one rank are wanted",
-                         name, to_string(down.shape), to_string(up.shape));
-}
-
 }  // namespace
 
 LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
@@ -147,22 +125,13 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
   std::map<std::string, LoraUpdates> components;
   for (const auto& [component, weights] : parts_of(*file)) {
     const auto common = alphas.find(component);
-    for (const auto& [weight, parts] : weights) {
-      const std::string name = path.string() + ": " + excerpt(parts.name);
-      check<CheckpointError>(parts.down != nullptr && parts.up != nullptr,
-                             "{}: the {} of this weight is missing; get the file again", name,
-                             parts.down == nullptr ? "down" : "up");
-      check_shapes(*parts.down, *parts.up, name);
-      const auto rank = static_cast<double>(parts.down->shape[0]);
-      double alpha = common == alphas.end() ? rank : common->second;
-      if (parts.alpha != nullptr) alpha = read_scalar(*parts.alpha, name);
-      const double whole = scale * alpha / rank;
-      check<CheckpointError>(std::abs(whole) <= std::numeric_limits<float>::max(),
-                             "{}: an alpha of {} for rank {} at scale {} makes a factor that is "
-                             "not a finite float32 number; take a smaller scale, or get the file "
-                             "again",
-                             name, alpha, rank, scale);
-      components[component].emplace(weight, LoraUpdate{*parts.down, *parts.up, whole});
+    for (const auto& [weight, held] : weights) {
+      const std::string name = path.string() + ": " + excerpt(held.name);
+      std::optional<double> alpha;
+      if (common != alphas.end()) alpha = common->second;
+      const auto own = held.parts.find(LoraPart::alpha);
+      if (own != held.parts.end()) alpha = read_scalar(own->second, name);
+      components[component].emplace(weight, lora_update_of(held.parts, alpha, scale, name));
     }
   }
   check<CheckpointError>(!components.empty(), "{} holds no tensors; get the file again",
@@ -175,8 +144,7 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
 }
 
 void LoraFile::release(const LoraUpdate& update) const {
-  file_->release(update.down);
-  file_->release(update.up);
+  for (const TensorView& tensor : update.tensors()) file_->release(tensor);
 }
 
 }  // namespace pcpp

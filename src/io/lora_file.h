@@ -1,4 +1,4 @@
-// LoRA files: low-rank changes of a model's weights (arXiv 2106.09685).
+// LoRA files: changes of a model's weights.
 #ifndef PCPP_IO_LORA_FILE_H_
 #define PCPP_IO_LORA_FILE_H_
 
@@ -7,16 +7,10 @@
 #include <memory>
 #include <string>
 
+#include "io/lora_update.h"
 #include "io/safetensors.h"
 
 namespace pcpp {
-
-// Adds scale * up x down to a weight [outputs, inputs, ...], both as matrices of `outputs` rows.
-struct LoraUpdate {
-  TensorView down;  // [rank, inputs, ...]
-  TensorView up;    // [outputs, rank, 1, ...]
-  double scale = 1;
-};
 
 // The updates of one component by flat_name() of their weights.
 using LoraUpdates = std::map<std::string, LoraUpdate>;
@@ -25,10 +19,10 @@ using LoraUpdates = std::map<std::string, LoraUpdate>;
 // share all; the views live as long as any copy does.
 class LoraFile {
  public:
-  // Each update's scale is `scale` * alpha / rank; without an alpha, `scale`. Throws
-  // CheckpointError for a file that cannot be read, for tensors that are no part of a pair of
-  // matrices of one rank (LoHa, LoKr, DoRA and Tucker's form are none), for a scale beyond float32,
-  // and for settings in diffusers' metadata that mean another scale or other weights below.
+  // Each update's scale is `scale`; where a weight has no alpha, diffusers' metadata may have one.
+  // Throws CheckpointError for a file that cannot be read, for tensors that are no part of an
+  // update, as lora_update_of() does, and for settings in diffusers' metadata that mean another
+  // scale or other weights below.
   static LoraFile open(const std::filesystem::path& path, double scale);
 
   const std::filesystem::path& path() const { return file_->path(); }

@@ -17,11 +17,28 @@ struct Ending {
   LoraPart part;
 };
 
-constexpr std::array<Ending, 11> kEndings = {{
-    {".lora_down.weight", LoraPart::down},  // kohya
+constexpr std::array<Ending, 28> kEndings = {{
+    {".lora_down.weight", LoraPart::down},  // kohya and LyCORIS, each part once
     {".lora_up.weight", LoraPart::up},
+    {".lora_mid.weight", LoraPart::mid},
+    {".hada_w1_a", LoraPart::hada_w1_a},
+    {".hada_w1_b", LoraPart::hada_w1_b},
+    {".hada_t1", LoraPart::hada_t1},
+    {".hada_w2_a", LoraPart::hada_w2_a},
+    {".hada_w2_b", LoraPart::hada_w2_b},
+    {".hada_t2", LoraPart::hada_t2},
+    {".lokr_w1", LoraPart::lokr_w1},
+    {".lokr_w1_a", LoraPart::lokr_w1_a},
+    {".lokr_w1_b", LoraPart::lokr_w1_b},
+    {".lokr_w2", LoraPart::lokr_w2},
+    {".lokr_w2_a", LoraPart::lokr_w2_a},
+    {".lokr_w2_b", LoraPart::lokr_w2_b},
+    {".lokr_t2", LoraPart::lokr_t2},
     {".alpha", LoraPart::alpha},
-    {".lora_A.weight", LoraPart::down},  // diffusers, by PEFT
+    {".dora_scale", LoraPart::dora_scale},
+    {".lora_magnitude_vector", LoraPart::magnitude_vector},  // diffusers, by PEFT
+    {".lora_magnitude_vector.weight", LoraPart::magnitude_vector},
+    {".lora_A.weight", LoraPart::down},
     {".lora_B.weight", LoraPart::up},
     {".lora.down.weight", LoraPart::down},  // before PEFT
     {".lora.up.weight", LoraPart::up},
@@ -148,6 +165,10 @@ std::string flat_name(std::string_view weight) {
   std::ranges::replace(flat, '.', '_');
   constexpr std::string_view kTextModel = "text_model_";
   return flat.starts_with(kTextModel) ? flat.substr(kTextModel.size()) : flat;
+}
+
+std::string_view name_of(LoraPart part) {
+  return std::ranges::find(kEndings, part, &Ending::part)->text.substr(1);
 }
 
 std::optional<LoraName> parse_lora_name(std::string_view name) {

@@ -1,10 +1,8 @@
 #include "ops/weight_scope.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -13,6 +11,7 @@
 #include "base/check.h"
 #include "base/excerpt.h"
 #include "io/lora_names.h"
+#include "ops/apply_lora.h"
 #include "ops/read_finite.h"
 
 namespace pcpp {
@@ -39,28 +38,13 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-// As a float32 matrix of so many rows.
-at::Tensor as_matrix(const TensorView& view, const std::string& name) {
-  return read_finite(view, name).to(at::kFloat).flatten(1);
-}
-
-at::Tensor sum_of(const at::Tensor& values, const LoraUpdate& update, const std::string& name) {
-  const at::Tensor up = as_matrix(update.up, name);
-  const at::Tensor down = as_matrix(update.down, name);
-  return values.to(at::kFloat).flatten(1).addmm(up, down, 1, update.scale).view(values.sizes());
-}
-
-void check_shape(const LoraUpdate& update, const TensorView& weight, const std::string& name) {
-  const auto row_elements = [](const TensorView& tensor) {
-    return tensor.element_count() / std::max<std::int64_t>(1, tensor.shape.front());
-  };
-  const bool fits = weight.shape.size() > 1 && update.up.shape.front() == weight.shape.front() &&
-                    row_elements(update.down) == row_elements(weight);
-  check<CheckpointError>(fits,
-                         "{} has shape {}, which the LoRA changes by {} times {}: it is for "
-                         "another model",
-                         name, to_string(weight.shape), to_string(update.up.shape),
-                         to_string(update.down.shape));
+void check_fits(const LoraUpdate& update, const TensorView& weight, const std::string& name) {
+  if (update.fits(weight)) return;
+  std::vector<std::string> shapes;
+  for (const TensorView& tensor : update.tensors()) shapes.push_back(to_string(tensor.shape));
+  fail<CheckpointError>(
+      "{} has shape {}, which the LoRA changes by tensors of {}: it is for another model", name,
+      to_string(weight.shape), first_of(shapes));
 }
 
 }  // namespace
@@ -141,7 +125,7 @@ void WeightScope::add(const LoraFile& lora, const std::string& component) const 
     const std::string flat = flat_name(name.substr(0, name.size() - kWeight.size()));
     const auto update = updates->second.find(flat);
     if (left.erase(flat) == 0) continue;
-    check_shape(update->second, tensor, file + ": " + excerpt(name));
+    check_fits(update->second, tensor, file + ": " + excerpt(name));
     source_->additions[name].push_back({lora, &update->second});
   }
   std::vector<std::string> names;
@@ -187,7 +171,7 @@ at::Tensor WeightScope::with_added(at::Tensor values, const std::string& full_na
   const auto found = source_->additions.find(full_name);
   if (found == source_->additions.end()) return values.to(source_->dtype);
   for (const auto& [lora, update] : found->second) {
-    values = sum_of(values, *update, lora.path().string() + ": " + full_name);
+    values = apply_lora(values, *update, lora.path().string() + ": " + full_name);
     lora.release(*update);
   }
   values = values.to(source_->dtype);

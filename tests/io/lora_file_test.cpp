@@ -46,7 +46,10 @@ class LoraFileTest : public ::testing::Test {
   }
   double scale_of(const std::map<std::string, TensorView>& tensors, double scale,
                   const std::string& settings = "") const {
-    return open(tensors, scale, settings).components().at("unet").at("conv_in").scale;
+    const LoraFile file = open(tensors, scale, settings);
+    const LoraUpdate& update = file.components().at("unet").at("conv_in");
+    EXPECT_EQ(update.scale, scale);
+    return update.change_scale;
   }
   void expect_refused(const std::map<std::string, TensorView>& tensors,
                       std::initializer_list<std::string_view> words,
@@ -65,22 +68,22 @@ TEST_F(LoraFileTest, GivesUpdatesByComponent) {
                               {"text_encoder.encoder.fc1.lora_B.weight", floats({6, 1})}});
   ASSERT_EQ(file.components().size(), 2U);
   const LoraUpdate& convolution = file.components().at("unet").at("conv_in");
-  EXPECT_EQ(convolution.down.shape, (std::vector<std::int64_t>{2, 3, 3, 3}));
-  EXPECT_EQ(convolution.up.shape, (std::vector<std::int64_t>{4, 2, 1, 1}));
+  EXPECT_EQ(convolution.form, LoraForm::lora);
+  EXPECT_EQ(convolution.factors.at(0).right.value().shape, (std::vector<std::int64_t>{2, 3, 3, 3}));
+  EXPECT_EQ(convolution.factors.at(0).left.shape, (std::vector<std::int64_t>{4, 2, 1, 1}));
   EXPECT_EQ(file.components().at("text_encoder").count("encoder_fc1"), 1U);
 }
 
 TEST_F(LoraFileTest, ScalesByAlphaOverRank) {
   const std::vector<float> eight = {8.0F};
   std::map<std::string, TensorView> tensors = pair();
-  EXPECT_EQ(scale_of(tensors, -0.5), -0.5);
-  EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": 6, "text_encoder.lora_alpha": 9})"),
-            0.5 * 6 / 2);
-  EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": null, "unet.alpha_pattern": {}})"), 0.5);
+  EXPECT_EQ(scale_of(tensors, -0.5), 1);
+  EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": 6, "text_encoder.lora_alpha": 9})"), 3);
+  EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": null, "unet.alpha_pattern": {}})"), 1);
   for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{}, {1}}) {
     tensors[kAlpha] = floats(shape, eight);
-    EXPECT_EQ(scale_of(tensors, 0.5), 0.5 * 8 / 2);
-    EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": 6})"), 0.5 * 8 / 2);
+    EXPECT_EQ(scale_of(tensors, 0.5), 4);
+    EXPECT_EQ(scale_of(tensors, 0.5, R"({"unet.lora_alpha": 6})"), 4);
   }
 }
 
@@ -93,9 +96,9 @@ TEST_F(LoraFileTest, ScalesEachWeightByItsOwnRank) {
                               {"text_encoder_2.fc1.lora_B.weight", floats({5, 1})}},
                              1, R"({"unet.lora_alpha": 6, "unet.rank_pattern": {"conv_out": 4},
                                     "text_encoder.lora_alpha": 8, "text_encoder_2.lora_alpha": 9})");
-  EXPECT_EQ(file.components().at("unet").at("conv_in").scale, 3);
-  EXPECT_EQ(file.components().at("unet").at("conv_out").scale, 1.5);
-  EXPECT_EQ(file.components().at("text_encoder_2").at("fc1").scale, 9);
+  EXPECT_EQ(file.components().at("unet").at("conv_in").change_scale, 3);
+  EXPECT_EQ(file.components().at("unet").at("conv_out").change_scale, 1.5);
+  EXPECT_EQ(file.components().at("text_encoder_2").at("fc1").change_scale, 9);
 }
 
 TEST_F(LoraFileTest, ReadsAUNetsThatIsSavedAlone) {
@@ -118,30 +121,17 @@ TEST_F(LoraFileTest, ReadsWholeAlphas) {
   EXPECT_EQ(scale_of(tensors, 1), 4);
 }
 
-TEST_F(LoraFileTest, RefusesWhatIsNoPair) {
+TEST_F(LoraFileTest, RefusesWhatIsNoUpdate) {
   expect_refused({}, {"style.safetensors", "no tensors"});
   expect_refused({{kDown, floats({2, 3})}}, {"style.safetensors", "conv_in", "up", "missing"});
-  expect_refused({{kUp, floats({4, 2})}}, {"conv_in", "down", "missing"});
-  expect_refused({{kAlpha, floats({})}}, {"conv_in", "down", "missing"});
   std::map<std::string, TensorView> tensors = pair();
   tensors["unet.conv_in.lora_A.weight"] = floats({2, 3});
   expect_refused(tensors, {"conv_in", "same weight"});
   tensors = pair();
-  tensors["lora_unet_conv_in.dora_scale"] = floats({4});
-  expect_refused(tensors, {"dora_scale", "not supported", "fuse"});
+  tensors["lora_unet_conv_in.oft_blocks"] = floats({4, 2, 2});
+  expect_refused(tensors, {"oft_blocks", "OFT", "not supported", "fuse"});
   expect_refused({{"base_model.model.conv_in.lora_A.weight", floats({2, 3})}},
                  {"base_model.model.conv_in", "save_lora_weights"});
-}
-
-TEST_F(LoraFileTest, RefusesShapesOfOtherRanks) {
-  struct Shapes {
-    std::vector<std::int64_t> down, up;
-  };
-  for (const Shapes& shapes :
-       {Shapes{{2, 3}, {4, 1}}, Shapes{{2}, {4, 2}}, Shapes{{2, 3}, {4}},
-        Shapes{{2, 3}, {4, 2, 3, 1}}, Shapes{{0, 3}, {4, 0}}, Shapes{{}, {}}}) {
-    expect_refused({{kDown, floats(shapes.down)}, {kUp, floats(shapes.up)}}, {"conv_in", "rank"});
-  }
 }
 
 TEST_F(LoraFileTest, RefusesOtherAlphas) {

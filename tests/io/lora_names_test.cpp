@@ -52,6 +52,17 @@ TEST(LoraNames, AreReadInEveryKind) {
        "unet", to_out, LoraPart::up},
       {"mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_out_lora.down.weight",
        "unet", to_out, LoraPart::down},
+      {"lora_unet_conv_in.lora_mid.weight", "unet", "conv_in", LoraPart::mid},
+      {"lora_unet_input_blocks_0_0.hada_t2", "unet", "conv_in", LoraPart::hada_t2},
+      {"lora_unet_conv_in.hada_w1_a", "unet", "conv_in", LoraPart::hada_w1_a},
+      {"lora_te1_text_model_encoder_layers_3_mlp_fc1.lokr_w2_b", "text_encoder", fc1,
+       LoraPart::lokr_w2_b},
+      {"lora_te2_text_model_encoder_layers_3_self_attn_q_proj.lokr_w1", "text_encoder_2",
+       projection, LoraPart::lokr_w1},
+      {"lora_unet_conv_in.dora_scale", "unet", "conv_in", LoraPart::dora_scale},
+      {"unet." + to_q + ".lora_magnitude_vector", "unet", to_q, LoraPart::magnitude_vector},
+      {"text_encoder.text_model." + fc1 + ".lora_magnitude_vector.weight", "text_encoder", fc1,
+       LoraPart::magnitude_vector},
       {"conv_in.lora_A.weight", "unet", "conv_in", LoraPart::down},
       {"time_embedding.linear_1.lora_B.weight", "unet", "time_embedding.linear_1", LoraPart::up},
       {"down_blocks.0.attentions.1.transformer_blocks.0.attn1.processor.to_q_lora.down.weight",
@@ -81,12 +92,18 @@ TEST(LoraNames, OfSdxlAreThoseThatDiffusersReads) {
 
 TEST(LoraNames, OfOtherThingsAreNone) {
   for (const char* name :
-       {"", ".alpha", "conv_in.weight", "lora_unet_conv_in.weight", "lora_unet_conv_in.dora_scale",
-        "lora_unet_conv_in.hada_w1_a", "lora_unet_conv_in.lokr_w1",
-        "lora_unet_conv_in.lora_mid.weight", "lora_unet_conv_in.diff", "unet.conv_in.lora_B.bias",
-        "transformer.blocks.0.lora_A.weight", "lora_transformer_blocks_0.lora_down.weight"}) {
+       {"", ".alpha", "conv_in.weight", "lora_unet_conv_in.weight", "lora_unet_conv_in.hada_w1",
+        "lora_unet_conv_in.lokr_t1", "lora_unet_conv_in.oft_blocks", "lora_unet_conv_in.diff",
+        "unet.conv_in.lora_B.bias", "transformer.blocks.0.lora_A.weight",
+        "lora_transformer_blocks_0.lora_down.weight"}) {
     EXPECT_FALSE(parse_lora_name(name).has_value()) << name;
   }
+}
+
+TEST(LoraNames, OfPartsAreKohyas) {
+  EXPECT_EQ(name_of(LoraPart::down), "lora_down.weight");
+  EXPECT_EQ(name_of(LoraPart::lokr_t2), "lokr_t2");
+  EXPECT_EQ(name_of(LoraPart::magnitude_vector), "lora_magnitude_vector");
 }
 
 TEST(LoraNames, OfUnknownBlocksStayAsTheyAre) {
