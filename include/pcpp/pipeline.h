@@ -29,12 +29,13 @@ enum class GpuAttention {
   math,       // products and softmax one after the other, with all scores in memory
 };
 
-// A low-rank change of a model's weights (arXiv 2106.09685), in a safetensors file with the names
-// of kohya's scripts or of diffusers: for the U-Net's linear layers and convolutions and for the
-// text encoders.
+// A change of a model's weights by small matrices, in a safetensors file with the names of kohya's
+// scripts, LyCORIS or diffusers: for the U-Net's linear layers and convolutions and for the text
+// encoders. LoRA (arXiv 2106.09685), LoCon, LoHa and LoKr (arXiv 2309.14859), in Tucker's form or
+// not, with the magnitudes of DoRA (arXiv 2402.09353) or without.
 struct Lora {
   std::filesystem::path file = {};
-  double scale = 1;  // a negative one takes away
+  double scale = 1;  // of the weights' change, with magnitudes too; a negative one takes away
 };
 
 // A word of prompts with vectors of its own, which textual inversion (arXiv 2208.01618) has found:
