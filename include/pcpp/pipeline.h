@@ -30,9 +30,9 @@ enum class GpuAttention {
 };
 
 // A change of a model's weights by small matrices, in a safetensors file with the names of kohya's
-// scripts, LyCORIS or diffusers: for the U-Net's linear layers and convolutions and for the text
-// encoders. LoRA (arXiv 2106.09685), LoCon, LoHa and LoKr (arXiv 2309.14859), in Tucker's form or
-// not, with the magnitudes of DoRA (arXiv 2402.09353) or without.
+// scripts, LyCORIS, ComfyUI or diffusers: for the U-Net's linear layers and convolutions and for
+// the text encoders. LoRA (arXiv 2106.09685), LoCon, LoHa and LoKr (arXiv 2309.14859), in Tucker's
+// form or not, with the magnitudes of DoRA (arXiv 2402.09353) or without.
 struct Lora {
   std::filesystem::path file = {};
   double scale = 1;  // of the weights' change, with magnitudes too; a negative one takes away

@@ -1,5 +1,7 @@
 #include "io/lora_file.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -10,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/excerpt.h"
+#include "base/log.h"
 #include "io/config_reader.h"
 #include "io/json_file.h"
 #include "io/lora_names.h"
@@ -25,13 +28,28 @@ struct Held {
   std::string name;  // of one of them in the file, for errors
 };
 
+// What else people name as a LoRA, by the begins of its tensors' names.
+struct Other {
+  std::string_view begin;
+  std::string_view what;
+};
+constexpr std::array kOthers = {
+    Other{"model.diffusion_model.", "a whole model: name it as that"},
+    Other{"transformer.", "a LoRA for another kind of model, as FLUX: take one for this model"},
+    Other{"lora_transformer_",
+          "a LoRA for another kind of model, as FLUX: take one for this model"},
+    Other{"emb_params", "a textual inversion: name it as that"},
+    Other{"clip_l", "a textual inversion: name it as that"},
+    Other{"clip_g", "a textual inversion: name it as that"}};
+
+// Words that were trained along, which lie in it as textual inversions.
+bool is_of_bundled_words(std::string_view name) { return name.starts_with("bundle_emb."); }
+
 [[noreturn]] void fail_on_name(const SafetensorsFile& file, const std::string& name) {
   const std::string source = file.path().string();
-  if (name.starts_with("base_model.model.")) {
-    fail<CheckpointError>(
-        "{}: the tensor {} is named as PEFT saves an adapter, whose alpha lies in another file: "
-        "load it with diffusers and call save_lora_weights",
-        source, excerpt(name));
+  for (const Other& other : kOthers) {
+    check<CheckpointError>(!name.starts_with(other.begin), "{}: by its tensor {} it is {}", source,
+                           excerpt(name), other.what);
   }
   fail<CheckpointError>(
       "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts, "
@@ -43,6 +61,12 @@ struct Held {
 std::map<std::string, std::map<std::string, Held>> parts_of(const SafetensorsFile& file) {
   std::map<std::string, std::map<std::string, Held>> all;
   for (const auto& [name, tensor] : file.tensors()) {
+    if (is_of_bundled_words(name)) continue;
+    check<CheckpointError>(
+        name.find("base_model.model.") == std::string::npos,
+        "{}: the tensor {} is named as PEFT saves an adapter, whose alpha lies in another file: "
+        "load it with diffusers and call save_lora_weights",
+        file.path().string(), excerpt(name));
     const std::optional<LoraName> parsed = parse_lora_name(name);
     if (!parsed) fail_on_name(file, name);
     Held& held = all[parsed->component][parsed->weight];
@@ -126,6 +150,7 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
   for (const auto& [component, weights] : parts_of(*file)) {
     const auto common = alphas.find(component);
     for (const auto& [weight, held] : weights) {
+      if (held.parts.size() == 1 && held.parts.contains(LoraPart::alpha)) continue;  // of nothing
       const std::string name = path.string() + ": " + excerpt(held.name);
       std::optional<double> alpha;
       if (common != alphas.end()) alpha = common->second;
@@ -136,6 +161,13 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
   }
   check<CheckpointError>(!components.empty(), "{} holds no tensors; get the file again",
                          path.string());
+  const auto& tensors = file->tensors();
+  if (std::ranges::any_of(tensors,
+                          [](const auto& entry) { return is_of_bundled_words(entry.first); })) {
+    log().warn(
+        "{}: the words that lie in it (bundle_emb) are not read: name textual inversions of them",
+        path.string());
+  }
   LoraFile result;
   result.file_ = file;
   result.components_ =

@@ -48,7 +48,7 @@ constexpr std::array<Ending, 28> kEndings = {{
     {".lora_linear_layer.up.weight", LoraPart::up},
 }};
 
-constexpr std::array<Pair, 7> kComponents = {{
+constexpr std::array<Pair, 11> kComponents = {{
     {"lora_unet_", "unet"},
     {"lora_te_", "text_encoder"},
     {"lora_te1_", "text_encoder"},
@@ -56,6 +56,10 @@ constexpr std::array<Pair, 7> kComponents = {{
     {"unet.", "unet"},
     {"text_encoder.", "text_encoder"},
     {"text_encoder_2.", "text_encoder_2"},
+    {"diffusion_model.", "unet"},  // ComfyUI
+    {"text_encoders.clip_l.transformer.", "text_encoder"},
+    {"text_encoders.clip_h.transformer.", "text_encoder"},
+    {"text_encoders.clip_g.transformer.", "text_encoder_2"},
 }};
 
 // Outside of blocks, and in them, the first Stable Diffusion's names and diffusers'.
@@ -149,6 +153,17 @@ std::string in_diffusers_words(std::string_view name) {
   return fmt::format("{}_resnets_{}_{}", block, index % kPerLevel, translated(rest, kInResnets));
 }
 
+// PEFT writes an adapter's name into those of its matrices: lora_A.default.weight.
+std::string without_adapter(std::string_view name) {
+  constexpr std::string_view kWeight = ".weight";
+  if (!name.ends_with(kWeight)) return std::string(name);
+  const std::string_view module = name.substr(0, name.size() - kWeight.size());
+  const std::string_view matrix = module.substr(0, std::min(module.rfind('.'), module.size()));
+  const bool is_named = matrix.ends_with(".lora_A") || matrix.ends_with(".lora_B") ||
+                        matrix.ends_with(".lora_magnitude_vector");
+  return std::string(is_named ? matrix : module).append(kWeight);
+}
+
 // Whether a name begins as those of a U-Net's modules in diffusers.
 bool is_of_unet(std::string_view name) {
   constexpr std::array<std::string_view, 7> kStarts = {
@@ -171,7 +186,9 @@ std::string_view name_of(LoraPart part) {
   return std::ranges::find(kEndings, part, &Ending::part)->text.substr(1);
 }
 
-std::optional<LoraName> parse_lora_name(std::string_view name) {
+std::optional<LoraName> parse_lora_name(std::string_view written) {
+  const std::string plain = without_adapter(written);
+  std::string_view name = plain;
   const auto ending =
       std::ranges::find_if(kEndings, [&](const Ending& each) { return name.ends_with(each.text); });
   if (ending == kEndings.end()) return std::nullopt;

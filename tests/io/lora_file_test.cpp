@@ -130,8 +130,26 @@ TEST_F(LoraFileTest, RefusesWhatIsNoUpdate) {
   tensors = pair();
   tensors["lora_unet_conv_in.oft_blocks"] = floats({4, 2, 2});
   expect_refused(tensors, {"oft_blocks", "OFT", "not supported", "fuse"});
-  expect_refused({{"base_model.model.conv_in.lora_A.weight", floats({2, 3})}},
-                 {"base_model.model.conv_in", "save_lora_weights"});
+  for (const std::string component : {"", "unet."}) {
+    expect_refused({{component + "base_model.model.conv_in.lora_A.weight", floats({2, 3})}},
+                   {"base_model.model.conv_in", "save_lora_weights"});
+  }
+  for (const auto& [name, what] :
+       {std::pair{"model.diffusion_model.out.2.weight", "a whole model"},
+        {"transformer.single_blocks.0.lora_A.weight", "another kind of model"},
+        {"emb_params", "a textual inversion"}}) {
+    expect_refused({{name, floats({2, 3})}}, {"style.safetensors", name, what});
+  }
+}
+
+// As ComfyUI does.
+TEST_F(LoraFileTest, PassesOverBundledWordsAndAlphasOfNothing) {
+  std::map<std::string, TensorView> tensors = pair();
+  tensors["bundle_emb.glow.emb_params"] = floats({2, 3});
+  tensors["lora_unet_conv_out.alpha"] = floats({});
+  const LoraFile file = open(tensors);
+  ASSERT_EQ(file.components().size(), 1U);
+  EXPECT_EQ(file.components().at("unet").size(), 1U);
 }
 
 TEST_F(LoraFileTest, RefusesOtherAlphas) {
