@@ -257,9 +257,7 @@ SelfAttention::SelfAttention(const std::string& name, const Projections& project
       out_(projections.out, width, width),
       heads_(heads),
       pooled_site_(sites.add({name, SiteKind::pooled, level, 2 * width})),
-      site_(sites.add({name, SiteKind::attention, level, 2 * width})) {
-  if (query_.is_on_gpu()) query_key_value_ = Linear::joined(query_, key_value_);
-}
+      site_(sites.add({name, SiteKind::attention, level, 2 * width})) {}
 
 // For all keys that can be read, so that a GPU writes the own ones and lays the others where it
 // reads them.
@@ -294,17 +292,8 @@ std::vector<KeyValues> SelfAttention::all_keys(const at::Tensor& tokens,
   return segments;
 }
 
-// Of the whole image: one product fills a GPU better than two.
-at::Tensor SelfAttention::attended_alone(const at::Tensor& tokens, PatchContext& context) const {
-  const std::int64_t width = tokens.size(2);
-  const at::Tensor all = (*query_key_value_)(tokens);
-  context.leave_out(site_ + 1);
-  return attend(all.narrow(2, 0, width), {{all.narrow(2, width, 2 * width)}}, heads_, site_);
-}
-
 at::Tensor SelfAttention::operator()(const at::Tensor& tokens, PatchContext& context) const {
   const SpanScope scope(name_);
-  if (query_key_value_ && context.is_whole()) return out_(attended_alone(tokens, context));
   const std::vector<KeyValues> keys = all_keys(tokens, context);
   return out_(attend(query_(tokens), keys, heads_, site_));
 }

@@ -48,12 +48,10 @@ class SelfAttention {
  private:
   std::vector<KeyValues> all_keys(const at::Tensor& tokens, PatchContext& context) const;
   at::Tensor room_for_keys(const at::Tensor& tokens, const PatchContext& context) const;
-  at::Tensor attended_alone(const at::Tensor& tokens, PatchContext& context) const;
 
   std::string name_;
   Linear query_;
   Linear key_value_;
-  std::optional<Linear> query_key_value_;  // on a GPU, of the same weights
   Linear out_;
   std::int64_t heads_;
   SiteId pooled_site_;

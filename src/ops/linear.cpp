@@ -59,19 +59,6 @@ Work work_of(const char* what, const at::Tensor& input, std::int64_t out) {
           .amount = static_cast<double>(input.numel() * out)};
 }
 
-// Of weights beside each other.
-std::string joined_name(const std::string& first, const std::string& second) {
-  return fmt::format("{}+{}", first, second.substr(second.rfind('.') + 1));
-}
-
-// Below each other; the two become parts of it.
-at::Tensor joined_rows(at::Tensor& first, at::Tensor& second) {
-  at::Tensor both = at::cat({first, second}, 0);
-  first = both.narrow(0, 0, first.size(0));
-  second = both.narrow(0, first.size(0), second.size(0));
-  return both;
-}
-
 }  // namespace
 
 Linear::Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bias bias, Kind kind)
@@ -84,7 +71,7 @@ Linear::Linear(const WeightScope& weights, std::int64_t in, std::int64_t out, Bi
 
 Linear::Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
                std::int64_t out_each, Bias bias)
-    : name_(joined_name(first.path(), second.path())),
+    : name_(fmt::format("{}+{}", first.path(), second.path().substr(second.path().rfind('.') + 1))),
       weight_(at::cat({first.take("weight", {out_each, in}), second.take("weight", {out_each, in})},
                       0)) {
   if (bias == Bias::yes) {
@@ -92,17 +79,6 @@ Linear::Linear(const WeightScope& first, const WeightScope& second, std::int64_t
   }
   pack();
 }
-
-Linear Linear::joined(Linear& first, Linear& second) {
-  check<std::logic_error>(!first.packed_ && !second.packed_, "packed weights cannot be joined");
-  Linear both;
-  both.name_ = joined_name(first.name_, second.name_);
-  both.weight_ = joined_rows(first.weight_, second.weight_);
-  if (first.bias_.defined()) both.bias_ = joined_rows(first.bias_, second.bias_);
-  return both;
-}
-
-bool Linear::is_on_gpu() const { return on_gpu(weight_); }
 
 void Linear::pack() {
   packed_ = onednn_serves(weight_);

@@ -23,11 +23,6 @@ class Linear {
   Linear(const WeightScope& first, const WeightScope& second, std::int64_t in,
          std::int64_t out_each, Bias bias);
 
-  // One product that makes what both make of the same input. Their weights become parts of its own,
-  // so that no more memory is taken. On a GPU.
-  static Linear joined(Linear& first, Linear& second);
-  bool is_on_gpu() const;
-
   at::Tensor operator()(const at::Tensor& input) const;
   // [batch, n, in] to `output` [batch, n, out], whose items may lie apart.
   void write(const at::Tensor& input, at::Tensor& output) const;
@@ -36,8 +31,6 @@ class Linear {
   void add_to_bias(const at::Tensor& more) { bias_ = bias_.add(more); }
 
  private:
-  Linear() = default;
-
   void pack();
 
   std::string name_;
