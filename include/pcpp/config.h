@@ -82,7 +82,8 @@ struct FloatTensor {
 };
 using TensorMap = std::map<std::string, FloatTensor>;
 
-// The last three add noise in every step but the last, as diffusers does.
+// The last three add noise in every step, but for a last one that ends without any, as diffusers
+// does.
 enum class SchedulerKind {
   ddim,
   euler,            // Euler's method
@@ -185,7 +186,7 @@ struct PCPP_EXPORT GenerationRequest {
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
   std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own; LCM takes none
-  std::optional<SigmaSpacing> sigmas = {};  // likewise; only those named there take them
+  std::optional<SigmaSpacing> sigmas = {};  // likewise; only those that SigmaSpacing names
 
   // Standard normal, [images, c, height / scale, width / scale] with ModelInfo::scale; takes
   // the place of the noise that the run begins with, for which `seed` then draws nothing. (With

@@ -12,7 +12,7 @@ namespace pcpp {
 // bytes that are not UTF-8 as \x1b.
 std::string excerpt(std::string_view text);
 
-// CUDA's and libtorch's errors come with paragraphs of advice for programmers.
+// What an error says; the lines after it are CUDA's and libtorch's advice for programmers.
 inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 // The first five, separated by commas, and how many more there are.

@@ -109,10 +109,15 @@ void AtomicFile::write(std::span<const std::byte> bytes) { write_all(descriptor_
 
 void AtomicFile::copy_in_place() {
   const std::string bytes = InputFile(temporary_).read();
-  const int target = open(target_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  // Whoever owns it may have put a link or a pipe in its place.
+  const int target = open(target_.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (target < 0) fail_to_write(target_, errno);
   const std::unique_ptr<const int, void (*)(const int*)> closed(
       &target, [](const int* descriptor) { close(*descriptor); });
+  struct stat found {};
+  if (fstat(target, &found) != 0) fail_to_write(target_, errno);
+  if (!S_ISREG(found.st_mode)) fail_to_write(target_, EPERM);
+  if (ftruncate(target, 0) != 0) fail_to_write(target_, errno);
   write_all(target, std::as_bytes(std::span(bytes)), target_);
   if (fsync(target) != 0) fail_to_write(target_, errno);
   unlink(temporary_.c_str());

@@ -207,11 +207,9 @@ Component Checkpoint::component(std::string_view name) const {
                            path_.string(), name, (path_ / name).string());
     return {path_ / name, variant_};
   }
-  check<CheckpointError>(
-      !is_of_weights(name) || has(name),
-      "{}: the file has no {}: name one of your own, where that is possible, or take "
-      "a file with all parts",
-      path_.string(), name);
+  check<CheckpointError>(!is_of_weights(name) || has(name),
+                         "{}: the file has no {}: {}take a file with all parts", path_.string(),
+                         name, name == "vae" ? "name a VAE of your own, or " : "");
   Component component = without_weights(name);
   take_weights(component, name);
   return component;

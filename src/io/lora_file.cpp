@@ -23,43 +23,45 @@ namespace {
 using nlohmann::json;
 
 // What the file holds of one weight's update.
-struct Held {
+struct WeightParts {
   LoraParts parts;
   std::string name;  // of one of them in the file, for errors
 };
 
-// What else people name as a LoRA, by the begins of its tensors' names.
-struct Other {
-  std::string_view begin;
+// What else people take for a LoRA, and how names of its tensors begin.
+struct NoLora {
+  std::string_view prefix;
   std::string_view what;
 };
-constexpr std::array kOthers = {
-    Other{"model.diffusion_model.", "a whole model: name it as that"},
-    Other{"transformer.", "a LoRA for another kind of model, as FLUX: take one for this model"},
-    Other{"lora_transformer_",
-          "a LoRA for another kind of model, as FLUX: take one for this model"},
-    Other{"emb_params", "a textual inversion: name it as that"},
-    Other{"clip_l", "a textual inversion: name it as that"},
-    Other{"clip_g", "a textual inversion: name it as that"}};
-
+constexpr std::array kNoLoras = {
+    NoLora{"model.diffusion_model.", "a whole model: name it as that"},
+    NoLora{"transformer.", "a LoRA for another kind of model, as FLUX: take one for this model"},
+    NoLora{"lora_transformer_",
+           "a LoRA for another kind of model, as FLUX: take one for this model"},
+    NoLora{"emb_params", "a textual inversion: name it as that"},
+    NoLora{"clip_l", "a textual inversion: name it as that"},
+    NoLora{"clip_g", "a textual inversion: name it as that"}};
 // Words that were trained along, which lie in it as textual inversions.
 bool is_of_bundled_words(std::string_view name) { return name.starts_with("bundle_emb."); }
 
 [[noreturn]] void fail_on_name(const SafetensorsFile& file, const std::string& name) {
   const std::string source = file.path().string();
-  for (const Other& other : kOthers) {
-    check<CheckpointError>(!name.starts_with(other.begin), "{}: by its tensor {} it is {}", source,
-                           excerpt(name), other.what);
+  for (const NoLora& other : kNoLoras) {
+    const auto found = file.tensors().lower_bound(std::string(other.prefix));
+    if (found == file.tensors().end() || !found->first.starts_with(other.prefix)) continue;
+    fail<CheckpointError>("{}: by its tensor {} it is {}", source, excerpt(found->first),
+                          other.what);
   }
   fail<CheckpointError>(
       "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts, "
-      "LyCORIS and diffusers write it (OFT, BOFT, GLoRA, IA3 and whole differences are not "
+      "LyCORIS, ComfyUI and diffusers write it (OFT, BOFT, GLoRA, IA3 and whole differences are "
+      "not "
       "supported); fuse it into the model with the program that made it",
       source, excerpt(name));
 }
 
-std::map<std::string, std::map<std::string, Held>> parts_of(const SafetensorsFile& file) {
-  std::map<std::string, std::map<std::string, Held>> all;
+std::map<std::string, std::map<std::string, WeightParts>> parts_of(const SafetensorsFile& file) {
+  std::map<std::string, std::map<std::string, WeightParts>> all;
   for (const auto& [name, tensor] : file.tensors()) {
     if (is_of_bundled_words(name)) continue;
     check<CheckpointError>(
@@ -69,7 +71,7 @@ std::map<std::string, std::map<std::string, Held>> parts_of(const SafetensorsFil
         file.path().string(), excerpt(name));
     const std::optional<LoraName> parsed = parse_lora_name(name);
     if (!parsed) fail_on_name(file, name);
-    Held& held = all[parsed->component][parsed->weight];
+    WeightParts& held = all[parsed->component][parsed->weight];
     check<CheckpointError>(held.parts.emplace(parsed->part, tensor).second,
                            "{}: the tensor {} changes the same weight as another of its tensors; "
                            "save the LoRA anew under one kind of names",
@@ -159,8 +161,6 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
       components[component].emplace(weight, lora_update_of(held.parts, alpha, scale, name));
     }
   }
-  check<CheckpointError>(!components.empty(), "{} holds no tensors; get the file again",
-                         path.string());
   const auto& tensors = file->tensors();
   if (std::ranges::any_of(tensors,
                           [](const auto& entry) { return is_of_bundled_words(entry.first); })) {
@@ -168,6 +168,9 @@ LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
         "{}: the words that lie in it (bundle_emb) are not read: name textual inversions of them",
         path.string());
   }
+  check<CheckpointError>(!components.empty(),
+                         "{} changes no weight, as it has {}; get the file again", path.string(),
+                         tensors.empty() ? "no tensors" : "alphas and bundled words alone");
   LoraFile result;
   result.file_ = file;
   result.components_ =

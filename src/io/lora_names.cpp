@@ -18,7 +18,8 @@ struct Ending {
 };
 
 constexpr std::array<Ending, 28> kEndings = {{
-    {".lora_down.weight", LoraPart::down},  // kohya and LyCORIS, each part once
+    // The first of a part is its name (name_of). Those of kohya and LyCORIS:
+    {".lora_down.weight", LoraPart::down},
     {".lora_up.weight", LoraPart::up},
     {".lora_mid.weight", LoraPart::mid},
     {".hada_w1_a", LoraPart::hada_w1_a},

@@ -14,23 +14,23 @@
 namespace pcpp {
 namespace {
 
-// The names that one factor's tensors have.
+// The parts that make one factor.
 struct FactorParts {
   std::optional<LoraPart> whole;
   LoraPart left;
   LoraPart right;
   std::optional<LoraPart> core;
-  bool rank_first_with_core = true;
+  bool rank_first_with_core;
 };
 
 constexpr std::array<FactorParts, 1> kLora = {
     {{std::nullopt, LoraPart::up, LoraPart::down, LoraPart::mid, false}}};
 constexpr std::array<FactorParts, 2> kLoha = {
-    {{std::nullopt, LoraPart::hada_w1_a, LoraPart::hada_w1_b, LoraPart::hada_t1},
-     {std::nullopt, LoraPart::hada_w2_a, LoraPart::hada_w2_b, LoraPart::hada_t2}}};
+    {{std::nullopt, LoraPart::hada_w1_a, LoraPart::hada_w1_b, LoraPart::hada_t1, true},
+     {std::nullopt, LoraPart::hada_w2_a, LoraPart::hada_w2_b, LoraPart::hada_t2, true}}};
 constexpr std::array<FactorParts, 2> kLokr = {
-    {{LoraPart::lokr_w1, LoraPart::lokr_w1_a, LoraPart::lokr_w1_b, std::nullopt},
-     {LoraPart::lokr_w2, LoraPart::lokr_w2_a, LoraPart::lokr_w2_b, LoraPart::lokr_t2}}};
+    {{LoraPart::lokr_w1, LoraPart::lokr_w1_a, LoraPart::lokr_w1_b, std::nullopt, true},
+     {LoraPart::lokr_w2, LoraPart::lokr_w2_a, LoraPart::lokr_w2_b, LoraPart::lokr_t2, true}}};
 
 struct FormParts {
   LoraForm form;
@@ -90,8 +90,9 @@ const TensorView* UpdateReader::find(std::optional<LoraPart> part) const {
 const TensorView& UpdateReader::get(LoraPart part) const {
   const TensorView* found = find(part);
   check<CheckpointError>(found != nullptr,
-                         "{}: the {} of this weight is missing; get the file again", name_,
-                         name_of(part));
+                         "{}: the {} of this weight is missing, or what other programs write for "
+                         "it; get the file again",
+                         name_, name_of(part));
   return *found;
 }
 

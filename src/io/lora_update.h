@@ -13,9 +13,9 @@
 
 namespace pcpp {
 
-// A matrix [rows, columns]: `left`, or left x right, or in Tucker's form the sum over i and j of
-// column i of left, row j of right and core[i, j]: element [row, column, ...] of it is
-// left[row, i] * right[j, column] * core[i, j, ...], and its columns are all but the first extent.
+// A matrix [rows, columns]: `left` alone, or left x right, or, in Tucker's form, with the elements
+// [row, column, ...] = sum over i, j of left[row, i] * right[j, column] * core[i, j, ...], whose
+// columns are all extents but the first.
 struct LoraFactor {
   TensorView left;                  // [rows, rank, 1, ...]; alone [rows, columns, ...]
   std::optional<TensorView> right;  // [rank, columns, ...]
@@ -53,9 +53,9 @@ struct LoraUpdate {
 // The tensors that a file holds of one weight's update.
 using LoraParts = std::map<LoraPart, TensorView>;
 
-// Its change_scale is alpha / rank: without `alpha`, and where LoKr's factors are both whole, 1.
-// Throws CheckpointError with `name` where parts are missing or belong to several forms, where
-// their shapes do not belong together, and for a scale beyond float32.
+// Its change_scale is alpha / rank, and 1 without `alpha` or where both of LoKr's factors are
+// whole. Throws CheckpointError with `name` where parts are missing or belong to several forms,
+// where their shapes do not belong together, and for a scale beyond float32.
 LoraUpdate lora_update_of(const LoraParts& parts, std::optional<double> alpha, double scale,
                           const std::string& name);
 

@@ -179,8 +179,7 @@ class HeaderReader {
     }
     refuse(name, "dtype", value,
            "it must be one of F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, "
-           "U16, "
-           "U8, BOOL: get the file in one of these, as F16");
+           "U16, U8, BOOL: get the file in one of these, as F16");
   }
 
   std::vector<std::int64_t> read_shape(const std::string& name, const json& value) const {

@@ -17,13 +17,12 @@ namespace pcpp {
 
 class MappedFile;
 
-// Of two of float8 with 4 exponent bits the one without infinities.
 enum class DType {
   f64,
   f32,
   f16,
   bf16,
-  f8_e4m3,
+  f8_e4m3,  // without infinities (E4M3FN)
   f8_e5m2,
   i64,
   i32,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <string_view>
+#include <tuple>
 
 #include "base/check.h"
 #include "base/excerpt.h"
@@ -15,9 +16,9 @@ namespace {
 
 // In the order of the text encoders, by ComfyUI's names, which most trainers write, and by those of
 // diffusers' first ones.
-using NamesOfTwo = std::array<std::string, 2>;
-const std::array kNamesOfTwo = {NamesOfTwo{"clip_l", "clip_g"},
-                                NamesOfTwo{"text_encoders_0", "text_encoders_1"}};
+using NamesOfTwo = std::array<std::string_view, 2>;
+constexpr std::array kNamesOfTwo = {NamesOfTwo{"clip_l", "clip_g"},
+                                    NamesOfTwo{"text_encoders_0", "text_encoders_1"}};
 
 std::string names_in(const SafetensorsFile& file) {
   std::vector<std::string> names;
@@ -37,7 +38,8 @@ std::vector<std::string> names_of(const SafetensorsFile& file, std::size_t encod
   }
   fail<CheckpointError>(
       "{} has {}: a textual inversion for a model with one text encoder has one tensor, or clip_l "
-      "among others, and for SDXL clip_l and clip_g; take one that was made for the model",
+      "among others, and for SDXL clip_l and clip_g, or text_encoders_0 and text_encoders_1; take "
+      "one that was made for the model",
       file.path().string(), names_in(file));
 }
 
@@ -68,7 +70,7 @@ FloatTensor read_vectors(const TensorView& tensor, const std::string& name, std:
 
 WordVectors read_textual_inversion(const std::filesystem::path& path,
                                    const std::vector<std::int64_t>& widths, std::int64_t most) {
-  check<CheckpointError>(widths.size() == 1 || widths.size() == NamesOfTwo().size(),
+  check<CheckpointError>(widths.size() == 1 || widths.size() == std::tuple_size_v<NamesOfTwo>,
                          "{} is a textual inversion, and the model has no text encoder: leave it "
                          "out",
                          path.string());

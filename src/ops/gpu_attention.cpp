@@ -90,7 +90,7 @@ bool serves(const Kernel& kernel, const at::Tensor& query, const at::Tensor& key
   }
 }
 
-// Unless a scope names it.
+// Takes cuDNN out of libtorch's own choice; a scope that names it still gets it.
 void forbid_cudnn() {
   const std::lock_guard lock(mutex);
   for (std::size_t i = 0; i < kKernels.size(); ++i) {
@@ -158,8 +158,8 @@ void try_cudnn_attention(const at::TensorOptions& options) {
   constexpr std::int64_t kTokens = 64;
   constexpr std::int64_t kSize = 64;
   const at::Tensor tokens = at::zeros({1, 1, kTokens, kSize}, options);
-  const auto choice = at::_fused_sdp_choice(tokens, tokens, tokens);
-  if (choice != static_cast<std::int64_t>(at::SDPBackend::cudnn_attention)) return;
+  const auto cudnn = std::ranges::find(kKernels, GpuAttention::cudnn, &Kernel::kernel);
+  if (!serves(*cudnn, tokens, tokens, tokens, std::nullopt)) return;
   try {
     at::scaled_dot_product_attention(tokens, tokens, tokens);
   } catch (const c10::OutOfMemoryError&) {

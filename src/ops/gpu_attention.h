@@ -47,8 +47,8 @@ at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const a
 
 // Where libtorch would take cuDNN of its own choice on the device and in the type of `options`,
 // tries it. If it fails, as where it does not find the library that it compiles its kernels with,
-// libtorch takes it no more in this process unless a scope names it, and a warning says so. Throws
-// as libtorch does where there is no memory.
+// libtorch takes it no more in this process unless a scope names it, and a warning says so. Not
+// tried while a scope names another. Throws as libtorch does where there is no memory.
 void try_cudnn_attention(const at::TensorOptions& options);
 
 }  // namespace pcpp

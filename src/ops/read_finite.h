@@ -10,8 +10,9 @@
 
 namespace pcpp {
 
-// A contiguous copy on the CPU as it is stored, or float32 where it is of more bits. Throws
-// CheckpointError with `name` where a value is not a finite float32 number, and as to_float() does.
+// A contiguous copy on the CPU: float32, float16 and bfloat16 as they are stored, all others as
+// float32. Throws CheckpointError with `name` where a value is not a finite float32 number, and as
+// to_float() does.
 at::Tensor read_finite(const TensorView& view, const std::string& name);
 
 // Whether none of the numbers of a contiguous tensor on the CPU (float32, float16 or bfloat16) is

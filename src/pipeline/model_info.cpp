@@ -137,15 +137,15 @@ PictureSize ModelInfo::picture_size(const GenerationRequest& request) const {
 
 void ModelInfo::check(const GenerationRequest& request, int ranks) const {
   const RequestSizes sizes = check_request(request, *this);
+  check_parts(request, *this);
   if (request.automatic) {
     check_automatic(request.parallel, ranks);
-  } else {
-    const ParallelConfig& parallel = request.parallel;
-    const Topology topology(ranks, parallel.guidance, sizes.guided ? 2 : 1, sizes.rows, row_unit,
-                            parallel.bands);
-    check_settings(parallel, topology.patches());
+    return;
   }
-  check_parts(request, *this);
+  const ParallelConfig& parallel = request.parallel;
+  const Topology topology(ranks, parallel.guidance, sizes.guided ? 2 : 1, sizes.rows, row_unit,
+                          parallel.bands);
+  check_settings(parallel, topology.patches());
 }
 
 ModelInfo read_model_info(const std::filesystem::path& model, const PipelineOptions& options) {

@@ -314,6 +314,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const RequestSizes sizes = check_request(request, model());
   check_devices(request, sizes);
   check_not_stopped(request.stop);
+  check_parts(request, model());
   Inputs inputs = on_own_thread([&] { return read_inputs(request, sizes); });
   const Scheduler& scheduler = *inputs.scheduler;
   GenerationResult result;
@@ -321,7 +322,6 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   const ParallelConfig& parallel = result.chosen ? result.chosen->parallel : request.parallel;
   const int count = result.chosen ? result.chosen->ranks : world().ranks();
   const std::vector<Phase> phases = plan_phases(request, sizes, scheduler, parallel, count);
-  check_parts(request, model());
   BranchConditions conditions =
       ranks().outside([&] { return prepare(request, sizes, inputs, result); });
   begin_result(request, sizes, scheduler, phases, result);

@@ -43,7 +43,8 @@ StepRange steps_within(double begin, double end, int steps);
 // How many steps are made of a checked request: fewer than it says where it begins with images.
 int steps_made(const GenerationRequest& request);
 
-// Throws ConfigError where the model lacks what the request needs beside the U-Net.
+// Throws ConfigError where the model lacks what the request needs beside the U-Net. Of what
+// check_request() has passed; a plan needs none of it.
 void check_parts(const GenerationRequest& request, const ModelInfo& model);
 
 // As check_request(), of what an automatic request leaves open to a world of so many ranks.

@@ -208,8 +208,8 @@ std::unique_ptr<Scheduler> make_scheduler(nlohmann::json object, const std::stri
     fail<ConfigError>("the {} scheduler does not fit the model: {}: choose another", name_of(*kind),
                       error.what());
   }
+  config.require_equal("predict_epsilon", true, true);
   if (own_class) {
-    config.require_equal("predict_epsilon", true, true);
     ignore_keys_of_other_schedulers(config);
     config.finish();
   }

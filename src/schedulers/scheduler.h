@@ -29,9 +29,8 @@ struct SolverState {
 
 // Solvers of diffusers 0.42 (DDIM with eta 0, Euler with s_churn 0, ancestral Euler, DPM-Solver++
 // of order 2 and its form with noise, UniPC, PNDM without Runge-Kutta steps, LCM), with its float32
-// coefficients. After
-// set_steps a scheduler does not change: every other member may be called from several threads at
-// once, for any step, in any order.
+// coefficients. After set_steps a scheduler does not change: every other member may be called from
+// several threads at once, for any step, in any order.
 class Scheduler {
  public:
   virtual ~Scheduler();
@@ -60,7 +59,8 @@ class Scheduler {
   // image.
   virtual at::Tensor scale_input(const at::Tensor& sample, int step) const;
 
-  // How many steps add noise, from the first on: none, or all that do not end without any.
+  // How many steps add noise, from the first on: 0, or all that set_steps() planned but for a last
+  // one that ends without noise.
   virtual int noisy_steps() const { return 0; }
 
   // The sample after step `step`, from the sample before it and the U-Net's (guided) prediction:
@@ -105,7 +105,8 @@ struct SchedulerChoice {
 // PNDM chosen for another class's file makes no Runge-Kutta steps, unless the file says that they
 // are not to be skipped, which is refused.
 //
-// DPM++ 2M and its form with noise are one class, of another algorithm_type.
+// DPM++ 2M and its form with noise share diffusers' class, and the file's algorithm_type tells them
+// apart: where the other one is chosen, the file counts as one of another class.
 //
 // The choice's other values take the places of timestep_spacing and of use_karras_sigmas,
 // use_exponential_sigmas and use_beta_sigmas.

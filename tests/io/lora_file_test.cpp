@@ -138,8 +138,11 @@ TEST_F(LoraFileTest, RefusesWhatIsNoUpdate) {
        {std::pair{"model.diffusion_model.out.2.weight", "a whole model"},
         {"transformer.single_blocks.0.lora_A.weight", "another kind of model"},
         {"emb_params", "a textual inversion"}}) {
-    expect_refused({{name, floats({2, 3})}}, {"style.safetensors", name, what});
+    expect_refused({{"alphas_cumprod", floats({3})}, {name, floats({2, 3})}},
+                   {"style.safetensors", name, what});
   }
+  expect_refused({{kAlpha, floats({})}}, {"changes no weight", "alphas"});
+  expect_refused({{"bundle_emb.glow.emb_params", floats({2, 3})}}, {"changes no weight", "words"});
 }
 
 // As ComfyUI does.

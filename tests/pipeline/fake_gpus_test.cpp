@@ -3,6 +3,7 @@
 #include "support/fake_gpus.h"
 
 #include <ATen/Context.h>
+#include <c10/util/ScopeExit.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -81,14 +82,16 @@ TEST_F(FakeGpus, AnotherAttentionTakesThePlaceOfCudnnsWhereThatFails) {
   const std::vector<float> expected = load().generate(request()).latents.values;
   EXPECT_TRUE(context.userEnabledCuDNNSDP());
   testing::let_cudnn_attention_fail(true);
+  const auto restored = c10::make_scope_exit([&] {
+    testing::let_cudnn_attention_fail(false);
+    context.setSDPUseCuDNN(true);
+  });
   EXPECT_EQ(load().generate(request()).latents.values, expected);
   {
     const GpuAttentionScope named({GpuAttention::cudnn}, std::chrono::milliseconds(0));
     EXPECT_TRUE(context.userEnabledCuDNNSDP());
   }
   EXPECT_FALSE(context.userEnabledCuDNNSDP());
-  testing::let_cudnn_attention_fail(false);
-  context.setSDPUseCuDNN(true);
 }
 
 // One captures while the other allocates, copies, frees, and is made anew.

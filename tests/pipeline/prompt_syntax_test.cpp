@@ -81,12 +81,12 @@ TEST(PromptSyntax, RefusesPromptsThatCannotBeMadeAsLong) {
 }
 
 // The folder has no text encoders.
-TEST(PromptSyntax, AnEmbeddingThatThereIsNotIsNamedBeforeAnythingIsLoaded) {
+TEST(PromptSyntax, AnEmbeddingThatThereIsNotIsNamed) {
   GenerationRequest request;
   request.prompts = {"a fox"};
   request.negative_prompts = {"rain, embedding:glow"};
   request.prompt_syntax = PromptSyntax::comfyui;
-  testing::expect_error<ConfigError>([&] { cached_pipeline("patch", 1).generate(request); },
+  testing::expect_error<ConfigError>([&] { cached_pipeline("models/sd15", 1).generate(request); },
                                      {"names the embedding glow", "there is none"});
 }
 

@@ -255,10 +255,8 @@ struct Rejected {
 
 class RejectedTest : public ::testing::TestWithParam<Rejected> {};
 
-// The folder lacks what the request would have to load.
-TEST_P(RejectedTest, BeforeAnythingIsLoaded) {
+TEST_P(RejectedTest, BeforeAStepIsMade) {
   GenerationRequest request = patch_request("inputs_32x12.safetensors");
-  request.decode = true;
   request.on_step = [](const StepProgress&) { FAIL() << "a step was made"; };
   GetParam().spoil(request);
   testing::expect_error<ConfigError>(
