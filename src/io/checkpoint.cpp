@@ -217,7 +217,11 @@ Component Checkpoint::component(std::string_view name) const {
 
 Component Checkpoint::without_weights(std::string_view name) const {
   const auto config = parts_->configs.find(std::string(name));
-  if (parts_->folder && config == parts_->configs.end()) return parts_->folder->component(name);
+  if (parts_->folder) {
+    Component component = parts_->folder->component(name);
+    if (config != parts_->configs.end()) component.config_ = config->second;
+    return component;
+  }
   Component component({}, {});
   component.place_ = fmt::format("{} ({})", path_.string(), name);
   check<CheckpointError>(config != parts_->configs.end(),

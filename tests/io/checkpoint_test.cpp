@@ -165,6 +165,10 @@ TEST_F(CheckpointTest, MarksOfASingleFileTellTheSchedulerOfOtherConfigsToo) {
   views["v_pred"] = {DType::f32, {0}, {}};
   EXPECT_EQ(scheduler().at("prediction_type"), "v_prediction");
   EXPECT_EQ(scheduler().at("_class_name"), "EulerDiscreteScheduler");
+  EXPECT_EQ(Checkpoint::open(file, {.configs = folder_.path() / "configs"})
+                .component("scheduler")
+                .place(),
+            (folder_.path() / "configs" / "scheduler").string());
   EXPECT_FALSE(scheduler().contains("rescale_betas_zero_snr"));
   views["ztsnr"] = views["v_pred"];
   EXPECT_EQ(scheduler().at("rescale_betas_zero_snr"), true);
