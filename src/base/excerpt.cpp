@@ -37,14 +37,10 @@ bool is_control(std::string_view character) {
   return lead < 0x20 || lead == 0x7F || (lead == 0xC2 && byte_at(character, 1) < 0xA0);
 }
 
-}  // namespace
-
-std::string excerpt(std::string_view text) {
+std::string escaped(std::string_view text, std::size_t most) {
   // As nearly all are: they are made for every entry of a vocabulary, whether or not it is refused.
   const auto is_plain_ascii = [](char letter) { return letter >= 0x20 && letter < 0x7F; };
-  if (text.size() <= kMostBytes && std::ranges::all_of(text, is_plain_ascii)) {
-    return std::string(text);
-  }
+  if (text.size() <= most && std::ranges::all_of(text, is_plain_ascii)) return std::string(text);
   std::string result;
   while (!text.empty()) {
     const std::size_t length = character_length(text);
@@ -52,12 +48,18 @@ std::string excerpt(std::string_view text) {
     const bool is_plain = length > 0 && !is_control(character);
     const std::string shown =
         is_plain ? std::string(character) : fmt::format("\\x{:02x}", byte_at(text, 0));
-    if (result.size() + shown.size() > kMostBytes) return result + "...";
+    if (result.size() + shown.size() > most) return result + "...";
     result += shown;
     text.remove_prefix(is_plain ? length : 1);
   }
   return result;
 }
+
+}  // namespace
+
+std::string escaped(std::string_view text) { return escaped(text, std::string::npos); }
+
+std::string excerpt(std::string_view text) { return escaped(text, kMostBytes); }
 
 std::string first_of(const std::vector<std::string>& texts) {
   constexpr std::size_t kNamed = 5;

@@ -8,8 +8,10 @@
 
 namespace pcpp {
 
-// As a part of one line: cut after about 80 bytes, between two characters; control characters and
-// bytes that are not UTF-8 as \x1b.
+// As a line, or a part of one: control characters and bytes that are not UTF-8 as \x1b.
+std::string escaped(std::string_view text);
+
+// The same, cut after about 80 bytes, between two characters.
 std::string excerpt(std::string_view text);
 
 // What an error says; the lines after it are CUDA's and libtorch's advice for programmers.

@@ -138,7 +138,7 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   for (const auto& [name, value] : found->items()) {
     const std::string file = value.is_string() ? value.get<std::string>() : std::string();
     check<CheckpointError>(
-        file.ends_with(kSuffix) && file.find_first_of(std::string_view("/\\\0", 3)) == file.npos,
+        file.ends_with(kSuffix) && file.find_first_of("/\\") == file.npos && escaped(file) == file,
         "{}: weight_map gives {} for '{}'; it must be the name of a .safetensors file beside the "
         "index",
         index.string(), to_error_text(value), excerpt(name));

@@ -28,6 +28,11 @@ TEST(ExcerptTest, EscapesControlCharacters) {
   EXPECT_EQ(excerpt("\u0085\u009b\u00a0"), "\\xc2\\x85\\xc2\\x9b\u00a0");
 }
 
+TEST(ExcerptTest, WholeTextsAreEscapedToo) {
+  EXPECT_EQ(escaped(std::string(200, 'x') + "\n\x1b"), std::string(200, 'x') + "\\x0a\\x1b");
+  EXPECT_EQ(escaped(""), "");
+}
+
 TEST(ExcerptTest, EscapesWhatIsNotUtf8) {
   EXPECT_EQ(excerpt("a\xff\xc3(\x80"), "a\\xff\\xc3(\\x80");
   EXPECT_EQ(excerpt("\xe4\xb8"), "\\xe4\\xb8");

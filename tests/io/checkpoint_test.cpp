@@ -320,7 +320,7 @@ TEST_F(CheckpointTest, RefusesAnIndexThatIsNoneOrLeavesTheFolder) {
   write_weights("secret.safetensors", {"a"});
   for (const char* file : {"\"../secret.safetensors\"", "\"/etc/passwd\"", "\"..\"", "7", "\"\"",
                            "\"sub/model.safetensors\"", "\"a.bin\"", "\"a\\u0000.safetensors\"",
-                           "\"..\\\\secret.safetensors\""}) {
+                           "\"..\\\\secret.safetensors\"", "\"\\u001b[31m.safetensors\""}) {
     folder_.write(index, std::string(R"({"weight_map": {"a": )") + file + "}}");
     expect_unet_refused({index, "'a'", "beside the index"});
   }
