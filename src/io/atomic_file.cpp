@@ -108,7 +108,7 @@ void AtomicFile::open_temporary() {
 void AtomicFile::write(std::span<const std::byte> bytes) { write_all(descriptor_, bytes, target_); }
 
 void AtomicFile::copy_in_place() {
-  const std::string bytes = InputFile(temporary_).read();
+  const std::string bytes = InputFile(place_of(descriptor_)).read();
   // Whoever owns it may have put a link or a pipe in its place.
   const int target = open(target_.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (target < 0) fail_to_write(target_, errno);
