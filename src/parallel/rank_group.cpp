@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <mutex>
+#include <new>
 
 #include "base/check.h"
 
@@ -34,18 +35,22 @@ std::exception_ptr with_rank(int rank, const std::exception_ptr& error) {
 void run_ranks(Hub& hub, const std::function<void(Transport&)>& function, RankThreads& threads) {
   std::mutex mutex;
   std::exception_ptr first;
+  const auto note = [&](int rank) noexcept {
+    const std::lock_guard lock(mutex);
+    if (first) return;
+    first = std::current_exception();
+    try {
+      if (hub.world_size() > 1) first = with_rank(rank, first);
+    } catch (const std::bad_alloc&) {  // then without the rank
+    }
+  };
   threads.run(hub.world_size(), [&](int rank) {
     std::unique_ptr<Transport> transport;  // outlives the abort: its end may wait for others
     try {
       transport = hub.endpoint(rank);
       function(*transport);
     } catch (...) {
-      {
-        const std::lock_guard lock(mutex);
-        if (!first)
-          first = hub.world_size() > 1 ? with_rank(rank, std::current_exception())
-                                       : std::current_exception();
-      }
+      note(rank);
       hub.abort(fmt::format("rank {} failed", rank));
     }
   });
