@@ -76,12 +76,6 @@ Vocabulary vocabulary_of(const Merges& merges) {
   return tokens;
 }
 
-std::size_t BytePairs::PairHash::operator()(const Pair& pair) const {
-  const std::uint64_t mixed = static_cast<std::uint64_t>(pair.first) * 0x9E3779B97F4A7C15U ^
-                              static_cast<std::uint64_t>(pair.second);
-  return std::hash<std::uint64_t>()(mixed);
-}
-
 BytePairs::BytePairs(const Vocabulary& vocabulary, const Merges& merges,
                      const std::string& source) {
   const std::array<std::string, 256> symbols = byte_symbols();

@@ -4,9 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -15,7 +15,8 @@ namespace pcpp {
 // Ends a word's last symbol.
 inline constexpr std::string_view kWordEnd = "</w>";
 
-using Vocabulary = std::unordered_map<std::string, std::int64_t>;
+// Sorted: who makes a file may make its hashes collide.
+using Vocabulary = std::map<std::string, std::int64_t>;
 using Merges = std::vector<std::pair<std::string, std::string>>;
 
 // The vocabulary that CLIP makes of merges: the bytes' symbols, the same at a word's end, what each
@@ -40,13 +41,10 @@ class BytePairs {
     std::int64_t id;
   };
   using Pair = std::pair<std::int64_t, std::int64_t>;
-  struct PairHash {
-    std::size_t operator()(const Pair& pair) const;
-  };
 
   std::array<std::int64_t, 256> inner_ids_;  // of each byte within a word
   std::array<std::int64_t, 256> final_ids_;  // of each byte at its end
-  std::unordered_map<Pair, Merge, PairHash> merges_;
+  std::map<Pair, Merge> merges_;
 };
 
 }  // namespace pcpp

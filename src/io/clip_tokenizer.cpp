@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
@@ -131,7 +131,7 @@ void split_at_literals(const std::u32string& text, const std::vector<Literal>& l
 
 // Lost merges would give other ids in silence.
 void check_merges(const ClipVocabulary& vocabulary) {
-  std::unordered_set<std::string> made;
+  std::set<std::string> made;
   for (const auto& [left, right] : vocabulary.merges) made.insert(left + right);
   for (const AddedToken& token : vocabulary.added) made.insert(token.content);
   const auto is_byte = [](std::string_view token) {

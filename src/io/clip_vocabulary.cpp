@@ -25,10 +25,11 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMaximumLength = 65536;
+constexpr std::int64_t kMaximumLength = 1024;  // of texts in tokens; CLIP's own is 77
 constexpr int kClipTokens = 77;
 constexpr std::size_t kMaximumMergesBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostAddedTokens = 1024;  // each is sought at each character of a text
+constexpr std::size_t kMostAddedBytes = 256;
 constexpr std::string_view kStart = "<|startoftext|>";
 constexpr std::string_view kEnd = "<|endoftext|>";
 
@@ -276,6 +277,9 @@ class FolderReader {
   // The last one of a content counts.
   void add(const AddedToken& token) {
     check<CheckpointError>(!token.content.empty(), "{}: an added token is empty", source_);
+    check<CheckpointError>(token.content.size() <= kMostAddedBytes,
+                           "{}: the added token '{}' has {} bytes; at most {} are supported",
+                           source_, excerpt(token.content), token.content.size(), kMostAddedBytes);
     const auto found = result_.tokens.find(token.content);
     const auto size = static_cast<std::int64_t>(result_.tokens.size());
     const std::int64_t expected =

@@ -30,7 +30,7 @@ Image read_image(const std::filesystem::path& path) {
   if (is_jpeg(bytes)) return decode_jpeg(bytes, path.string());
   check<CheckpointError>(
       is_png(bytes), "{} begins as neither a PNG nor a JPEG file: save it as one", path.string());
-  DecodedPng png = decode_png(bytes, path.string());
+  DecodedPng png = decode_png(bytes, path.string(), PngTexts::skip);
   const int orientation = exif_orientation(png.exif);
   return upright(std::move(png.image), orientation);
 }

@@ -3,6 +3,7 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdint>
 #include <cstdio>
@@ -40,12 +41,16 @@ void on_message(j_common_ptr jpeg, int level) {
   jpeg->err->format_message(jpeg, static_cast<Session*>(jpeg->client_data)->message);
 }
 
-// A small file may send a picture again and again.
+// A small file may send a picture again and again: a large one less often.
 void on_progress(j_common_ptr jpeg) {
-  constexpr int kMostScans = 500;
-  if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= kMostScans) return;
+  constexpr double kMostScans = 500;
+  constexpr double kMostInScans = 0x1p33;  // pixels, of all scans
+  const auto* picture = reinterpret_cast<j_decompress_ptr>(jpeg);
+  const double pixels = static_cast<double>(picture->image_width) * picture->image_height;
+  const double most = std::min(kMostScans, kMostInScans / pixels);
+  if (picture->input_scan_number <= most) return;
   auto* session = static_cast<Session*>(jpeg->client_data);
-  std::snprintf(session->message, sizeof(session->message), "more than %d scans", kMostScans);
+  std::snprintf(session->message, sizeof(session->message), "more than %.0f scans", most);
   std::longjmp(session->failed, 1);
 }
 

@@ -17,6 +17,7 @@ using nlohmann::json;
 
 constexpr std::size_t kMaximumDepth = 64;
 constexpr std::size_t kMaximumBytes = std::size_t{64} << 20;
+constexpr std::size_t kMostValues = 4'000'000;  // each takes many times its bytes in memory
 
 // Makes the value that a text holds, and refuses what nlohmann's parser does not refuse by itself.
 // Its callbacks would do, but search all siblings at the end of each object.
@@ -65,6 +66,8 @@ class Builder : public nlohmann::json_sax<json> {
   bool add(json value) {
     check<CheckpointError>(open_.size() <= kMaximumDepth, "{}: nested deeper than {} levels",
                            source_, kMaximumDepth);
+    check<CheckpointError>(++values_ <= kMostValues, "{}: it holds more than {} values", source_,
+                           kMostValues);
     if (!open_.empty() && open_.back()->is_array()) {
       place_ = &open_.back()->emplace_back();
     }
@@ -84,6 +87,7 @@ class Builder : public nlohmann::json_sax<json> {
   }
 
   const std::string& source_;
+  std::size_t values_ = 0;
   json root_;
   std::vector<json*> open_;  // the objects and lists around what comes next
   json* place_ = &root_;     // of what comes next; in a list, of what came last

@@ -128,9 +128,16 @@ bool encode(Session& session, const Image& image, std::span<png_text> text) {
   return true;
 }
 
-// Reads the header and asks for eight-bit RGB.
-bool decode_header(Session& session, png_uint_32& width, png_uint_32& height) {
+// Reads the header and asks for eight-bit RGB. A few bytes may stand for megabytes of text.
+bool decode_header(Session& session, PngTexts texts, png_uint_32& width, png_uint_32& height) {
+  static constexpr png_byte kTextChunks[] = "tEXt\0zTXt\0iTXt";
+  constexpr int kKinds = 3;
   if (setjmp(session.failed) != 0) return false;
+  png_set_chunk_cache_max(session.png, kMostTexts);
+  png_set_chunk_malloc_max(session.png, kMostTextBytes + 1024);
+  if (texts == PngTexts::skip) {
+    png_set_keep_unknown_chunks(session.png, PNG_HANDLE_CHUNK_NEVER, kTextChunks, kKinds);
+  }
   png_read_info(session.png, session.info);
   width = png_get_image_width(session.png, session.info);
   height = png_get_image_height(session.png, session.info);
@@ -202,7 +209,7 @@ bool is_png(std::span<const std::byte> bytes) {
          png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, kSignature) == 0;
 }
 
-DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& source) {
+DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& source, PngTexts texts) {
   Reader reader(bytes);
   const auto check_read = [&](bool is_read) {
     check<CheckpointError>(is_read,
@@ -211,7 +218,7 @@ DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& sourc
   };
   png_uint_32 width = 0;
   png_uint_32 height = 0;
-  check_read(decode_header(reader, width, height));
+  check_read(decode_header(reader, texts, width, height));
   check<CheckpointError>(width <= kMaximumPixels / height, "{} has {} x {} pixels; {} is the most",
                          source, width, height, kMaximumPixels);
   DecodedPng decoded{{static_cast<int>(width), static_cast<int>(height), {}}, {}, {}};
@@ -237,7 +244,8 @@ DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& sourc
 
 Image read_png(const std::filesystem::path& path, std::map<std::string, std::string>* text) {
   const std::string file = read_image_file(path);
-  DecodedPng decoded = decode_png(std::as_bytes(std::span(file)), path.string());
+  DecodedPng decoded = decode_png(std::as_bytes(std::span(file)), path.string(),
+                                  text == nullptr ? PngTexts::skip : PngTexts::read);
   if (text != nullptr) {
     for (auto& [key, value] : decoded.text) (*text)[key] = std::move(value);
   }

@@ -27,6 +27,7 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaximumHeaderBytes = 100'000'000;
+constexpr std::size_t kMaximumReadBytes = std::size_t{4} << 30;
 constexpr std::size_t kMostExtents = 64;  // of a tensor's shape; as many as libtorch's
 constexpr std::string_view kMetadataKey = "__metadata__";
 
@@ -275,7 +276,11 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
 SafetensorsFile SafetensorsFile::read(const std::filesystem::path& path) {
   SafetensorsFile result;
   result.path_ = path;
-  result.read_ = std::make_shared<const std::string>(InputFile(path).read());
+  const InputFile file(path);
+  check<CheckpointError>(file.size() <= kMaximumReadBytes,
+                         "{} holds {} bytes; a file of tensors may hold {} at most", path.string(),
+                         file.size(), kMaximumReadBytes);
+  result.read_ = std::make_shared<const std::string>(file.read());
   HeaderReader(path, std::as_bytes(std::span(*result.read_)))
       .read(result.tensors_, result.metadata_);
   return result;

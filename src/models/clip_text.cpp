@@ -9,10 +9,12 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -59,8 +61,6 @@ ClipOptions read_options(ConfigReader& config) {
                                    {"hidden_size", options.width},
                                    {"intermediate_size", options.feed_forward_width},
                                    {"num_attention_heads", options.heads},
-                                   {"num_hidden_layers", options.layers},
-                                   {"max_position_embeddings", options.max_tokens},
                                    {"projection_dim", options.projection_width}}) {
     if (value < 1) config.refuse(key, "it must be at least 1");
   }
@@ -152,9 +152,19 @@ WeightScope text_scope(const WeightScope& weights) {
 }  // namespace
 
 ClipShape read_clip_shape(ConfigReader& config) {
-  return {.width = config.integer("hidden_size", 512),
-          .layers = config.integer("num_hidden_layers", 12),
-          .max_tokens = config.integer("max_position_embeddings", 77)};
+  constexpr std::int64_t kMostLayers = 256;
+  constexpr std::int64_t kMostTokens = 1024;
+  const ClipShape shape{.width = config.integer("hidden_size", 512),
+                        .layers = config.integer("num_hidden_layers", 12),
+                        .max_tokens = config.integer("max_position_embeddings", 77)};
+  for (const auto& [key, value, most] :
+       {std::tuple{"num_hidden_layers", shape.layers, kMostLayers},
+        {"max_position_embeddings", shape.max_tokens, kMostTokens}}) {
+    if (value < 1 || value > most) {
+      config.refuse(key, fmt::format("it must lie between 1 and {}", most));
+    }
+  }
+  return shape;
 }
 
 struct ClipText::Parts {

@@ -27,8 +27,8 @@ constexpr std::int64_t kMostLayers = 256;
 // Of a way up that a U-Net's config would have in its place: nothing of it is built.
 json way_up(const json& down_types) {
   json types = json::array();
-  for (const json& type : down_types) {
-    types.insert(types.begin(), type == "DownBlock2D" ? "UpBlock2D" : "CrossAttnUpBlock2D");
+  for (auto type = down_types.rbegin(); type != down_types.rend(); ++type) {
+    types.push_back(*type == "DownBlock2D" ? "UpBlock2D" : "CrossAttnUpBlock2D");
   }
   return types;
 }

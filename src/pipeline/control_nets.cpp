@@ -18,8 +18,9 @@ namespace pcpp {
 
 namespace {
 
-at::Tensor to_control(const Image& image, std::int64_t height, std::int64_t width) {
-  return (to_pixels(image, height, width) + 1) / 2;
+at::Tensor to_control(const Image& image, std::int64_t height, std::int64_t width,
+                      const std::stop_token& stop) {
+  return (to_pixels(image, height, width, stop) + 1) / 2;
 }
 
 // Of a single file, whose weights are all that is known of it.

@@ -2,16 +2,13 @@
 
 #include <ATen/ops/cat.h>
 
-#include "base/check.h"
-
 namespace pcpp {
 
 at::Tensor all_of(const std::vector<Image>& images, const ConvertImage& convert,
                   const RequestSizes& sizes, const std::stop_token& stop) {
   std::vector<at::Tensor> converted;
   for (const Image& image : images) {
-    check_not_stopped(stop);
-    converted.push_back(convert(image, sizes.height, sizes.width));
+    converted.push_back(convert(image, sizes.height, sizes.width, stop));
   }
   return at::cat(converted);
 }

@@ -15,7 +15,8 @@
 namespace pcpp {
 
 // to_pixels() or to_mask().
-using ConvertImage = std::function<at::Tensor(const Image&, std::int64_t, std::int64_t)>;
+using ConvertImage =
+    std::function<at::Tensor(const Image&, std::int64_t, std::int64_t, const std::stop_token&)>;
 
 // [n, c, height, width], converted one by one. Throws Cancelled once a stop is requested.
 at::Tensor all_of(const std::vector<Image>& images, const ConvertImage& convert,

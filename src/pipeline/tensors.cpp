@@ -3,11 +3,14 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -19,12 +22,20 @@ namespace {
 constexpr int kMaskedLuma = 128;
 
 // [1, 3, height, width] in [0, 1]
-at::Tensor resized(const Image& image, std::int64_t height, std::int64_t width) {
-  at::Tensor bytes = at::empty({1, image.height, image.width, 3}, at::kByte);
-  std::copy(image.rgb.begin(), image.rgb.end(), bytes.mutable_data_ptr<std::uint8_t>());
-  at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat).div_(255);
-  if (pixels.size(2) == height && pixels.size(3) == width) return pixels;
-  return at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp_(0, 1);
+at::Tensor resized(const Image& image, std::int64_t height, std::int64_t width,
+                   const std::stop_token& stop) {
+  const at::Tensor bytes = at::from_blob(const_cast<std::uint8_t*>(image.rgb.data()),
+                                         {1, image.height, image.width, 3}, at::kByte);
+  std::vector<at::Tensor> channels;  // one by one: the largest picture's floats take gigabytes
+  for (const at::Tensor& channel : bytes.unbind(3)) {
+    check_not_stopped(stop);
+    at::Tensor pixels = channel.unsqueeze(1).to(at::kFloat).div_(255);
+    if (image.height != height || image.width != width) {
+      pixels = at::_upsample_bicubic2d_aa(pixels, {height, width}, false).clamp_(0, 1);
+    }
+    channels.push_back(std::move(pixels));
+  }
+  return at::cat(channels, 1);
 }
 
 }  // namespace
@@ -72,13 +83,15 @@ at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
 
 void StandardNormal::draw_into(const at::Tensor& values) { values.normal_(0, 1, generator_); }
 
-at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width) {
-  return resized(image, height, width).mul_(2).sub_(1);
+at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width,
+                     const std::stop_token& stop) {
+  return resized(image, height, width, stop).mul_(2).sub_(1);
 }
 
-at::Tensor to_mask(const Image& image, std::int64_t height, std::int64_t width) {
+at::Tensor to_mask(const Image& image, std::int64_t height, std::int64_t width,
+                   const std::stop_token& stop) {
   const std::vector<at::Tensor> rgb =
-      resized(image, height, width).mul_(255).round_().to(at::kInt).split(1, 1);
+      resized(image, height, width, stop).mul_(255).round_().to(at::kInt).split(1, 1);
   // Luma of ITU-R BT.601 in 65536ths, rounded, as Pillow has it.
   const at::Tensor luma = 19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768;
   return luma.ge(kMaskedLuma * 65536).to(at::kFloat);

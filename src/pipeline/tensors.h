@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <stop_token>
 
 #include "pcpp/config.h"
 #include "pcpp/image.h"
@@ -30,11 +31,14 @@ class StandardNormal {
 };
 
 // [1, 3, height, width] float32 in [-1, 1]; of another size by bicubic interpolation, antialiased.
-at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width);
+// Throws Cancelled once a stop is requested.
+at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width,
+                     const std::stop_token& stop = {});
 
 // [1, 1, height, width] float32: 1 where the image, brought to that size likewise, is as bright as
 // GenerationRequest::masks says, else 0.
-at::Tensor to_mask(const Image& image, std::int64_t height, std::int64_t width);
+at::Tensor to_mask(const Image& image, std::int64_t height, std::int64_t width,
+                   const std::stop_token& stop = {});
 
 // [3, h, w] in [-1, 1], nominally, to eight bits.
 Image to_image(const at::Tensor& decoded);

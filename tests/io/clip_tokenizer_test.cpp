@@ -343,7 +343,7 @@ TEST_F(ClipTokenizerTest, RefusesConfigsThatItDoesNotFollow) {
   refuses("additional_special_tokens", {"<x>"}, {"additional_special_tokens", "<x>"});
   refuses("unheard_of", 1, {"not supported", "unheard_of = 1"});
   refuses("pad_token", "<pad>", {"lacks the pad_token '<pad>'"});
-  const auto refuses_added = [&](const char* decoder,
+  const auto refuses_added = [&](const std::string& decoder,
                                  std::initializer_list<std::string_view> parts) {
     refuses("added_tokens_decoder", json::parse(decoder), parts);
   };
@@ -359,6 +359,8 @@ TEST_F(ClipTokenizerTest, RefusesConfigsThatItDoesNotFollow) {
   refuses_added(R"({"x": {"content": "!", "normalized": false}})", {"'!'", "\"x\"", "an integer"});
   refuses_added(R"({"0": 3})", {"added token", "3 is not a JSON object"});
   refuses_added(R"({"4514": {"content": "", "normalized": false}})", {"an added token is empty"});
+  refuses_added(R"({"4514": {"normalized": false, "content": ")" + std::string(257, 'a') + "\"}}",
+                {"has 257 bytes", "at most 256"});
   make_folder("sd1");
   folder_.write("added_tokens.json", "{}");
   expect_refused({"added_tokens.json"});

@@ -64,6 +64,13 @@ TEST(JsonFileTest, RefusesDeepNesting) {
 }
 
 // In time that grows with the square of their number it would end at ctest's limit.
+// A value takes many times its bytes in memory.
+TEST(JsonFileTest, RefusesMillionsOfValues) {
+  std::string text = "[0";
+  for (int i = 0; i < 4'000'000; ++i) text += ",0";
+  expect_refused(text + "]", {"more than 4000000 values"});
+}
+
 TEST(JsonFileTest, ReadsManySiblings) {
   constexpr int kCount = 200'000;
   std::string text = "{\"0\": {}";
