@@ -2,7 +2,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -18,6 +17,7 @@
 
 #include "pcpp/error.h"
 #include "schedulers/config_file.h"
+#include "schedulers/kinds.h"
 
 namespace pcpp {
 namespace {
@@ -29,11 +29,6 @@ constexpr double kTolerance = 1e-6;
 constexpr double kNoisyTolerance = 2e-6;
 // UniPC of order 3 solves equations for its coefficients: 2.8e-6 was seen.
 constexpr double kUniPcTolerance = 4e-6;
-
-constexpr std::array kKinds = {SchedulerKind::ddim,         SchedulerKind::euler,
-                               SchedulerKind::dpmpp_2m,     SchedulerKind::unipc,
-                               SchedulerKind::pndm,         SchedulerKind::euler_ancestral,
-                               SchedulerKind::dpmpp_2m_sde, SchedulerKind::lcm};
 
 nlohmann::json reference(const std::string& name) {
   std::ifstream file(std::string(PCPP_TEST_DATA) + "/schedulers/" + name + ".json");
@@ -64,18 +59,6 @@ std::unique_ptr<Scheduler> scheduler_of(const nlohmann::json& run) {
   }
   return scheduler_from(run["config"].dump(), {kind},
                         run["mend"] == true ? OutdatedValues::mend : OutdatedValues::keep);
-}
-
-// noise_of there, of every step.
-at::Tensor noises_of(std::size_t steps, at::IntArrayRef shape) {
-  std::vector<at::Tensor> noises;
-  for (std::size_t step = 0; step < steps; ++step) {
-    noises.push_back(
-        (at::arange(c10::multiply_integers(shape), at::kFloat) + 1.7 * static_cast<double>(step))
-            .cos()
-            .reshape(shape));
-  }
-  return at::stack(noises);
 }
 
 void expect_plan(const Scheduler& scheduler, const nlohmann::json& run) {
@@ -194,10 +177,6 @@ TEST(Schedulers, AGivenTimestepSpacingTakesThePlaceOfTheFiles) {
       }
     }
   }
-}
-
-std::unique_ptr<Scheduler> scheduler_of_kind(SchedulerKind kind, const std::string& more = {}) {
-  return scheduler_from(R"({"skip_prk_steps": true)" + more + "}", {kind});
 }
 
 // A step of several predictions reads the last ones, and begins anew without any.
@@ -329,71 +308,6 @@ TEST(Schedulers, StepsDependOnNothingButTheirArguments) {
     }
     EXPECT_TRUE(sample.equal(sample_before));
     EXPECT_TRUE(prediction.equal(prediction_before));
-  }
-}
-
-TEST(Schedulers, LinearUpdatesAreTheSteps) {
-  for (const char* name : {"DDIMScheduler", "EulerDiscreteScheduler"}) {
-    for (const char* prediction : {"epsilon", "sample", "v_prediction"}) {
-      SCOPED_TRACE(std::string(name) + ", " + prediction);
-      const auto scheduler =
-          scheduler_from(std::string(R"({"clip_sample": false, "_class_name": ")") + name +
-                         R"(", "prediction_type": ")" + prediction + "\"}");
-      scheduler->set_steps(7);
-      const at::Tensor sample = at::arange(24, at::kFloat).sin();
-      const at::Tensor noise = at::arange(24, at::kFloat).cos();
-      for (int step = 0; step < 7; ++step) {
-        const std::optional<LinearUpdate> update = scheduler->linear_update(step);
-        ASSERT_TRUE(update);
-        at::Tensor next = at::arange(24, at::kFloat);
-        guided_step(sample.const_data_ptr<float>(), {noise.const_data_ptr<float>()}, *update, 24,
-                    next.mutable_data_ptr<float>());
-        SolverState state;
-        const at::Tensor expected = scheduler->step(noise, step, sample, state);
-        EXPECT_TRUE(next.allclose(expected, 1e-4, 1e-4 * expected.abs().max().item<double>()))
-            << step;
-      }
-    }
-  }
-}
-
-TEST(Schedulers, OneThatAddsNoiseHasNoLinearUpdate) {
-  for (const SchedulerKind kind : kKinds) {
-    SCOPED_TRACE(name_of(kind));
-    const auto scheduler = scheduler_of_kind(kind, R"(, "clip_sample": false)");
-    EXPECT_EQ(scheduler->noisy_steps(), 0);
-    scheduler->set_steps(3);
-    const bool adds_noise = kind == SchedulerKind::euler_ancestral ||
-                            kind == SchedulerKind::dpmpp_2m_sde || kind == SchedulerKind::lcm;
-    EXPECT_EQ(scheduler->noisy_steps(), adds_noise ? 2 : 0);
-    EXPECT_TRUE(!adds_noise || !scheduler->linear_update(0));
-  }
-}
-
-// Where a run ends above the least noise of all, the last step adds some too.
-TEST(Schedulers, NoisyStepsAreThoseThatReadNoise) {
-  const at::Tensor sample = at::arange(24, at::kFloat).sin();
-  for (const auto& [more, noisy] :
-       {std::pair{R"(, "final_sigmas_type": "sigma_min")", 5},
-        {R"(, "final_sigmas_type": "sigma_min", "use_karras_sigmas": true)", 4},
-        {"", 4}}) {
-    const auto scheduler = scheduler_of_kind(SchedulerKind::dpmpp_2m_sde, more);
-    scheduler->set_steps(5);
-    EXPECT_EQ(scheduler->noisy_steps(), noisy) << more;
-    SolverState state{{}, {}, noises_of(static_cast<std::size_t>(noisy), sample.sizes())};
-    for (int step = 0; step < 5; ++step) {
-      EXPECT_NO_THROW(scheduler->step(sample, step, sample, state));
-    }
-  }
-}
-
-TEST(Schedulers, AClippedImageIsNoLinearUpdate) {
-  for (const char* cut :
-       {R"("clip_sample": true)", R"("clip_sample": false, "thresholding": true)"}) {
-    const auto scheduler =
-        scheduler_from(R"({"_class_name": "DDIMScheduler", )" + std::string(cut) + "}");
-    scheduler->set_steps(3);
-    EXPECT_FALSE(scheduler->linear_update(0)) << cut;
   }
 }
 
