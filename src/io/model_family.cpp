@@ -74,18 +74,15 @@ void check_count(const json& count, const std::map<std::string, TensorView>& une
 
 bool adapt_scheduler(json& scheduler, const SingleFile& file,
                      const std::map<std::string, TensorView>& tensors, const std::string& source) {
-  const auto is_marked = [&](const char* mark) { return tensors.contains(mark); };
-  if (!is_marked("v_pred") && !is_marked("edm_mean") && !is_marked("edm_vpred.sigma_max")) {
-    return false;
-  }
+  const bool is_edm = tensors.contains("edm_mean") || tensors.contains("edm_vpred.sigma_max");
+  if (!is_edm && !tensors.contains("v_pred")) return false;
   if (text_width(file, source) != kSdxlTextWidth) return false;
-  check<CheckpointError>(
-      is_marked("v_pred") && !is_marked("edm_mean") && !is_marked("edm_vpred.sigma_max"),
-      "{}: it is drawn by EDM's schedulers, which are not supported: take "
-      "another model",
-      source);
+  check<CheckpointError>(!is_edm,
+                         "{}: it is drawn by EDM's schedulers, which are not supported: take "
+                         "another model",
+                         source);
   scheduler["prediction_type"] = "v_prediction";
-  if (is_marked("ztsnr")) {
+  if (tensors.contains("ztsnr")) {
     scheduler["rescale_betas_zero_snr"] = true;
     scheduler["timestep_spacing"] = "trailing";
   }
