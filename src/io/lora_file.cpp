@@ -55,8 +55,7 @@ bool is_of_bundled_words(std::string_view name) { return name.starts_with("bundl
   fail<CheckpointError>(
       "{}: the tensor {} is none of a LoRA for a U-Net or its text encoders as kohya's scripts, "
       "LyCORIS, ComfyUI and diffusers write it (OFT, BOFT, GLoRA, IA3 and whole differences are "
-      "not "
-      "supported); fuse it into the model with the program that made it",
+      "not supported); fuse it into the model with the program that made it",
       source, excerpt(name));
 }
 
