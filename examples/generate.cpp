@@ -47,6 +47,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.guidance_scale = options.guidance_scale;
   request.guidance_begin = options.guidance_start;
   request.guidance_end = options.guidance_end;
+  request.guidance_rescale = options.guidance_rescale;
   request.images_per_prompt = options.images;
   request.scheduler = options.scheduler;
   request.timestep_spacing = options.timestep_spacing;

@@ -124,6 +124,8 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
              "guidance begins after this part of the steps");
   add_number(app, "--guidance-end", options.guidance_end, 0, 1,
              "it ends after this part of the steps, which take half the time from then on");
+  add_number(app, "--guidance-rescale", options.guidance_rescale, 0, 1,
+             "how much of guidance's contrast is taken back");
   add_numbers(app, "--seed", options.seeds, 0, UINT64_MAX,
               "of all noise; several: all is drawn for each, one after the other (default: 0)")
       ->type_name("UINT,...");
@@ -312,7 +314,7 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
       return fmt::format("{} is for --prompt, not --prompt-embeds: leave it out", name);
     }
   }
-  for (const char* name : {"--guidance-start", "--guidance-end"}) {
+  for (const char* name : {"--guidance-start", "--guidance-end", "--guidance-rescale"}) {
     if (app.count(name) > 0 && options.guidance_scale <= 1) {
       return fmt::format(
           "{} is for guidance, of which there is none at a scale of {}: leave it out", name,

@@ -35,6 +35,7 @@ struct GenerateOptions {
   double guidance_scale = 3;
   double guidance_start = 0;
   double guidance_end = 1;
+  double guidance_rescale = 0;
   std::vector<std::uint64_t> seeds = {0};  // a run for each, one after the other
   int images = 1;
   std::optional<SchedulerKind> scheduler;

@@ -74,6 +74,7 @@ Json settings(const RunFacts& facts) {
               {"guidance_scale", options.guidance_scale},
               {"guidance_start", options.guidance_start},
               {"guidance_end", options.guidance_end},
+              {"guidance_rescale", options.guidance_rescale},
               {"seed", facts.seed},
               {"images", options.images},
               {"scheduler", name_of(facts.result.scheduler)},

@@ -180,6 +180,11 @@ struct PCPP_EXPORT GenerationRequest {
   // branch runs in any case.
   double guidance_begin = 0;
   double guidance_end = 1;
+  // How much of guidance's contrast is taken back, in [0, 1]: the guided prediction is mixed with
+  // itself at the conditional one's standard deviation (arXiv 2305.08891, equations 15 and 16),
+  // each picture by itself. 0.7 is that paper's, for models of zero terminal SNR. Both branches'
+  // predictions are then gathered, which a plan does not count. Diffusers' guidance_rescale.
+  double guidance_rescale = 0;
   // Of all noise, each draw for the whole batch, as diffusers' with one CPU generator: what init
   // images leave to chance, what the run begins with, what masked ones leave, what its steps add.
   std::uint64_t seed = 0;

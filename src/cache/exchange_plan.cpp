@@ -265,9 +265,14 @@ std::int64_t ExchangePlan::stale_bytes(int rank) const {
   return bytes;
 }
 
+std::int64_t ExchangePlan::noise_branches() const {
+  return shape_.gathers_branches ? topology_.branches_of_rank() : 1;
+}
+
 std::int64_t ExchangePlan::noise_bytes(int rank) const {
-  return shape_.images * shape_.latent_channels * topology_.band_of(rank).size() *
-         shape_.latent_columns * static_cast<std::int64_t>(sizeof(float));
+  return noise_branches() * shape_.images * shape_.latent_channels *
+         topology_.band_of(rank).size() * shape_.latent_columns *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace pcpp

@@ -43,6 +43,8 @@ struct PlanShape {
   std::int64_t latent_channels = 0;
   std::int64_t images = 1;
   DataType dtype = DataType::float32;  // of the network's activations
+  // Both branches' noise is gathered from ranks that compute both, and guidance made of it then.
+  bool gathers_branches = false;
 
   std::int64_t element_bytes() const { return dtype == DataType::float32 ? 4 : 2; }
 };
@@ -107,8 +109,9 @@ class ExchangePlan {
   // Bytes of the double buffer that `rank` receives stale rows into, and of the rows that it adds
   // residuals to.
   std::int64_t stale_bytes(int rank) const;
-  // Bytes of one rank's noise band, which it sends to every other rank in every step: of its
-  // branch, or guided where it computes both.
+  // Branches in a rank's noise band: where it computes both these, or what guidance made of them.
+  std::int64_t noise_branches() const;
+  // Bytes of one rank's noise band, which it sends to every other rank in every step.
   std::int64_t noise_bytes(int rank) const;
 
  private:

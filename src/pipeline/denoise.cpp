@@ -10,6 +10,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
@@ -36,6 +37,12 @@ SolverState moved(SolverState state, at::Device device) {
   }
   return state;
 }
+
+// Of a step, each [images, c, h, w].
+struct WholePredictions {
+  at::Tensor conditional;
+  at::Tensor unconditional;
+};
 
 // Rank-local state of a phase.
 class Rank {
@@ -136,9 +143,7 @@ class Rank {
 
  private:
   at::Tensor predicted(const at::Tensor& latents, int step) {
-    const bool split = phase_.guided && topology().branches_of_rank() == 1;
-    const at::Tensor conditional = whole_noise(split ? 1 : 0);  // guided already, where not split
-    const at::Tensor unconditional = split ? whole_noise(0) : at::Tensor();
+    const auto [conditional, unconditional] = whole_predictions();
     const auto update =
         on_gpu(latents) ? task_.scheduler.linear_update(step) : std::optional<LinearUpdate>();
     if (!update) {
@@ -246,22 +251,38 @@ class Rank {
     return padded;
   }
 
-  // Guidance comes before the gather where the rank computes both branches: half the bytes.
+  // Guidance comes before the gather where a rank computes both branches, unless it is rescaled by
+  // what is not its band's alone: half the bytes.
   at::Tensor guided_where_both(const at::Tensor& noise) const {
-    if (topology().branches_of_rank() == 1) return noise;
+    if (phase_.plan.noise_branches() == topology().branches_of_rank()) return noise;
     const std::vector<at::Tensor> branches = noise.chunk(2);
     return guided(branches[0], branches[1], task_.guidance_scale);
   }
 
-  // The gathered prediction, [images, c, h, w]: guided, or of one branch where guidance is split.
+  // What was gathered. Where there is no unconditional one, guidance has been made already or there
+  // is none.
+  WholePredictions whole_predictions() const {
+    const bool split = phase_.guided && topology().branches_of_rank() == 1;
+    if (!split && phase_.plan.noise_branches() == 1) return {whole_noise(0), {}};
+    WholePredictions both{whole_noise(1), whole_noise(0)};
+    if (task_.guidance_rescale == 0) return both;
+    const at::Tensor contrasted =
+        guided(both.unconditional, both.conditional, task_.guidance_scale);
+    return {rescaled(contrasted, both.conditional, task_.guidance_rescale), {}};
+  }
+
+  // [images, c, h, w], the branch-th that there is in what was gathered.
   at::Tensor whole_noise(int branch) const {
     const PlanShape& shape = phase_.plan.shape();
+    const bool split = topology().branches_of_rank() == 1;
     std::vector<at::Tensor> bands;
     for (int patch = 0; patch < topology().patches(); ++patch) {
-      const int rank = branch * topology().patches() + patch;
+      const int rank = split ? branch * topology().patches() + patch : patch;
       const RowRange band = topology().band_of(rank);
+      const std::byte* noise = gather_.band(rank);
+      if (!split) noise += branch * phase_.plan.noise_bytes(rank) / phase_.plan.noise_branches();
       // for_blob takes a mutable pointer; the tensor is only read.
-      auto* data = const_cast<std::byte*>(gather_.band(rank));  // NOLINT
+      auto* data = const_cast<std::byte*>(noise);  // NOLINT
       bands.push_back(at::for_blob(data, {shape.images, shape.latent_channels, band.size(),
                                           shape.latent_columns})
                           .options(at::TensorOptions(at::kFloat).device(unet_.device()))
@@ -299,6 +320,14 @@ class Rank {
 
 at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
   return unconditional + scale * (conditional - unconditional);
+}
+
+at::Tensor rescaled(const at::Tensor& guided, const at::Tensor& conditional, double rescale) {
+  constexpr std::array<std::int64_t, 3> kOfAnImage = {1, 2, 3};
+  const auto deviation = [&](const at::Tensor& noise) {
+    return noise.std(kOfAnImage, /*correction=*/1, /*keepdim=*/true);
+  };
+  return guided * (rescale * deviation(conditional) / deviation(guided) + (1 - rescale));
 }
 
 DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& unet,

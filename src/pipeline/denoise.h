@@ -38,6 +38,7 @@ struct DenoiseTask {
   BranchConditions conditions;  // with both branches where a phase is guided
   at::Tensor time_ids;          // SDXL's [1, 6]; undefined elsewhere
   double guidance_scale = 1;
+  double guidance_rescale = 0;                   // above it, phases' plans gather both branches
   std::optional<KeptImage> kept = std::nullopt;  // on the CPU
   // [images, c, h, w], on the CPU: what the U-Net reads after the scaled latents' channels;
   // undefined for those that read latents alone.
@@ -76,6 +77,10 @@ void append(std::vector<DenoiseResult>&& phase, std::vector<DenoiseResult>& draw
 
 // guidance: unconditional + scale (conditional - unconditional) (arXiv 2207.12598, eq. 6).
 at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);
+
+// rescale at the standard deviation of `conditional` + (1 - rescale) as it is, each image [c, h, w]
+// of `guided` by itself (arXiv 2305.08891, eq. 15 and 16).
+at::Tensor rescaled(const at::Tensor& guided, const at::Tensor& conditional, double rescale);
 
 }  // namespace pcpp
 

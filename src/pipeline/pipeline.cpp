@@ -216,9 +216,10 @@ std::vector<Phase> Pipeline::Parts::plan_phases(const GenerationRequest& request
                                                 const RequestSizes& sizes,
                                                 const Scheduler& scheduler,
                                                 const ParallelConfig& parallel, int count) const {
-  return phases_of(
-      request, sizes, static_cast<int>(scheduler.timesteps().size()), unet(), parallel, count,
-      {sizes.rows, sizes.columns, model().latent_channels, sizes.images, networks_.dtype()});
+  return phases_of(request, sizes, static_cast<int>(scheduler.timesteps().size()), unet(), parallel,
+                   count,
+                   {sizes.rows, sizes.columns, model().latent_channels, sizes.images,
+                    networks_.dtype(), request.guidance_rescale > 0});
 }
 
 std::vector<DenoiseResult> Pipeline::Parts::run(const DenoiseTask& task,
@@ -342,6 +343,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .conditions = std::move(conditions),
                          .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
                          .guidance_scale = request.guidance_scale,
+                         .guidance_rescale = sizes.guided ? request.guidance_rescale : 0,
                          .kept = std::move(beginning.kept),
                          .beside = std::move(beginning.beside),
                          .controls = std::move(controls),

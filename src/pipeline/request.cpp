@@ -177,6 +177,8 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   if (request.sigmas) check_enumerator("sigmas", *request.sigmas, SigmaSpacing::exponential);
   check_scale("the guidance scale", request.guidance_scale);
   check_part("guidance", request.guidance_begin, request.guidance_end);
+  check<ConfigError>(request.guidance_rescale >= 0 && request.guidance_rescale <= 1,
+                     "a guidance_rescale of {}: it must be in [0, 1]", request.guidance_rescale);
   check<ConfigError>(request.images_per_prompt > 0, "{} images a prompt: at least 1 is needed",
                      request.images_per_prompt);
   check<ConfigError>(request.peer_timeout.count() > 0,

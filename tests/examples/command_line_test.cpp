@@ -233,11 +233,13 @@ TEST_F(CommandLineTest, EveryWordOfAnOptionIsWhatIsDrawnBy) {
 TEST_F(CommandLineTest, GuidesAPartOfTheSteps) {
   const Outcome outcome =
       generate({"--prompt", "a", "--ranks", "2", "--sync-steps", "1", "--guidance-start", "0.2",
-                "--guidance-end", "0.7", "--output", "none", "--report", place("r.json")});
+                "--guidance-end", "0.7", "--guidance-rescale", "0.6", "--output", "none",
+                "--report", place("r.json")});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   const nlohmann::json report = nlohmann::json::parse(std::ifstream(place("r.json")));
   EXPECT_EQ(report.at("settings").at("guidance_start"), 0.2);
   EXPECT_EQ(report.at("settings").at("guidance_end"), 0.7);
+  EXPECT_EQ(report.at("settings").at("guidance_rescale"), 0.6);
   Words kinds;
   for (const nlohmann::json& step : report.at("ranks")[0].at("steps"))
     kinds.push_back(step.at("kind"));
@@ -289,6 +291,7 @@ TEST_F(CommandLineTest, WrongUsageIsOneLineAndStatusTwo) {
       {"--prompt", "a", "--clip-skip", "-1"},
       {"--prompt", "a", "--guidance-end", "1.5"},
       {"--prompt", "a", "--guidance-end", "0.5", "--guidance-scale", "1"},
+      {"--prompt", "a", "--guidance-rescale", "1.5"},
       {"--prompt", "a", "stray"},
   };
   for (const Words& words : wrong) {

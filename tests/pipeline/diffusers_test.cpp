@@ -162,6 +162,7 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
     request.guidance_begin = run.at("guidance").at(0);
     request.guidance_end = run.at("guidance").at(1);
   }
+  request.guidance_rescale = run.value("rescale", 0.0);
   request.images_per_prompt = run.value("images_per_prompt", 1);
   request.seed = run.at("seed");
   request.decode = false;

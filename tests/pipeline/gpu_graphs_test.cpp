@@ -49,16 +49,19 @@ TEST_F(GpuTest, GuidanceOfAPartIsRecordedByPhases) {
     return Pipeline(test_data("patch"), world, options(DataType::float32, cuda_graphs))
         .generate(asked);
   };
-  const GenerationResult recorded = draw(World::cuda({0}, 2), true);
-  EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
-  if (!is_emulated()) {
-    EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
+  for (const double rescale : {0.0, 0.7}) {
+    asked.guidance_rescale = rescale;
+    const GenerationResult recorded = draw(World::cuda({0}, 2), true);
+    EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
+    if (!is_emulated()) {
+      EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
+    }
+    std::vector<int> are_graphs;
+    for (const StepRecord& step : recorded.ranks[0].steps) {
+      if (step.graphs > 0) are_graphs.push_back(step.step);
+    }
+    EXPECT_EQ(are_graphs, (std::vector{3, 4, 9, 10}));
   }
-  std::vector<int> are_graphs;
-  for (const StepRecord& step : recorded.ranks[0].steps) {
-    if (step.graphs > 0) are_graphs.push_back(step.step);
-  }
-  EXPECT_EQ(are_graphs, (std::vector{3, 4, 9, 10}));
 }
 
 class GpuGraphs : public GpuMethods {};

@@ -184,5 +184,39 @@ TEST(GuidanceOfAPart, MustBeginBeforeItEnds) {
   }
 }
 
+TEST(RescaledGuidance, IsDrawnInSynchronousBandsAsByOneDevice) {
+  GenerationRequest asked = request();
+  const FloatTensor plain = drawn(asked, 1);
+  asked.guidance_rescale = 0.7;
+  const FloatTensor one = drawn(asked, 1);
+  EXPECT_GE(relative_distance(one, plain), 0.01);
+  EXPECT_LE(relative_distance(drawn(asked, 3), one), 2e-5);
+  asked.parallel.guidance = Guidance::split;
+  EXPECT_LE(relative_distance(drawn(asked, 4), one), 2e-5);
+}
+
+TEST(RescaledGuidance, GathersBothBranchesFromRanksThatComputeBoth) {
+  const auto gathered = [](double rescale, Guidance guidance) {
+    GenerationRequest asked = request();
+    asked.guidance_rescale = rescale;
+    asked.parallel.guidance = guidance;
+    const GenerationResult result = cached_pipeline("patch", 2).generate(asked);
+    const std::vector<StepRecord>& steps = result.ranks[0].steps;
+    return std::vector{steps[0].sent.gather, steps[3].sent.gather};  // without guidance and with it
+  };
+  const std::int64_t band = 16 * 12 * 4 * 4;
+  EXPECT_EQ(gathered(0, Guidance::batched), (std::vector{band, band}));
+  EXPECT_EQ(gathered(0.7, Guidance::batched), (std::vector{band, 2 * band}));
+  EXPECT_EQ(gathered(0.7, Guidance::split), (std::vector{band, 2 * band}));  // the whole, of one
+}
+
+TEST(RescaledGuidance, ChangesNothingWhereThereIsNone) {
+  GenerationRequest asked = request();
+  asked.guidance_scale = 1;
+  const FloatTensor plain = drawn(asked, 2);
+  asked.guidance_rescale = 0.7;
+  EXPECT_EQ(drawn(asked, 2).values, plain.values);
+}
+
 }  // namespace
 }  // namespace pcpp

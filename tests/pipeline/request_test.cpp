@@ -152,6 +152,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"guidance_of_no_part",
                 "guidance from 0.5 to 0.5 of the steps: it must begin before",
                 [](auto& r) { r.guidance_begin = r.guidance_end = 0.5; }},
+        Refusal{"guidance_rescale", "a guidance_rescale of 1.5: it must be in [0, 1]",
+                [](auto& r) { r.guidance_rescale = 1.5; }},
         Refusal{"weights", "a prompt's weight of 2000",
                 [](auto& r) {
                   r.prompt_syntax = PromptSyntax::comfyui;

@@ -1,6 +1,7 @@
 """Makes diffusers' pictures of the tiny models whose noise is all drawn from a seed, by one generator,
 that the C++ tests compare with: those that begin with other pictures, those of which masks keep a
-part, those whose steps add noise, and those of which a part of the steps has guidance.
+part, those whose steps add noise, those of which a part of the steps has guidance, and those whose
+guidance is rescaled.
 
     python3 tests/reference/seeded_make.py [--output tests/data/seeded]
 
@@ -18,8 +19,8 @@ Needs what models_make.py needs, whose models it reads. It writes for each run
 - index.json: the runs.
 
 Before it writes it checks that each picture moves the result by more than 10 %, or 5 % where a mask
-keeps only a part of it, and so does each mask, a guidance scale that a U-Net is told and guidance in
-all steps.
+keeps only a part of it, and so does each mask, a guidance scale that a U-Net is told, guidance in
+all steps and guidance that is not rescaled.
 """
 
 import argparse
@@ -101,6 +102,10 @@ RUNS: list[dict[str, Any]] = [
      "seed": 619},
     {"family": "sdxl", "name": "guided_first", "scheduler": "euler", "steps": 10, "strength": 0.7, "height": 48,
      "width": 64, "images": 1, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "guidance": [0.0, 0.43], "seed": 620},
+    {"family": "sd21", "name": "rescaled", "scheduler": "ddim", "steps": 6, "strength": 1.0, "height": 64, "width": 48,
+     "images": 0, "prompts": [PROMPTS[0], PROMPTS[2]], "guidance_scale": 6.0, "rescale": 0.7, "seed": 621},
+    {"family": "sdxl", "name": "rescaled", "scheduler": "dpmpp_2m", "steps": 6, "strength": 1.0, "height": 48,
+     "width": 64, "images": 0, "prompts": [PROMPTS[2]], "guidance_scale": 5.0, "rescale": 1.0, "seed": 622},
 ]  # fmt: skip
 
 
@@ -175,6 +180,8 @@ def draw(
         begins |= {"image": images, "strength": run["strength"]}
     if masks:
         begins |= {"mask_image": masks}
+    if "rescale" in run:
+        begins |= {"guidance_rescale": run["rescale"]}
     pipeline(
         prompt=run["prompts"], **begins,
         num_images_per_prompt=run.get("images_per_prompt", 1), **given_latents(run),
@@ -203,6 +210,8 @@ def write_run(run: dict[str, Any], models: Path, output: Path) -> dict[str, Any]
         assert distance(draw(pipeline, {**run, "guidance_scale": 7.0}, images, masks)[-1], steps[-1]) > 0.05
     if "guidance" in run:
         assert distance(draw(pipeline, {**run, "guidance": (0.0, 1.0)}, images, masks)[-1], steps[-1]) > 0.05
+    if "rescale" in run:
+        assert distance(draw(pipeline, {**run, "rescale": 0.0}, images, masks)[-1], steps[-1]) > 0.05
     for pictures in (images, masks):
         for i, picture in enumerate(pictures):
             pictures[i] = draw_image(1, *sizes)
