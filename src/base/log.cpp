@@ -38,9 +38,10 @@ std::unique_ptr<spdlog::formatter> line_formatter() {
 
 spdlog::logger& log() {
   // A logger of its own, not spdlog's default one, which belongs to the program.
-  static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>(
-        "pcpp", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  // Never destroyed: a thread of the host's may still draw when its process ends.
+  static spdlog::logger& logger = *[] {
+    auto* made =
+        new spdlog::logger("pcpp", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
     made->set_formatter(line_formatter());
     made->set_level(spdlog::level::warn);
     if (const char* asked = std::getenv("PCPP_LOG")) {
@@ -55,7 +56,7 @@ spdlog::logger& log() {
     }
     return made;
   }();
-  return *logger;
+  return logger;
 }
 
 }  // namespace pcpp

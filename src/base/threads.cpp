@@ -13,4 +13,11 @@ SignalsBlocked::SignalsBlocked() {
 
 SignalsBlocked::~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
+DefaultFloats::DefaultFloats() {
+  std::fegetenv(&before_);
+  std::fesetenv(FE_DFL_ENV);
+}
+
+DefaultFloats::~DefaultFloats() { std::fesetenv(&before_); }
+
 }  // namespace pcpp

@@ -2,6 +2,7 @@
 #ifndef PCPP_BASE_THREADS_H_
 #define PCPP_BASE_THREADS_H_
 
+#include <cfenv>
 #include <csignal>
 #include <system_error>
 #include <thread>
@@ -24,13 +25,27 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-// A thread that calls function(), with a stop token where it takes one. No handler of the host's
-// signals runs on it, nor on the threads that it makes: oneDNN's float32 products move the stack
-// pointer into the heap, where a handler's frame would overwrite what lies below. Throws
-// DeviceError where the system refuses another thread.
+// While it lives, the calling thread, and a thread that it makes from its beginning on, rounds to
+// nearest and keeps subnormal numbers, as every program begins.
+class DefaultFloats {
+ public:
+  DefaultFloats();
+  ~DefaultFloats();
+  DefaultFloats(const DefaultFloats&) = delete;
+  DefaultFloats& operator=(const DefaultFloats&) = delete;
+
+ private:
+  std::fenv_t before_;
+};
+
+// A thread that calls function(), with a stop token where it takes one, whatever the caller's
+// rounding. No handler of the host's signals runs on it, nor on the threads that it makes: oneDNN's
+// float32 products move the stack pointer into the heap, where a handler's frame would overwrite
+// what lies below. Throws DeviceError where the system refuses another thread.
 template <typename Function>
 std::jthread make_thread(Function&& function) {
   const SignalsBlocked blocked;
+  const DefaultFloats floats;
   try {
     return std::jthread(std::forward<Function>(function));
   } catch (const std::system_error& error) {

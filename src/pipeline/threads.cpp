@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <mutex>
 
 #include "base/check.h"
-#include "base/threads.h"
+
+// MKL's, where libtorch has it.
+extern "C" {
+[[gnu::weak]] void MKL_Set_Dynamic(int on);                // NOLINT(readability-identifier-naming)
+[[gnu::weak]] int MKL_Set_Num_Threads_Local(int threads);  // NOLINT(readability-identifier-naming)
+}
 
 namespace pcpp {
 
@@ -30,13 +34,11 @@ void set_threads(int count) {
                      "OMP_THREAD_LIMIT and OMP_MAX_ACTIVE_LEVELS",
                      count, most_threads());
   omp_set_dynamic(0);
-  static std::mutex setting;
-  const std::lock_guard lock(setting);
   if (taken_threads() == count) return;
-  int of_process = 0;
-  make_thread([&] { of_process = taken_threads(); }).join();
-  at::set_num_threads(count);
-  make_thread([&] { at::set_num_threads(of_process); }).join();
+  // What at::set_num_threads() does but for the process's number.
+  omp_set_num_threads(count);
+  if (MKL_Set_Num_Threads_Local != nullptr) MKL_Set_Num_Threads_Local(count);
+  if (MKL_Set_Dynamic != nullptr) MKL_Set_Dynamic(0);
 }
 
 void use_all_threads(const World& world) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <cfenv>
 #include <stop_token>
 #include <vector>
 
@@ -25,6 +26,15 @@ TEST(MakeThread, HandlersOfSignalsDoNotRunOnTheThreadAndOnThoseThatItMakes) {
 TEST(MakeThread, LeavesTheCallersSignalsAsTheyWere) {
   make_thread([] {}).join();
   EXPECT_EQ(blocked_of({SIGINT, SIGPROF}), std::vector<int>{});
+}
+
+TEST(MakeThread, RoundsToNearestWhateverTheCallerDoes) {
+  std::fesetround(FE_TOWARDZERO);
+  int rounding = -1;
+  make_thread([&] { rounding = std::fegetround(); }).join();
+  EXPECT_EQ(rounding, FE_TONEAREST);
+  EXPECT_EQ(std::fegetround(), FE_TOWARDZERO);
+  std::fesetround(FE_TONEAREST);
 }
 
 TEST(MakeThread, StopsAThreadThatTakesAToken) {
