@@ -1,5 +1,6 @@
 #include "pipeline/denoise.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -11,6 +12,8 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
+#include <functional>
 #include <iterator>
 #include <utility>
 
@@ -24,7 +27,9 @@
 #include "ops/span_log.h"
 #include "parallel/rank_turn.h"
 #include "pipeline/step_graphs.h"
+#include "pipeline/threads.h"
 #include "pipeline/trace.h"
+#include "pipeline/translate.h"
 
 namespace pcpp {
 
@@ -316,6 +321,17 @@ class Rank {
   std::vector<ControlInput> control_inputs_;  // of the present step
 };
 
+// Whatever it does to the number of threads is undone.
+void tell(const std::function<void(const StepProgress&)>& on_step, const StepProgress& progress) {
+  const int threads = at::get_num_threads();
+  try {
+    on_step(progress);
+  } catch (...) {
+    throw CallersError{std::current_exception()};
+  }
+  set_threads(threads);
+}
+
 }  // namespace
 
 at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
@@ -351,10 +367,10 @@ DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& u
     result.records.push_back(rank.record(step));
     if (keep_steps) result.step_latents.push_back(sample.clone());
     if (transport.rank() == 0 && task.on_step) {
-      task.on_step({.step = step + 1,
-                    .steps = static_cast<int>(task.scheduler.timesteps().size()),
-                    .kind = kind,
-                    .step_ms = milliseconds_since(begin)});
+      tell(task.on_step, {.step = step + 1,
+                          .steps = static_cast<int>(task.scheduler.timesteps().size()),
+                          .kind = kind,
+                          .step_ms = milliseconds_since(begin)});
     }
   }
   transport.drain(deadline_in(task.peer_timeout));

@@ -379,7 +379,11 @@ Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 
 GenerationResult Pipeline::generate(const GenerationRequest& request) {
   check<ConfigError>(parts_ != nullptr, "this pipeline was moved from: draw with the other one");
-  return translated(parts_->world().device(), [&] { return parts_->generate(request); });
+  try {
+    return translated(parts_->world().device(), [&] { return parts_->generate(request); });
+  } catch (const CallersError& error) {
+    std::rethrow_exception(error.error);
+  }
 }
 
 const World& Pipeline::world() const { return parts_->world(); }

@@ -15,14 +15,22 @@
 
 namespace pcpp {
 
+// Carries what a function of the caller's threw past all ranks, as it is.
+struct CallersError {
+  std::exception_ptr error;
+};
+
 // Calls function() and returns what it returns. A failed computation becomes DeviceError, which
-// names `device`, what else derives from std::exception becomes Error with its text.
+// names `device`, what else derives from std::exception becomes Error with its text; CallersError
+// passes.
 template <typename Function>
 auto translated(std::string_view device, Function&& function) {
   constexpr const char* kSmaller =
       "use a smaller picture, fewer images, a 16-bit dtype or more devices";
   try {
     return std::forward<Function>(function)();
+  } catch (const CallersError&) {
+    throw;
   } catch (const std::bad_alloc&) {
     fail<DeviceError>("out of memory on {}: {}", device, kSmaller);
   } catch (const c10::OutOfMemoryError& error) {
@@ -59,10 +67,7 @@ auto translated(std::string_view device, Function&& function) {
       fail<DeviceError>("a computation on {} failed: {}, most often for want of memory: {}", device,
                         error.what(), kSmaller);
     }
-    fail<Error>("an unexpected error on {}: {}: unless on_step threw it, please report it", device,
-                error.what());
-  } catch (...) {
-    fail<Error>("on_step threw what is no std::exception");
+    fail<Error>("an unexpected error on {}: {}: please report it", device, error.what());
   }
 }
 

@@ -2,7 +2,10 @@
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <omp.h>
 
+#include <cfenv>
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -49,6 +52,27 @@ TEST(Host, ItsNewThreadsComputeWithItsOwnNumberOfThreads) {
   };
   pipeline.generate(drawn);
   EXPECT_EQ(threads_of_new_thread(), before);
+}
+
+TEST(Host, MayComputeInOnStepWithAnyNumberOfThreads) {
+  Pipeline pipeline(test_data("patch"), World(1, 1));
+  GenerationRequest drawn = request();
+  std::vector<int> threads;
+  drawn.on_step = [&](const StepProgress&) {
+    threads.push_back(at::get_num_threads());
+    omp_set_num_threads(2);
+  };
+  pipeline.generate(drawn);
+  EXPECT_EQ(threads, std::vector(static_cast<std::size_t>(drawn.steps), 1));
+}
+
+TEST(Host, MayRoundAsItLikes) {
+  Pipeline pipeline(test_data("patch"), World(2, 1));
+  const std::vector<float> expected = pipeline.generate(request()).latents.values;
+  std::fesetround(FE_TOWARDZERO);
+  const GenerationResult result = pipeline.generate(request());
+  std::fesetround(FE_TONEAREST);
+  EXPECT_EQ(result.latents.values, expected);
 }
 
 // Of its own, with a copy of a model.

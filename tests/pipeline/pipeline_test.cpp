@@ -140,17 +140,30 @@ TEST(Pipeline, RefusesARequestWhileItDrawsAnother) {
   EXPECT_NO_THROW(pipeline().generate(request()));
 }
 
-TEST(Pipeline, ARankThatThrowsEndsTheOthersAndTheNextRequestWorks) {
+struct CallersOwn {
+  int value = 0;
+};
+
+TEST(Pipeline, WhatOnStepThrowsEndsAllRanksAndComesAsItIs) {
   GenerationRequest failing = request();
   failing.on_step = [](const StepProgress& progress) {
-    if (progress.step == 2) throw DeviceError("lost");
+    if (progress.step == 2) throw CallersOwn{7};
   };
   try {
     pipeline().generate(failing);
     FAIL() << "no error";
-  } catch (const DeviceError& error) {
-    EXPECT_STREQ(error.what(), "rank 0: lost");
+  } catch (const CallersOwn& error) {
+    EXPECT_EQ(error.value, 7);
   }
+  failing.on_step = [](const StepProgress&) { throw DeviceError("lost"); };
+  try {
+    pipeline().generate(failing);
+    FAIL() << "no error";
+  } catch (const DeviceError& error) {
+    EXPECT_STREQ(error.what(), "lost");
+  }
+  failing.on_step = [](const StepProgress&) { throw std::bad_alloc(); };
+  EXPECT_THROW(pipeline().generate(failing), std::bad_alloc);
   EXPECT_NO_THROW(pipeline().generate(request()));
 }
 

@@ -70,7 +70,12 @@ TEST(Translated, WhatIsThrownByOthersKeepsItsText) {
     testing::expect_error<Error>([&] { translated("the cpu", function); }, {text});
   };
   plain([] { throw std::runtime_error("could not show it"); }, "could not show it");
-  plain([] { throw 7; }, "no std::exception");
+}
+
+TEST(Translated, WhatTheCallersFunctionThrewPasses) {
+  EXPECT_THROW(
+      translated("the cpu", [] { throw CallersError{std::make_exception_ptr(std::bad_alloc())}; }),
+      CallersError);
 }
 
 TEST(Translated, MemoryThatTheCpuLacksIsNamedSo) {
