@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "io/files.h"
+#include "io/input_file.h"
 #include "io/json_file.h"
 #include "pcpp/error.h"
 #include "support/errors.h"
@@ -174,6 +175,17 @@ TEST_F(DefaultCosts, ReplaceADamagedFile) {
 TEST_F(DefaultCosts, MakeTheFolder) {
   measured_costs(default_convolution_times(), {kShape});
   EXPECT_EQ(times(folder_.path() / "libpcpp" / "convolutions.json").size(), 3U);
+}
+
+TEST_F(DefaultCosts, AreFoundWhereverTheCacheIsSaidToBe) {
+  setenv("XDG_CACHE_HOME", (folder_.path() / "." / "cache").c_str(), 1);
+  const std::filesystem::path file = from_root(default_convolution_times());
+  measured_costs(file, {kShape});
+  EXPECT_EQ(times(folder_.path() / "cache" / "libpcpp" / "convolutions.json").size(), 3U);
+  folder_.write("cache/libpcpp/convolutions.json", "{");
+  EXPECT_NO_THROW(check_convolution_times(file));
+  measured_costs(file, {kShape});
+  EXPECT_EQ(times(file).size(), 3U);
 }
 
 // Of ways to be unreachable these two stop root as well.
