@@ -105,7 +105,7 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
 }
 
 std::string environment_line(const BenchOptions& options, const std::string& scheduler) {
-  Json gpu_names;
+  Json gpu_names = Json::array();
   for (const int gpu : options.device.used_gpus()) gpu_names.push_back(World::gpu_name(gpu));
   const Json line = {{"environment",
                       {{"cpu", processor()},
