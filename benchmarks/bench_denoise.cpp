@@ -124,8 +124,8 @@ void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {
-    throw CheckpointError(fmt::format("cannot write {}: {}; name a folder that can be made",
-                                      folder.string(), error.message()));
+    throw OutputError(fmt::format("cannot write {}: {}; name a folder that can be made",
+                                  folder.string(), error.message()));
   }
 }
 

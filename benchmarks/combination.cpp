@@ -14,7 +14,7 @@ std::string obstacle(const Combination& combination, const ModelInfo& model) {
   const bool split = combination.is_split();
   if (split && combination.ranks % 2 != 0) return "guidance split needs an even number of ranks";
   const int patches = split ? combination.ranks / 2 : combination.ranks;
-  const int most = model.max_patches(combination.size.height);
+  const int most = model.most_patches(combination.size.height);
   if (patches > most) return fmt::format("a picture of this height has at most {} bands", most);
   return "";
 }
@@ -115,7 +115,7 @@ std::vector<Combination> make_combinations(const BenchOptions& options, const Mo
   if (sizes.empty()) sizes.push_back({model.default_width, model.default_height});
   std::vector<Combination> combinations;
   for (const Size& size : sizes) {
-    if (model.max_patches(size.height) == 0 || size.width % model.scale != 0) {
+    if (model.most_patches(size.height) == 0 || size.width % model.scale != 0) {
       throw ConfigError(fmt::format("{}x{} is not a size in multiples of {} pixels", size.width,
                                     size.height, model.scale));
     }

@@ -212,6 +212,51 @@ Size parse_size(const std::string& text) {
           pixels(std::string_view(text).substr(cross + 1))};
 }
 
+namespace {
+
+// What other programs of the kind call it, and these.
+constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
+    {"--batch-count", "--images"},
+    {"--batch-size", "--images"},
+    {"--cfg-scale", "--guidance-scale"},
+    {"--denoising-strength", "--strength"},
+    {"--height", "--size"},
+    {"--init-img", "--init-image"},
+    {"--n-iter", "--images"},
+    {"--num-inference-steps", "--steps"},
+    {"--precision", "--dtype"},
+    {"--sampler", "--scheduler"},
+    {"--sampling-method", "--scheduler"},
+    {"--size", "--width"},
+    {"--type", "--dtype"},
+    {"--width", "--size"},
+    {"-H", "--height"},
+    {"-W", "--width"},
+    {"-i", "--init-image"},
+    {"-m", "--model"},
+    {"-n", "--negative-prompt"},
+    {"-o", "--output"},
+    {"-p", "--prompt"},
+    {"-s", "--seed"},
+};
+
+// Of the words that are left when `app` has taken its own.
+std::string text_of_unknown(const CLI::App& app) {
+  const std::vector<std::string> words = app.remaining();
+  const auto option =
+      std::ranges::find_if(words, [](const std::string& word) { return word.starts_with("-"); });
+  if (option == words.end()) return fmt::format("'{}' belongs to no option", words.front());
+  const std::string name = option->substr(0, option->find('='));
+  for (const auto& [other, own] : kOtherNames) {
+    if (name == other && app.get_option_no_throw(std::string(own)) != nullptr) {
+      return fmt::format("{} is called {} here", name, own);
+    }
+  }
+  return fmt::format("there is no option {}", name);
+}
+
+}  // namespace
+
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
   app.set_version_flag("--version", fmt::format("libpcpp {}", version()));
   try {
@@ -223,6 +268,8 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     print_to(stdout, "{}\n", version.what());
     return finish_output();
+  } catch (const CLI::ExtrasError&) {
+    return usage_error(app, text_of_unknown(app));
   } catch (const CLI::ParseError& error) {
     return usage_error(app, error.what());
   }

@@ -46,33 +46,26 @@ inline const Words<Method> kMethods = {{"single", Method::single},
                                        {"auto", Method::automatic}};
 inline const Words<DataType> kDataTypes =
     named({DataType::float32, DataType::float16, DataType::bfloat16});
-inline const Words<Guidance> kGuidances = {{"batched", Guidance::batched},
-                                           {"split", Guidance::split}};
+inline const Words<Guidance> kGuidances = named({Guidance::batched, Guidance::split});
 inline const Words<SchedulerKind> kSchedulers =
     named({SchedulerKind::ddim, SchedulerKind::euler, SchedulerKind::dpmpp_2m, SchedulerKind::unipc,
            SchedulerKind::pndm, SchedulerKind::euler_ancestral, SchedulerKind::dpmpp_2m_sde,
            SchedulerKind::lcm});
 inline const Words<TimestepSpacing> kTimestepSpacings =
     named({TimestepSpacing::leading, TimestepSpacing::linspace, TimestepSpacing::trailing});
-inline const Words<PromptSyntax> kPromptSyntaxes = {{"plain", PromptSyntax::plain},
-                                                    {"comfyui", PromptSyntax::comfyui}};
-
-inline const Words<SigmaSpacing> kSigmaSpacings = {{"timesteps", SigmaSpacing::timesteps},
-                                                   {"karras", SigmaSpacing::karras},
-                                                   {"exponential", SigmaSpacing::exponential}};
-inline const Words<GroupNormMode> kGroupNorms = {{"corrected", GroupNormMode::corrected},
-                                                 {"stale", GroupNormMode::stale},
-                                                 {"local", GroupNormMode::local},
-                                                 {"synchronous", GroupNormMode::synchronous}};
-inline const Words<RowFormat> kRowFormats = {
-    {"exact", RowFormat::exact}, {"int8", RowFormat::int8}, {"int4", RowFormat::int4}};
-inline const Words<GpuTransport> kTransports = {{"peer", GpuTransport::peer},
-                                                {"nccl", GpuTransport::nccl}};
-inline const Words<GpuAttention> kAttentions = {{"auto", GpuAttention::automatic},
-                                                {"flash", GpuAttention::flash},
-                                                {"efficient", GpuAttention::efficient},
-                                                {"cudnn", GpuAttention::cudnn},
-                                                {"math", GpuAttention::math}};
+inline const Words<PromptSyntax> kPromptSyntaxes =
+    named({PromptSyntax::plain, PromptSyntax::comfyui});
+inline const Words<SigmaSpacing> kSigmaSpacings =
+    named({SigmaSpacing::timesteps, SigmaSpacing::karras, SigmaSpacing::exponential});
+inline const Words<GroupNormMode> kGroupNorms =
+    named({GroupNormMode::corrected, GroupNormMode::stale, GroupNormMode::local,
+           GroupNormMode::synchronous});
+inline const Words<RowFormat> kRowFormats =
+    named({RowFormat::exact, RowFormat::int8, RowFormat::int4});
+inline const Words<GpuTransport> kTransports = named({GpuTransport::peer, GpuTransport::nccl});
+inline const Words<GpuAttention> kAttentions =
+    named({GpuAttention::automatic, GpuAttention::flash, GpuAttention::efficient,
+           GpuAttention::cudnn, GpuAttention::math});
 inline const Words<bool> kSwitch = {{"on", true}, {"off", false}};
 
 template <typename Value>

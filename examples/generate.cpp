@@ -45,7 +45,7 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
   request.height = options.height;
   request.steps = options.steps;
   request.guidance_scale = options.guidance_scale;
-  request.guidance_begin = options.guidance_start;
+  request.guidance_start = options.guidance_start;
   request.guidance_end = options.guidance_end;
   request.guidance_rescale = options.guidance_rescale;
   request.images_per_prompt = options.images;
@@ -96,10 +96,11 @@ int choose_ranks(const GenerateOptions& options, const GenerationRequest& reques
   const bool split = options.guidance == Guidance::split;
   const int bands = static_cast<int>(options.bands.size());
   if (bands > 0) return split ? 2 * bands : bands;
-  const int patches = std::max(1, model.max_patches(model.picture_size(request).height));
+  const int patches = std::max(1, model.most_patches(model.picture_size(request).height));
   const int devices = device_count(options);
+  const double scale = options.guidance_scale.value_or(model.default_guidance_scale);
   const bool may_split =
-      options.method == Method::automatic && options.guidance_scale > 1 && !model.guidance_embedded;
+      options.method == Method::automatic && scale > 1 && !model.guidance_embedded;
   const int ranks = std::min(devices, split || may_split ? 2 * patches : patches);
   return split ? std::max(2, ranks / 2 * 2) : std::max(1, ranks);
 }

@@ -118,8 +118,10 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
              "pixels, a multiple of 8, or of the VAE's scale (default: the init image's, the first "
              "control image's, or the model's)");
   add_number(app, "--steps", options.steps, 1, INT_MAX, "denoising steps");
-  add_number(app, "--guidance-scale", options.guidance_scale, 0, 1000,
-             "how closely to follow the prompt; 1 or below: no guidance");
+  add_number(
+      app, "--guidance-scale", options.guidance_scale, 0, 1000,
+      "how closely to follow the prompt; 1 or below: no guidance (default: the model's, as a "
+      "rule 7.5, with SDXL 5)");
   add_number(app, "--guidance-start", options.guidance_start, 0, 1,
              "guidance begins after this part of the steps");
   add_number(app, "--guidance-end", options.guidance_end, 0, 1,
@@ -216,8 +218,8 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
   app.add_flag("--save-steps", options.save_steps, "with --save-latents: those of each step too")
       ->disable_flag_override();
   add_path(app, "--output", options.output,
-           "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...; none: draw "
-           "none, stop at the latents");
+           "the picture, a PNG file; several become NAME-1.png, NAME-2.png, ...; none: "
+           "nothing is decoded");
   add_path(app, "--report", options.report, "write a JSON report to this file");
   add_path(app, "--trace", options.trace,
            "write to this file what each rank did when, for Perfetto or chrome://tracing");
@@ -315,10 +317,10 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
     }
   }
   for (const char* name : {"--guidance-start", "--guidance-end", "--guidance-rescale"}) {
-    if (app.count(name) > 0 && options.guidance_scale <= 1) {
+    if (app.count(name) > 0 && options.guidance_scale.value_or(2) <= 1) {
       return fmt::format(
           "{} is for guidance, of which there is none at a scale of {}: leave it out", name,
-          options.guidance_scale);
+          *options.guidance_scale);
     }
   }
   for (const char* name : {"--strength", "--mask"}) {

@@ -32,7 +32,7 @@ struct GenerateOptions {
   int width = 0;
   int height = 0;
   int steps = 25;
-  double guidance_scale = 3;
+  std::optional<double> guidance_scale;
   double guidance_start = 0;
   double guidance_end = 1;
   double guidance_rescale = 0;

@@ -45,7 +45,7 @@ Json controls_json(const GenerateOptions& options) {
     controls.push_back({{"controlnet", options.controlnets[net].string()},
                         {"images", paths(options.images_of(net))},
                         {"scale", control.scale},
-                        {"start", control.begin},
+                        {"start", control.start},
                         {"end", control.end}});
   }
   return controls;
@@ -71,7 +71,7 @@ Json settings(const RunFacts& facts) {
               {"width", facts.result.width},
               {"height", facts.result.height},
               {"steps", options.steps},
-              {"guidance_scale", options.guidance_scale},
+              {"guidance_scale", facts.result.guidance_scale},
               {"guidance_start", options.guidance_start},
               {"guidance_end", options.guidance_end},
               {"guidance_rescale", options.guidance_rescale},
@@ -230,21 +230,75 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
     const Control control = options.control(net);
     controls.push_back(fmt::format("{}:{} from {} to {} by {}",
                                    as_utf8(name_in(options.controlnets[net])), control.scale,
-                                   control.begin, control.end, names(options.images_of(net))));
+                                   control.start, control.end, names(options.images_of(net))));
   }
   if (!controls.empty()) words["controls"] = fmt::format("{}", fmt::join(controls, "; "));
   return words;
 }
+
+namespace {
+
+// As the web interface names it.
+std::string_view sampler_name(SchedulerKind kind) {
+  switch (kind) {
+    case SchedulerKind::ddim:
+      return "DDIM";
+    case SchedulerKind::euler:
+      return "Euler";
+    case SchedulerKind::dpmpp_2m:
+      return "DPM++ 2M";
+    case SchedulerKind::unipc:
+      return "UniPC";
+    case SchedulerKind::pndm:
+      return "PLMS";
+    case SchedulerKind::euler_ancestral:
+      return "Euler a";
+    case SchedulerKind::dpmpp_2m_sde:
+      return "DPM++ 2M SDE";
+    case SchedulerKind::lcm:
+      break;
+  }
+  return "LCM";
+}
+
+// The picture's settings in the words of Stable Diffusion's web interface (AUTOMATIC1111), which
+// other programs and sites read.
+std::string infotext(const RunFacts& facts, const std::string& prompt, const std::string& negative,
+                     std::size_t index) {
+  const GenerateOptions& options = facts.options;
+  const GenerationResult& result = facts.result;
+  std::string text = prompt + "\n";
+  if (!negative.empty()) text += fmt::format("Negative prompt: {}\n", negative);
+  text += fmt::format("Steps: {}, Sampler: {}, ", options.steps, sampler_name(result.scheduler));
+  if (options.sigmas == SigmaSpacing::karras) text += "Schedule type: Karras, ";
+  if (options.sigmas == SigmaSpacing::exponential) text += "Schedule type: Exponential, ";
+  text += fmt::format("CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, ", result.guidance_scale,
+                      facts.seed, result.width, result.height, as_utf8(name_in(options.model)));
+  if (!options.init_images.empty())
+    text += fmt::format("Denoising strength: {}, ", result.strength);
+  if (result.images.size() > 1) {
+    text += fmt::format("Batch size: {}, Batch pos: {}, ", result.images.size(), index);
+  }
+  return text + fmt::format("RNG: CPU, Version: libpcpp {}", version());
+}
+
+}  // namespace
 
 std::map<std::string, std::string> text_chunks(const RunFacts& facts, std::size_t index) {
   std::map<std::string, std::string> chunks = setting_words(facts);
   chunks["Software"] = fmt::format("libpcpp {}", version());
   const GenerateOptions& options = facts.options;
   const std::size_t prompt = index / static_cast<std::size_t>(options.images);
-  if (!options.prompts.empty()) chunks["prompt"] = options.prompts.at(prompt);
+  std::string negative;
   if (!options.negative_prompts.empty()) {
     const bool one_for_all = options.negative_prompts.size() == 1;
-    chunks["negative_prompt"] = options.negative_prompts.at(one_for_all ? 0 : prompt);
+    negative = options.negative_prompts.at(one_for_all ? 0 : prompt);
+    chunks["negative_prompt"] = negative;
+  }
+  if (!options.prompts.empty()) {
+    // Not as "prompt", under which ComfyUI has its own.
+    chunks["positive_prompt"] = options.prompts.at(prompt);
+    chunks["parameters"] = infotext(facts, options.prompts.at(prompt), negative, index);
   }
   if (options.init_images.size() > 1) {
     chunks["init_images"] = as_utf8(name_in(options.init_images.at(prompt)));

@@ -21,19 +21,28 @@ namespace pcpp {
 // float16 is for GPUs alone.
 enum class DataType { float32, float16, bfloat16 };
 
+// "float32", "float16" or "bfloat16".
 PCPP_EXPORT std::string_view name_of(DataType dtype);
 
 // Whose rows a self-attention reads in a steady step. Convolutions and GroupNorm follow: with
 // `none` they read nobody's, else their neighbours' (convolution) and all bands' (GroupNorm).
 enum class Reach { none, adjacent, all };
 
+// "none", "adjacent" or "all".
+PCPP_EXPORT std::string_view name_of(Reach reach);
+
 // How GroupNorm's statistics are made in a steady step (DistriFusion, section 4 and its ablation).
 enum class GroupNormMode {
-  corrected,    // own fresh + (global stale - own stale)
+  // own fresh + (global stale - own stale); where that leaves less variance than half of what own
+  // rows alone give the image, own variance (the paper: where it is below 0)
+  corrected,
   stale,        // the mean over bands: own fresh, the others' stale
   local,        // own only
   synchronous,  // all bands' fresh moments, waited for in every step
 };
+
+// "corrected", "stale", "local" or "synchronous".
+PCPP_EXPORT std::string_view name_of(GroupNormMode mode);
 
 // How rows of activations (attention, convolutions) travel in a steady step.
 enum class RowFormat {
@@ -44,11 +53,17 @@ enum class RowFormat {
   int4,
 };
 
+// "exact", "int8" or "int4".
+PCPP_EXPORT std::string_view name_of(RowFormat format);
+
 // Where the two branches of classifier-free guidance run.
 enum class Guidance {
   batched,  // both on every rank: as many patches as ranks
   split,    // one half of the ranks each: half as many patches as ranks
 };
+
+// "batched" or "split".
+PCPP_EXPORT std::string_view name_of(Guidance guidance);
 
 // How one image is split over ranks. The methods of the literature are values of it.
 struct PCPP_EXPORT ParallelConfig {
@@ -61,7 +76,8 @@ struct PCPP_EXPORT ParallelConfig {
   // means, of `pool` neighbouring tokens' keys and values each, whose scores count for as many
   // tokens. 0: it is not read, as in PCPP; 1: every token for itself. At most as old as the rest.
   int pool = 0;
-  // How many steps at the start wait for this step's data; at least 1 unless reach is none.
+  // How many steps at the start wait for this step's data; at least 1 where several bands read each
+  // other's.
   int sync_steps = 4;
   GroupNormMode group_norm = GroupNormMode::corrected;
   RowFormat row_format = RowFormat::exact;
@@ -122,6 +138,9 @@ enum class SigmaSpacing {
   exponential,  // evenly spaced logarithms
 };
 
+// "timesteps", "karras" or "exponential".
+PCPP_EXPORT std::string_view name_of(SigmaSpacing spacing);
+
 // How prompts and negative prompts are read.
 enum class PromptSyntax {
   plain,  // as diffusers reads them: every character is text, and what the text encoders do not
@@ -147,11 +166,11 @@ struct Control {
   // brought to the request's size as init_images are.
   std::vector<Image> images = {};
   double scale = 1;  // of what it adds; finite
-  // The part of the steps that it steers, from 0 to 1: step i of n where begin <= i / n and
-  // (i + 1) / n <= end. After its end it costs nothing. Ahead of its begin neither, on one rank or
+  // The part of the steps that it steers, from 0 to 1: step i of n where start <= i / n and
+  // (i + 1) / n <= end. After its end it costs nothing. Ahead of its start neither, on one rank or
   // with Reach::none; else it runs from the last synchronous step on, since steady steps need its
   // rows of the step before.
-  double begin = 0;
+  double start = 0;
   double end = 1;
 };
 
@@ -171,22 +190,25 @@ struct PCPP_EXPORT GenerationRequest {
   int width = 0;   // pixels, a multiple of ModelInfo::scale; 0: as ModelInfo::picture_size says
   int height = 0;  // likewise
   int steps = 25;
-  // At 1 or below only the conditional branch runs, and of ModelInfo::guidance_embedded always.
-  double guidance_scale = 3.0;
-  // The part of the steps with guidance (arXiv 2404.07724), from 0 to 1: step i of n where begin <=
+  // Absent: ModelInfo::default_guidance_scale. At 1 or below only the conditional branch runs, and
+  // of ModelInfo::guidance_embedded always.
+  std::optional<double> guidance_scale = {};
+  // The part of the steps with guidance (arXiv 2404.07724), from 0 to 1: step i of n where start <=
   // i / n and (i + 1) / n <= end. In the others only the conditional branch runs, which is about
   // half the work: with Guidance::split on all ranks, in bands as equal as possible. The first step
   // with guidance and the first after it are synchronous. Not looked at where only the conditional
   // branch runs in any case.
-  double guidance_begin = 0;
+  double guidance_start = 0;
   double guidance_end = 1;
   // How much of guidance's contrast is taken back, in [0, 1]: the guided prediction is mixed with
   // itself at the conditional one's standard deviation (arXiv 2305.08891, equations 15 and 16),
   // each picture by itself. 0.7 is that paper's, for models of zero terminal SNR. Both branches'
   // predictions are then gathered, which a plan does not count. Diffusers' guidance_rescale.
   double guidance_rescale = 0;
-  // Of all noise, each draw for the whole batch, as diffusers' with one CPU generator: what init
-  // images leave to chance, what the run begins with, what masked ones leave, what its steps add.
+  // Of all noise: that of encoded init images, that which the run begins with, that of what masks
+  // keep, and that which schedulers add in steps. Each draw is for the whole batch, as diffusers'
+  // with one CPU generator: a picture of a batch is repeated by drawing the batch again, not by a
+  // seed of its own.
   std::uint64_t seed = 0;
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
@@ -209,10 +231,11 @@ struct PCPP_EXPORT GenerationRequest {
   // latent row and column the first pixel's counts (as in diffusers). Models for inpainting
   // (ModelInfo::inpainting) need them: they are shown what is to stay, and may change it a little.
   std::vector<Image> masks = {};
-  // How much of the init images is drawn anew, above 0 and at most 1: the last strength * steps of
-  // the steps are made, rounded down, of which there must be one. Absent: 0.8, and 1 with masks,
-  // at which a masked picture begins with noise alone. Not looked at without init_images. (With
-  // whole latent consistency models diffusers makes all steps, of a shorter schedule.)
+  // How much of the init images is drawn anew, above 0 and at most 1: only the last
+  // floor(strength * steps) steps are made, of which there must be one at least. Absent: 0.8, and 1
+  // with masks, at which a masked picture begins with noise alone. Not looked at without
+  // init_images. (With whole latent consistency models diffusers makes all steps, of a shorter
+  // schedule.)
   std::optional<double> strength = {};
   // One for each of PipelineOptions::controlnets, in their order.
   std::vector<Control> controls = {};
@@ -241,15 +264,14 @@ struct PCPP_EXPORT GenerationRequest {
   bool ranks_in_turn = false;
 
   // Called on one of the library's threads after each step, which it holds up: the other ranks wait
-  // for it, for peer_timeout at most. What it throws ends the request: generate() throws the
-  // library's errors as they are, with the rank before their text, and for others an Error, with
-  // their text if they are std::exceptions.
+  // for it, for peer_timeout at most. What it throws ends the request, and generate() throws it.
   std::function<void(const StepProgress&)> on_step = {};
   // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
   // their next block), the loading of both and what is drawn and resized before them, and throws
   // Cancelled.
   std::stop_token stop = {};
-  // The longest that a rank waits for its peers before it gives up with TransportError.
+  // The longest that a rank waits for its peers before it gives up with TransportError. It does not
+  // bound the request's time: for that, request a stop.
   std::chrono::milliseconds peer_timeout = std::chrono::minutes(10);
 };
 

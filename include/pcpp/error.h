@@ -32,6 +32,13 @@ class PCPP_EXPORT CheckpointError : public Error {
   ~CheckpointError() override;
 };
 
+// A file that was asked for cannot be written: no such folder, no right to, a full disk.
+class PCPP_EXPORT OutputError : public Error {
+ public:
+  using Error::Error;
+  ~OutputError() override;
+};
+
 // Ranks could not reach each other before the deadline, or a peer failed.
 class PCPP_EXPORT TransportError : public Error {
  public:

@@ -2,9 +2,11 @@
 #ifndef PCPP_IMAGE_H_
 #define PCPP_IMAGE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,10 +21,15 @@ struct Image {
   std::vector<std::uint8_t> rgb = {};
 };
 
-// Writes a PNG whose text chunks carry `text`: keywords of 1 to 79 printable ASCII characters,
-// values of UTF-8 without NUL, at most 500 of up to 4 MiB. The file appears whole under `path` or
-// not at all. Throws ConfigError for an image whose size and data disagree, a side of more than a
-// million pixels or a text that is not as said, CheckpointError for a place that cannot be written.
+// The bytes of a PNG whose text chunks carry `text`: keywords of 1 to 79 printable ASCII
+// characters, values of UTF-8 without NUL, at most 500 of up to 4 MiB. Throws ConfigError for an
+// image whose size and data disagree, a side of more than a million pixels or a text that is not as
+// said.
+PCPP_EXPORT std::string encode_png(const Image& image,
+                                   const std::map<std::string, std::string>& text = {});
+
+// Writes encode_png()'s bytes. The file appears whole under `path` or not at all. Throws as
+// encode_png(), and OutputError for a place that cannot be written.
 PCPP_EXPORT void write_png(const std::filesystem::path& path, const Image& image,
                            const std::map<std::string, std::string>& text = {});
 
@@ -38,6 +45,9 @@ PCPP_EXPORT Image read_png(const std::filesystem::path& path,
 // missing, damaged, neither of the two, larger than 2^28 pixels, or a JPEG of other channels than
 // grey or three (CMYK).
 PCPP_EXPORT Image read_image(const std::filesystem::path& path);
+
+// As read_image(), of a file's bytes in memory.
+PCPP_EXPORT Image decode_image(std::span<const std::byte> bytes);
 
 }  // namespace pcpp
 

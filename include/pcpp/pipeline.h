@@ -2,12 +2,14 @@
 #ifndef PCPP_PIPELINE_H_
 #define PCPP_PIPELINE_H_
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pcpp/config.h"
@@ -28,6 +30,9 @@ enum class GpuAttention {
   cudnn,      // cuDNN's: 16 bits
   math,       // products and softmax one after the other, with all scores in memory
 };
+
+// "auto", "flash", "efficient", "cudnn" or "math".
+PCPP_EXPORT std::string_view name_of(GpuAttention attention);
 
 // A change of a model's weights by small matrices, in a safetensors file with the names of kohya's
 // scripts, LyCORIS, ComfyUI or diffusers: for the U-Net's linear layers and convolutions and for
@@ -90,9 +95,9 @@ struct PipelineOptions {
   // ($XDG_CACHE_HOME, else ~/.cache), which is made, and replaced where it is damaged. Empty:
   // nothing is timed, shapes alone decide.
   std::optional<std::filesystem::path> convolution_times = {};
-  // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in a request
-  // and launched as those in the steady steps that follow. The picture is the same to the bit; the
-  // host has less to do. On a CPU it changes nothing.
+  // On GPUs: what a rank computes in a steady step is recorded as CUDA graphs, twice in each part
+  // of a request whose steps do alike, and launched as those in the steady steps that follow. The
+  // picture is the same to the bit; the host has less to do. On a CPU it changes nothing.
   bool cuda_graphs = true;
   // Of the U-Net on GPUs. libtorch has one for the process: requests with others wait in turn, for
   // peer_timeout at most. ConfigError after that, and in the first step where it cannot serve.
@@ -120,6 +125,9 @@ struct PCPP_EXPORT ModelInfo {
   // Whether its U-Net reads the guidance scale (time_cond_proj_dim: whole latent consistency
   // models, not LCM-LoRA). Then only the conditional branch runs, whatever the scale.
   bool guidance_embedded = false;
+  // Of a request that gives none: 7.5, with SDXL 5, as in diffusers, unless the folder's
+  // model_index.json has another number as _guidance_scale.
+  double default_guidance_scale = 7.5;
   int controlnets = 0;    // how many there are: requests need as many controls
   int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
@@ -127,7 +135,7 @@ struct PCPP_EXPORT ModelInfo {
   int most_clip_skip = 0;
 
   // The most bands that a picture of this height can be cut into; 0 where `height` is not one.
-  int max_patches(int height) const;
+  int most_patches(int height) const;
   // Of the request's pictures: what it says, else the size of its first init image or, without
   // one, of its first control image, rounded down to multiples of `scale` of which there is one at
   // least, else the model's own. Not judged: check() does that.
@@ -166,7 +174,7 @@ struct RunTimes {
 // One rank's part of the request. Where a part of the steps has guidance, rows and branch are those
 // of that part, and stale_bytes the most of all parts.
 struct RankReport {
-  std::vector<std::int64_t> rows = {};  // [begin, end) of the latent rows that it computed
+  std::array<std::int64_t, 2> rows = {};  // [begin, end) of the latent rows that it computed
   int branch = 0;                // with split guidance 0: unconditional, 1: conditional; else 0
   std::int64_t stale_bytes = 0;  // of its buffers for stale rows
   // All, but of a rank for which steps without guidance have no row left, where it is split.
@@ -186,6 +194,7 @@ struct GenerationResult {
   int width = 0;
   int height = 0;
   SchedulerKind scheduler = SchedulerKind::ddim;  // that drew
+  double guidance_scale = 1;                      // likewise
   double strength = 1;                            // likewise; 1 without init images
   // Of the longest text, beyond what the text encoder takes. Negative prompts count where guidance
   // reads them.
@@ -203,8 +212,11 @@ struct GenerationResult {
 // stable-diffusion.cpp take it. A single file must stay as it is while the object lives: replace it
 // by renaming another. The U-Net is loaded by the constructor, text encoders and VAE by the first
 // request that needs them. One request at a time: calls of generate() on one object must not
-// overlap, which is ConfigError. Several objects may draw at once, of the same devices as well;
-// those that use NCCL on a device do it in turn there, and wait for peer_timeout at most.
+// overlap; the later one throws ConfigError and leaves the other undisturbed. No call may be under
+// way when the process ends by exit() or the return of main, whose destructors take libtorch apart:
+// request a stop and wait for the call, or end by _exit(). Several objects may draw at once, of the
+// same devices as well; those that use NCCL on a device do it in turn there, and wait for
+// peer_timeout at most.
 class PCPP_EXPORT Pipeline {
  public:
   // Throws CheckpointError for a model that cannot be read or is not supported, ConfigError for

@@ -8,6 +8,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pcpp/config.h"
@@ -29,6 +30,9 @@ enum class WorkKind {
   gather,         // bytes of noise that a rank sends in a step; the time from the slowest rank's
                   // computation to the step's end, less what the profile's link takes of it
 };
+
+// Each enumerator as it is spelt.
+PCPP_EXPORT std::string_view name_of(WorkKind kind);
 
 // How long one call of one kind takes by the work in it.
 struct RateCurve {
@@ -65,7 +69,7 @@ struct PCPP_EXPORT DeviceProfile {
   static const DeviceProfile& named(const std::string& name);
 
   // JSON. load() throws CheckpointError for a file that cannot be read or is not a profile, save()
-  // where the file cannot be written, and ConfigError for what load() would refuse.
+  // OutputError where the file cannot be written, and ConfigError for what load() would refuse.
   static DeviceProfile load(const std::filesystem::path& file);
   void save(const std::filesystem::path& file) const;
 };
@@ -83,7 +87,9 @@ struct PlanRequest {
   std::vector<std::filesystem::path> controlnets = {};  // likewise; all of them run
 };
 
-// One arrangement of the work and what it is predicted to cost in a steady step.
+// One arrangement of the work and what it is predicted to cost in a steady step. To draw by it:
+// GenerationRequest::parallel = parallel, of the plan's width and height, by a pipeline of World(
+// ranks) or World::cuda({}, ranks).
 struct PlannedRun {
   int ranks = 1;
   ParallelConfig parallel = {};  // guidance and bands as planned: with `ranks`, the arrangement
@@ -122,9 +128,9 @@ struct PCPP_EXPORT Plan {
 };
 
 // From the model's configs alone; no weights are read (of a single file a few, to tell its family).
-// `model` is what Pipeline takes. With every device more it takes longer: 64 at 4096x4096 some
-// seconds, hundreds at 16384x16384 minutes. Throws CheckpointError for a model that cannot be read,
-// ConfigError for a request that cannot be met, Cancelled soon after `stop` is requested.
+// `model` is what Pipeline takes. It takes longer with every device more: of 64 at 4096x4096 some
+// seconds, of hundreds at 16384x16384 minutes. Throws CheckpointError for a model that cannot be
+// read, ConfigError for a request that cannot be met, Cancelled soon after `stop` is requested.
 PCPP_EXPORT Plan make_plan(const std::filesystem::path& model, const PlanRequest& request,
                            const DeviceProfile& profile, const std::stop_token& stop = {});
 

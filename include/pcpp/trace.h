@@ -134,7 +134,7 @@ struct GenerationResult;
 // many rows of what it sent as transfers were under way at once, and the bytes of each step by
 // kind of site. The file's metadata are `settings`, the library's version, and the U-Net's size and
 // convolutions. The file appears whole under `path` or not at all. Throws ConfigError for a
-// result without a trace, CheckpointError for a place that cannot be written.
+// result without a trace, OutputError for a place that cannot be written.
 PCPP_EXPORT void write_chrome_trace(const std::filesystem::path& path,
                                     const GenerationResult& result,
                                     const std::map<std::string, std::string>& settings = {});

@@ -4,15 +4,16 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pcpp/export.h"
 
 namespace pcpp {
 
-// An emulated link between ranks, for measurement: a piece of n bytes leaves when its lane is free
-// and is there latency + n / bandwidth later. The time is emulated, the bytes and the picture are
-// real and the same as without a link.
+// What joins the ranks: a piece of n bytes leaves when its lane is free and is there latency + n /
+// bandwidth later. A plan counts with it. A World emulates it, for measurement: the time is
+// emulated, the bytes and the picture are real and the same as without a link.
 struct PCPP_EXPORT Link {
   std::string name = {};
   double bytes_per_second = 0;  // of one lane; at least 1
@@ -40,6 +41,9 @@ enum class GpuTransport {
   nccl,  // by NCCL, which takes one rank a GPU
 };
 
+// "peer" or "nccl".
+PCPP_EXPORT std::string_view name_of(GpuTransport transport);
+
 // N ranks as threads of this process, each computing on CPU cores or on a GPU. A plain value, which
 // holds no threads: on a CPU they live while a request runs, on GPUs as long as the pipeline. A
 // failed request leaves nothing behind that must be rebuilt.
@@ -49,7 +53,8 @@ class PCPP_EXPORT World {
   static constexpr int kMostRanks = 1024;
 
   // On CPU cores.
-  // `ranks` 0: one for each core that the process may use. `threads_per_rank` 0: the cores shared
+  // `ranks` 0: one for each core that the process may use, which may be more than a picture has
+  // bands (ModelInfo::most_patches). `threads_per_rank` 0: the cores shared
   // evenly. `link`: rows travel at its speed in place of the memory's. Throws ConfigError for
   // negative or absurd (over kMostRanks) numbers and for a link without a speed.
   explicit World(int ranks = 0, int threads_per_rank = 0, std::optional<Link> link = std::nullopt);

@@ -1,6 +1,7 @@
 """Writes the trained networks as a diffusers folder in float16."""
 
 import argparse
+import json
 import os
 import shutil
 
@@ -18,6 +19,7 @@ from tokenizer import write_tokenizer
 
 LARGEST_BYTES = 30_000_000
 BESIDE = ("README.md", "sheet.webp")      # the card and its pictures
+GUIDANCE = {"denoiser": 3.0, "student": 1.0}
 
 
 def trained_pipeline(plan: Plan, work: str, stage: str) -> StableDiffusionPipeline:
@@ -51,6 +53,15 @@ def _name_as_stable_diffusion(path: str) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
+def _suggest_guidance(index: str, scale: float) -> None:
+    """For libpcpp; diffusers passes over what begins with an underscore."""
+    with open(index, encoding="utf-8") as file:
+        settings = json.load(file)
+    with open(index, "w", encoding="utf-8") as file:
+        json.dump(dict(sorted({**settings, "_guidance_scale": scale}.items())), file, indent=2)
+        file.write("\n")
+
+
 def _check_place(folder: str, work: str) -> None:
     """All of the folder is replaced: it must be a model's, and hold no checkpoints."""
     place, kept = os.path.realpath(folder), os.path.realpath(work)
@@ -71,6 +82,7 @@ def export(plan: Plan, work: str, stage: str, folder: str) -> int:
     shutil.rmtree(os.path.join(fresh, "tokenizer"))
     write_tokenizer(os.path.join(fresh, "tokenizer"))
     _name_as_stable_diffusion(os.path.join(fresh, "text_encoder", "model.safetensors"))
+    _suggest_guidance(os.path.join(fresh, "model_index.json"), GUIDANCE[stage])
     for at, _, names in os.walk(fresh):
         for name in names:
             os.chmod(os.path.join(at, name), 0o644)

@@ -1,5 +1,7 @@
 #include "pcpp/config.h"
 
+#include "pcpp/world.h"
+
 namespace pcpp {
 
 ParallelConfig ParallelConfig::naive() {
@@ -31,6 +33,48 @@ std::string_view name_of(DataType dtype) {
       break;
   }
   return "bfloat16";
+}
+
+std::string_view name_of(Reach reach) {
+  switch (reach) {
+    case Reach::none:
+      return "none";
+    case Reach::adjacent:
+      return "adjacent";
+    case Reach::all:
+      break;
+  }
+  return "all";
+}
+
+std::string_view name_of(GroupNormMode mode) {
+  switch (mode) {
+    case GroupNormMode::corrected:
+      return "corrected";
+    case GroupNormMode::stale:
+      return "stale";
+    case GroupNormMode::local:
+      return "local";
+    case GroupNormMode::synchronous:
+      break;
+  }
+  return "synchronous";
+}
+
+std::string_view name_of(RowFormat format) {
+  switch (format) {
+    case RowFormat::exact:
+      return "exact";
+    case RowFormat::int8:
+      return "int8";
+    case RowFormat::int4:
+      break;
+  }
+  return "int4";
+}
+
+std::string_view name_of(Guidance guidance) {
+  return guidance == Guidance::batched ? "batched" : "split";
 }
 
 std::string_view name_of(SchedulerKind kind) {
@@ -67,8 +111,24 @@ std::string_view name_of(TimestepSpacing spacing) {
   return "trailing";
 }
 
+std::string_view name_of(SigmaSpacing spacing) {
+  switch (spacing) {
+    case SigmaSpacing::timesteps:
+      return "timesteps";
+    case SigmaSpacing::karras:
+      return "karras";
+    case SigmaSpacing::exponential:
+      break;
+  }
+  return "exponential";
+}
+
 std::string_view name_of(PromptSyntax syntax) {
   return syntax == PromptSyntax::plain ? "plain" : "comfyui";
+}
+
+std::string_view name_of(GpuTransport transport) {
+  return transport == GpuTransport::peer ? "peer" : "nccl";
 }
 
 std::string_view name_of(StepKind kind) {

@@ -7,6 +7,7 @@ namespace pcpp {
 Error::~Error() = default;
 ConfigError::~ConfigError() = default;
 CheckpointError::~CheckpointError() = default;
+OutputError::~OutputError() = default;
 TransportError::~TransportError() = default;
 DeviceError::~DeviceError() = default;
 Cancelled::~Cancelled() = default;

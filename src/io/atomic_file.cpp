@@ -19,8 +19,8 @@ namespace pcpp {
 namespace {
 
 [[noreturn]] void fail_to_write(const std::filesystem::path& path, int error) {
-  fail<CheckpointError>("cannot write {}: {}; name a place that can be written", path.string(),
-                        std::generic_category().message(error));
+  fail<OutputError>("cannot write {}: {}; name a place that can be written", path.string(),
+                    std::generic_category().message(error));
 }
 
 // Where a chain of links from `path` ends, whether or not there is a file.
@@ -38,17 +38,17 @@ std::filesystem::path end_of_links(std::filesystem::path path) {
 
 // The file that `path` leads to: the link's target where it is a link.
 std::filesystem::path target_of(const std::filesystem::path& path) {
-  check<CheckpointError>(path.native().find('\0') == std::string::npos,
-                         "cannot write '{}': it has a NUL: leave that out", excerpt(path.native()));
-  check<CheckpointError>(path.has_filename(),
-                         "cannot write '{}': it names no file: add a file's name", path.string());
+  check<OutputError>(path.native().find('\0') == std::string::npos,
+                     "cannot write '{}': it has a NUL: leave that out", excerpt(path.native()));
+  check<OutputError>(path.has_filename(), "cannot write '{}': it names no file: add a file's name",
+                     path.string());
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
   if (status.type() == std::filesystem::file_type::not_found) return end_of_links(path);
   if (status.type() == std::filesystem::file_type::none) fail_to_write(path, error.value());
-  check<CheckpointError>(std::filesystem::is_regular_file(status),
-                         "cannot write {}: it exists and is not a regular file; name another place",
-                         path.string());
+  check<OutputError>(std::filesystem::is_regular_file(status),
+                     "cannot write {}: it exists and is not a regular file; name another place",
+                     path.string());
   std::filesystem::path target = std::filesystem::canonical(path, error);
   if (error) fail_to_write(path, error.value());
   if (access(target.c_str(), W_OK) != 0) fail_to_write(path, errno);

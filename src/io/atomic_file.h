@@ -14,7 +14,7 @@ namespace pcpp {
 // where the file system can do without (O_TMPFILE), so that nothing is left of it when the process
 // is killed. A link at `path` is followed, and a file that is replaced hands on its permissions.
 // One that may be written and not replaced, as another user's in a sticky folder or one that is
-// mounted by itself, is written in place. All functions throw CheckpointError with the path and the
+// mounted by itself, is written in place. All functions throw OutputError with the path and the
 // system's reason. Not thread-safe.
 class AtomicFile {
  public:

@@ -32,11 +32,18 @@ bool is_there(const fs::path& path) { return type_of(path) != fs::file_type::not
 
 bool is_folder(const fs::path& path) { return type_of(path) == fs::file_type::directory; }
 
+void check_is_there(const fs::path& path) {
+  check<CheckpointError>(is_there(path),
+                         "there is no folder and no file {}, looked for from {}: name one that is "
+                         "there; none is fetched",
+                         path.string(), from_root(".").string());
+}
+
 // Whether a component that lies by itself is a single file. Throws CheckpointError where it is no
 // folder of one either.
 bool is_lone_file(const fs::path& path, std::string_view what) {
   if (type_of(path) == fs::file_type::regular) return true;
-  check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
+  check_is_there(path);
   check_model_folder(path);
   check<CheckpointError>(!is_there(path / "model_index.json"),
                          "{} is a whole model, and no {}: name the folder of one", path.string(),
@@ -125,13 +132,13 @@ Checkpoint Checkpoint::open(const fs::path& path, const CheckpointOptions& optio
 Checkpoint Checkpoint::open_model(const fs::path& path, const CheckpointOptions& options) {
   const std::optional<std::string>& variant = options.variant;
   if (type_of(path) == fs::file_type::regular) {
-    check<CheckpointError>(!variant, "{} is a single file, which has no variants: name none",
-                           path.string());
+    check<ConfigError>(!variant, "{} is a single file, which has no variants: name none",
+                       path.string());
     return open_file(path, options.configs);
   }
   check<ConfigError>(!options.configs, "{}: configs are named for a single file, and this is none",
                      path.string());
-  check<CheckpointError>(is_there(path), "there is no folder and no file {}", path.string());
+  check_is_there(path);
   check<CheckpointError>(
       is_folder(path),
       "{} is neither a folder nor a file; a model in diffusers' layout or a single "
@@ -242,6 +249,11 @@ void Checkpoint::take_weights(Component& component, std::string_view name) const
 std::string Checkpoint::pipeline_class() const {
   if (parts_) return parts_->folder ? parts_->folder->pipeline_class() : "";
   return ConfigReader(index_, (path_ / "model_index.json").string()).text("_class_name", "");
+}
+
+double Checkpoint::number(std::string_view key, double absent) const {
+  if (parts_ && parts_->folder) return parts_->folder->number(key, absent);
+  return ConfigReader(index_, (path_ / "model_index.json").string()).number(key, absent);
 }
 
 bool Checkpoint::flag(std::string_view key, bool absent) const {

@@ -86,6 +86,8 @@ class Checkpoint {
   // A boolean of model_index.json, such as force_zeros_for_empty_prompt; `absent` where it is not
   // there or null.
   bool flag(std::string_view key, bool absent) const;
+  // A number of it, likewise.
+  double number(std::string_view key, double absent) const;
 
  private:
   Checkpoint() = default;

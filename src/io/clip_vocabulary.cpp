@@ -25,9 +25,9 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMaximumLength = 1024;  // of texts in tokens; CLIP's own is 77
+constexpr std::int64_t kMostLength = 1024;  // of texts in tokens; CLIP's own is 77
 constexpr int kClipTokens = 77;
-constexpr std::size_t kMaximumMergesBytes = std::size_t{64} << 20;
+constexpr std::size_t kMostMergesBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostAddedTokens = 1024;  // each is sought at each character of a text
 constexpr std::size_t kMostAddedBytes = 256;
 constexpr std::string_view kStart = "<|startoftext|>";
@@ -81,9 +81,9 @@ Merges read_merges(std::string_view text, const std::string& source) {
 
 Merges read_merges_file(const fs::path& path) {
   const InputFile file(path);
-  check<CheckpointError>(file.size() <= kMaximumMergesBytes,
+  check<CheckpointError>(file.size() <= kMostMergesBytes,
                          "{} holds {} bytes; a list of merges may hold {} at most", path.string(),
-                         file.size(), kMaximumMergesBytes);
+                         file.size(), kMostMergesBytes);
   return read_merges(file.read(), path.string());
 }
 
@@ -183,9 +183,8 @@ class FolderReader {
                     "pad_token_type_id", "pad_to_multiple_of", "trim_offsets", "use_fast",
                     "model_input_names", "auto_map", "chat_template"});
     const std::int64_t length = config_.integer("model_max_length");
-    if (length < 3 || length > kMaximumLength) {
-      config_.refuse("model_max_length",
-                     fmt::format("it must lie between 3 and {}", kMaximumLength));
+    if (length < 3 || length > kMostLength) {
+      config_.refuse("model_max_length", fmt::format("it must lie between 3 and {}", kMostLength));
     }
     result_.max_length = static_cast<int>(length);
   }

@@ -24,15 +24,24 @@ std::string read_image_file(const std::filesystem::path& path) {
   return file.read();
 }
 
-Image read_image(const std::filesystem::path& path) {
-  const std::string file = read_image_file(path);
-  const std::span<const std::byte> bytes = std::as_bytes(std::span(file));
-  if (is_jpeg(bytes)) return decode_jpeg(bytes, path.string());
-  check<CheckpointError>(
-      is_png(bytes), "{} begins as neither a PNG nor a JPEG file: save it as one", path.string());
-  DecodedPng png = decode_png(bytes, path.string(), PngTexts::skip);
+namespace {
+
+Image decode(std::span<const std::byte> bytes, const std::string& source) {
+  if (is_jpeg(bytes)) return decode_jpeg(bytes, source);
+  check<CheckpointError>(is_png(bytes),
+                         "{} begins as neither a PNG nor a JPEG file: save it as one", source);
+  DecodedPng png = decode_png(bytes, source, PngTexts::skip);
   const int orientation = exif_orientation(png.exif);
   return upright(std::move(png.image), orientation);
 }
+
+}  // namespace
+
+Image read_image(const std::filesystem::path& path) {
+  const std::string file = read_image_file(path);
+  return decode(std::as_bytes(std::span(file)), path.string());
+}
+
+Image decode_image(std::span<const std::byte> bytes) { return decode(bytes, "the picture"); }
 
 }  // namespace pcpp

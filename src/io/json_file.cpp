@@ -15,8 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaximumDepth = 64;
-constexpr std::size_t kMaximumBytes = std::size_t{64} << 20;
+constexpr std::size_t kMostDepth = 64;
+constexpr std::size_t kMostBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostValues = 4'000'000;  // each takes many times its bytes in memory
 
 // Makes the value that a text holds, and refuses what nlohmann's parser does not refuse by itself.
@@ -64,8 +64,8 @@ class Builder : public nlohmann::json_sax<json> {
 
  private:
   bool add(json value) {
-    check<CheckpointError>(open_.size() <= kMaximumDepth, "{}: nested deeper than {} levels",
-                           source_, kMaximumDepth);
+    check<CheckpointError>(open_.size() <= kMostDepth, "{}: nested deeper than {} levels", source_,
+                           kMostDepth);
     check<CheckpointError>(++values_ <= kMostValues, "{}: it holds more than {} values", source_,
                            kMostValues);
     if (!open_.empty() && open_.back()->is_array()) {
@@ -128,9 +128,9 @@ json parse_json(std::string_view text, const std::string& source) {
 
 json read_json_file(const std::filesystem::path& path) {
   const InputFile file(path);
-  check<CheckpointError>(file.size() <= kMaximumBytes,
+  check<CheckpointError>(file.size() <= kMostBytes,
                          "{} holds {} bytes; a JSON file may hold {} at most", path.string(),
-                         file.size(), kMaximumBytes);
+                         file.size(), kMostBytes);
   check<CheckpointError>(file.size() > 0,
                          "{} is empty and not valid JSON; write it, or fetch it, again",
                          path.string());

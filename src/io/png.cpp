@@ -22,8 +22,8 @@
 namespace pcpp {
 namespace {
 
-constexpr png_uint_32 kMaximumPixels = png_uint_32{1} << 28;
-constexpr int kMaximumSide = 1'000'000;  // libpng's, by default
+constexpr png_uint_32 kMostPixels = png_uint_32{1} << 28;
+constexpr int kMostSide = 1'000'000;  // libpng's, by default
 constexpr std::size_t kMostTexts = 500;
 constexpr std::size_t kMostTextBytes = std::size_t{4} << 20;
 
@@ -35,6 +35,7 @@ struct Session {
   png_infop info = nullptr;
   char message[128] = "unknown error";
   std::string written;
+  bool is_out_of_memory = false;  // as many bytes were not to be had for `written`
   std::span<const std::byte> unread;
   std::jmp_buf failed;
 };
@@ -49,13 +50,12 @@ void on_warning(png_structp, png_const_charp) {}
 
 void on_write(png_structp png, png_bytep data, std::size_t size) {
   auto* session = static_cast<Session*>(png_get_io_ptr(png));
-  bool is_stored = true;
   try {
     session->written.append(reinterpret_cast<const char*>(data), size);
   } catch (const std::bad_alloc&) {
-    is_stored = false;
+    session->is_out_of_memory = true;
   }
-  if (!is_stored) png_error(png, "out of memory");
+  if (session->is_out_of_memory) png_error(png, "out of memory");
 }
 
 void on_flush(png_structp) {}
@@ -174,17 +174,16 @@ void check_text(std::string_view keyword, std::string_view value) {
 
 }  // namespace
 
-void write_png(const std::filesystem::path& path, const Image& image,
-               const std::map<std::string, std::string>& text) {
+std::string encode_png(const Image& image, const std::map<std::string, std::string>& text) {
   check<ConfigError>(image.width > 0 && image.height > 0 &&
                          image.rgb.size() / 3 / static_cast<std::size_t>(image.width) ==
                              static_cast<std::size_t>(image.height) &&
                          image.rgb.size() % (3 * static_cast<std::size_t>(image.width)) == 0,
                      "an image of {} x {} pixels cannot hold {} bytes; 3 a pixel are wanted",
                      image.width, image.height, image.rgb.size());
-  check<ConfigError>(std::max(image.width, image.height) <= kMaximumSide,
+  check<ConfigError>(std::max(image.width, image.height) <= kMostSide,
                      "an image of {} x {} pixels: sides of {} at most are written", image.width,
-                     image.height, kMaximumSide);
+                     image.height, kMostSide);
   check<ConfigError>(text.size() <= kMostTexts, "a PNG of {} texts: at most {} are written",
                      text.size(), kMostTexts);
   std::vector<png_text> chunks;
@@ -197,9 +196,16 @@ void write_png(const std::filesystem::path& path, const Image& image,
     chunks.push_back(chunk);
   }
   Writer writer;
-  check<ConfigError>(encode(writer, image, chunks), "cannot write {}: {}", path.string(),
+  const bool is_encoded = encode(writer, image, chunks);
+  if (writer.is_out_of_memory) throw std::bad_alloc();
+  check<ConfigError>(is_encoded, "no PNG can be made of the image: {}",
                      static_cast<const char*>(writer.message));
-  write_file(path, writer.written);
+  return std::move(writer.written);
+}
+
+void write_png(const std::filesystem::path& path, const Image& image,
+               const std::map<std::string, std::string>& text) {
+  write_file(path, encode_png(image, text));
 }
 
 bool is_png(std::span<const std::byte> bytes) {
@@ -219,8 +225,8 @@ DecodedPng decode_png(std::span<const std::byte> bytes, const std::string& sourc
   png_uint_32 width = 0;
   png_uint_32 height = 0;
   check_read(decode_header(reader, texts, width, height));
-  check<CheckpointError>(width <= kMaximumPixels / height, "{} has {} x {} pixels; {} is the most",
-                         source, width, height, kMaximumPixels);
+  check<CheckpointError>(width <= kMostPixels / height, "{} has {} x {} pixels; {} is the most",
+                         source, width, height, kMostPixels);
   DecodedPng decoded{{static_cast<int>(width), static_cast<int>(height), {}}, {}, {}};
   std::vector<std::uint8_t>& rgb = decoded.image.rgb;
   rgb.resize(std::size_t{3} * width * height);

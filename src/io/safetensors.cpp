@@ -26,8 +26,8 @@ using nlohmann::json;
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
 constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::uint64_t kMaximumHeaderBytes = 100'000'000;
-constexpr std::size_t kMaximumReadBytes = std::size_t{4} << 30;
+constexpr std::uint64_t kMostHeaderBytes = 100'000'000;
+constexpr std::size_t kMostReadBytes = std::size_t{4} << 30;
 constexpr std::size_t kMostExtents = 64;  // of a tensor's shape; as many as libtorch's
 constexpr std::string_view kMetadataKey = "__metadata__";
 
@@ -123,10 +123,11 @@ class HeaderReader {
     std::memcpy(&length, bytes_.data(), kLengthBytes);
     const std::uint64_t rest = bytes_.size() - kLengthBytes;
     check<CheckpointError>(
-        length <= rest && length <= kMaximumHeaderBytes,
-        "{}: the header claims {} bytes; the file leaves {} and {} is the limit; "
-        "the file is truncated or not a safetensors file",
-        source_, length, rest, kMaximumHeaderBytes);
+        length <= rest && length <= kMostHeaderBytes,
+        "{}: not a safetensors file, or cut short: of {} bytes after the first eight, {} would "
+        "be "
+        "its header, and at most {} may be; save or fetch it again as safetensors",
+        source_, rest, length, kMostHeaderBytes);
     data_ = bytes_.subspan(kLengthBytes + length);
     const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + kLengthBytes,
                                 length);
@@ -184,11 +185,11 @@ class HeaderReader {
   }
 
   std::vector<std::int64_t> read_shape(const std::string& name, const json& value) const {
-    constexpr auto kMaximum = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     std::vector<std::int64_t> shape;
     bool valid = value.is_array();
     for (const json& extent : valid ? value : json::array()) {
-      valid = valid && extent.is_number_unsigned() && extent.get<std::uint64_t>() <= kMaximum;
+      valid = valid && extent.is_number_unsigned() && extent.get<std::uint64_t>() <= kMost;
       if (valid) shape.push_back(extent.get<std::int64_t>());
     }
     if (!valid) refuse(name, "shape", value, "it must be a list of integers of at least 0");
@@ -277,9 +278,9 @@ SafetensorsFile SafetensorsFile::read(const std::filesystem::path& path) {
   SafetensorsFile result;
   result.path_ = path;
   const InputFile file(path);
-  check<CheckpointError>(file.size() <= kMaximumReadBytes,
+  check<CheckpointError>(file.size() <= kMostReadBytes,
                          "{} holds {} bytes; a file of tensors may hold {} at most", path.string(),
-                         file.size(), kMaximumReadBytes);
+                         file.size(), kMostReadBytes);
   result.read_ = std::make_shared<const std::string>(file.read());
   HeaderReader(path, std::as_bytes(std::span(*result.read_)))
       .read(result.tensors_, result.metadata_);

@@ -216,7 +216,7 @@ void check_convolution_times(const std::filesystem::path& file) {
   }
   try {
     check_writable(file);
-  } catch (const CheckpointError& error) {
+  } catch (const OutputError& error) {
     fail<ConfigError>("convolution times {}: {}, in a folder that exists", file.string(),
                       error.what());
   }
@@ -228,7 +228,7 @@ ConvolutionCosts measured_costs(const std::filesystem::path& file,
   std::map<std::string, Times> known;
   try {
     known = known_times(file, shapes, stop);
-  } catch (const CheckpointError& error) {
+  } catch (const OutputError& error) {
     log().warn("convolutions are chosen without being timed: {}", error.what());
     return estimated_cost;
   }

@@ -13,9 +13,6 @@
 
 namespace pcpp {
 
-// "flash", as on the command line.
-std::string_view name_of(GpuAttention kernel);
-
 // What a request asks of libtorch's attention.
 struct AttentionChoice {
   GpuAttention kernel = GpuAttention::automatic;

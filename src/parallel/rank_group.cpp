@@ -21,6 +21,8 @@ std::exception_ptr with_rank(int rank, const std::exception_ptr& error) {
     return std::make_exception_ptr(ConfigError(prefixed(e)));
   } catch (const CheckpointError& e) {
     return std::make_exception_ptr(CheckpointError(prefixed(e)));
+  } catch (const OutputError& e) {
+    return std::make_exception_ptr(OutputError(prefixed(e)));
   } catch (const TransportError& e) {
     return std::make_exception_ptr(TransportError(prefixed(e)));
   } catch (const DeviceError& e) {

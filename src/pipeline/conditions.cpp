@@ -293,6 +293,12 @@ BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRe
 BranchConditions given_conditions(const GenerationRequest& request, std::int64_t text_width,
                                   std::int64_t pooled_width, bool guided) {
   const TensorMap& embeds = request.prompt_embeds;
+  for (const char* pooled : {"pooled_prompt_embeds", "negative_pooled_prompt_embeds"}) {
+    check<ConfigError>(pooled_width > 0 || !embeds.contains(pooled),
+                       "the prompt embeddings have {}, which this model's U-Net does not read: "
+                       "leave it out",
+                       pooled);
+  }
   BranchConditions branches{
       given(embeds, "prompt_embeds", "pooled_prompt_embeds", text_width, pooled_width),
       std::nullopt};

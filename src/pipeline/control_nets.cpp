@@ -95,14 +95,14 @@ std::vector<ControlTask> control_tasks(const GenerationRequest& request, const R
     task.images = all_of(control.images, to_control, sizes, request.stop);
     task.pictures = sizes.images / std::ssize(control.images);
     task.scale = control.scale;
-    const StepRange steered = steps_within(control.begin, control.end, steps);
+    const StepRange steered = steps_within(control.start, control.end, steps);
     task.first = task.begin = steered.first;
     task.end = steered.end;
     if (steered.empty()) {
       log().warn(
           "a control from {} to {} steers none of the {} steps: begin it earlier, end it later or "
           "ask for more steps",
-          control.begin, control.end, steps);
+          control.start, control.end, steps);
     }
     tasks.push_back(std::move(task));
   }

@@ -23,7 +23,7 @@ namespace pcpp {
 namespace {
 
 constexpr std::int64_t kDefaultSide = 64;  // latent rows, where the config has no sample_size
-constexpr std::int64_t kMaximumSide = 16384;
+constexpr std::int64_t kMostSide = 16384;
 
 int most_clip_skip(const std::vector<ClipShape>& encoders) {
   int most = encoders.empty() ? 0 : INT_MAX;
@@ -61,6 +61,8 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
   info.latent_channels = static_cast<int>(unet.out_channels);
   info.inpainting = unet.in_channels == masked_channels;
   info.guidance_embedded = unet.guidance_width > 0;
+  info.default_guidance_scale = checkpoint.number(
+      "_guidance_scale", unet.pooled_width() > 0 ? 5 : info.default_guidance_scale);
   info.row_unit = static_cast<int>(unet.row_unit());
   info.has_vae = checkpoint.has("vae");
   if (info.has_vae) {
@@ -80,9 +82,9 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
         scheduler.integer("num_train_timesteps", info.most_steps), 1, INT_MAX));
   }
   const auto side = [&](std::int64_t latent) {
-    check<CheckpointError>(latent <= kMaximumSide,
+    check<CheckpointError>(latent <= kMostSide,
                            "{}: the U-Net's sample_size is {}; at most {} is supported",
-                           checkpoint.path().string(), latent, kMaximumSide);
+                           checkpoint.path().string(), latent, kMostSide);
     return static_cast<int>(latent > 0 ? latent : kDefaultSide) * info.scale;
   };
   const std::vector<ClipShape> text_encoders = text_encoders_of(checkpoint);
@@ -114,9 +116,9 @@ ImageShape usual_images(const ModelInfo& model) {
   return {2, model.default_height / model.scale, model.default_width / model.scale};
 }
 
-int ModelInfo::max_patches(int height) const {
+int ModelInfo::most_patches(int height) const {
   if (height <= 0 || height > kMostPixels || height % scale != 0) return 0;
-  return most_patches(height / scale, row_unit);
+  return pcpp::most_patches(height / scale, row_unit);
 }
 
 PictureSize ModelInfo::picture_size(const GenerationRequest& request) const {

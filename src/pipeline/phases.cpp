@@ -39,12 +39,12 @@ std::vector<Phase> phases_of(const GenerationRequest& request, const RequestSize
     add({0, steps}, false, topology);
     return phases;
   }
-  const StepRange guided = steps_within(request.guidance_begin, request.guidance_end, steps);
+  const StepRange guided = steps_within(request.guidance_start, request.guidance_end, steps);
   if (guided.empty()) {
     log().warn(
         "guidance from {} to {} guides none of the {} steps: begin it earlier, end it later or ask "
         "for more steps",
-        request.guidance_begin, request.guidance_end, steps);
+        request.guidance_start, request.guidance_end, steps);
   }
   const Topology unguided = unguided_topology(parallel, ranks, sizes.rows, unit);
   add({0, guided.first}, false, unguided);

@@ -97,8 +97,7 @@ void warn_of_unread_negatives(const GenerationRequest& request, const RequestSiz
   if (sizes.guided || !has_negatives) return;
   log().warn(
       "negative prompts are not read: no unconditional branch runs (guidance scale 1 or below, or "
-      "a "
-      "U-Net that is told the scale)");
+      "a U-Net that is told the scale)");
 }
 
 }  // namespace
@@ -172,7 +171,7 @@ void Pipeline::Parts::check_devices(const GenerationRequest& request,
                      "most: ask for fewer images",
                      batch, kMostBatch);
   if (request.parallel.reach == Reach::none) return;
-  const bool is_whole = request.guidance_begin == 0 && request.guidance_end == 1;
+  const bool is_whole = request.guidance_start == 0 && request.guidance_end == 1;
   const int bands = world().ranks() / (split && is_whole && !request.automatic ? 2 : 1);
   check<ConfigError>(bands <= kMostOtherBands + 1,
                      "{} bands on GPUs, whose GroupNorm combines {} at most: take fewer ranks",
@@ -300,6 +299,7 @@ void Pipeline::Parts::begin_result(const GenerationRequest& request, const Reque
   result.width = sizes.width;
   result.height = sizes.height;
   result.scheduler = scheduler.kind();
+  result.guidance_scale = sizes.guidance_scale;
   if (!request.init_images.empty()) result.strength = strength_of(request);
   result.ranks = reports(phases);
   if (request.trace) result.trace = network_trace(unet(), static_cast<int>(result.ranks.size()));
@@ -342,7 +342,7 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
                          .parallel = parallel,
                          .conditions = std::move(conditions),
                          .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
-                         .guidance_scale = request.guidance_scale,
+                         .guidance_scale = sizes.guidance_scale,
                          .guidance_rescale = sizes.guided ? request.guidance_rescale : 0,
                          .kept = std::move(beginning.kept),
                          .beside = std::move(beginning.beside),

@@ -3,12 +3,15 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/check.h"
+#include "base/excerpt.h"
 #include "cache/exchange_plan.h"
 #include "io/unicode.h"
 #include "io/weighted_prompt.h"
@@ -19,6 +22,9 @@ namespace pcpp {
 namespace {
 
 constexpr std::int64_t kMostImages = 65536;
+constexpr std::array<std::string_view, 4> kPromptEmbeds = {
+    "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds",
+    "negative_pooled_prompt_embeds"};
 
 std::int64_t check_size(const char* name, int pixels, int scale) {
   check<ConfigError>(pixels > 0 && pixels <= kMostPixels, "{} {} is outside [{}, {}]", name, pixels,
@@ -43,6 +49,11 @@ std::int64_t check_texts(const GenerationRequest& request) {
   if (!request.prompt_embeds.empty()) {
     check<ConfigError>(request.prompts.empty() && !request.negative_prompts,
                        "the request has prompts and prompt embeddings: give one of them");
+    for (const auto& [name, tensor] : request.prompt_embeds) {
+      check<ConfigError>(std::ranges::find(kPromptEmbeds, name) != kPromptEmbeds.end(),
+                         "the prompt embeddings have {}, which is none of {}", excerpt(name),
+                         fmt::join(kPromptEmbeds, ", "));
+    }
     const auto found = request.prompt_embeds.find("prompt_embeds");
     check<ConfigError>(found != request.prompt_embeds.end(),
                        "the prompt embeddings lack prompt_embeds [n, tokens, c]");
@@ -110,7 +121,7 @@ void check_scale(const char* name, double scale) {
                      -kMost, kMost);
 }
 
-void check_part(const char* name, double begin, double end) {
+void check_part_of_steps(const char* name, double begin, double end) {
   check<ConfigError>(begin >= 0 && begin < end && end <= 1,
                      "{} from {} to {} of the steps: it must begin before it ends, within [0, 1]",
                      name, begin, end);
@@ -126,7 +137,7 @@ void check_controls(const GenerationRequest& request, const ModelInfo& model,
                        "a control has no image: give one, or one for each prompt");
     check_count("control images", control.images, prompts);
     check_scale("a control's scale", control.scale);
-    check_part("a control", control.begin, control.end);
+    check_part_of_steps("a control", control.start, control.end);
   }
 }
 
@@ -138,7 +149,8 @@ void check_turns(const GenerationRequest& request) {
   check<ConfigError>(!request.trace,
                      "a trace of ranks in turn would show nothing of how they draw together: ask "
                      "for one of them");
-  check<ConfigError>(request.parallel.group_norm != GroupNormMode::synchronous,
+  check<ConfigError>(request.parallel.group_norm != GroupNormMode::synchronous ||
+                         request.parallel.reach == Reach::none,
                      "GroupNorm with synchronous statistics waits for all ranks in every step, "
                      "which cannot compute in turn then: take corrected, stale or local");
 }
@@ -175,15 +187,16 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
     check_enumerator("timestep_spacing", *request.timestep_spacing, TimestepSpacing::trailing);
   }
   if (request.sigmas) check_enumerator("sigmas", *request.sigmas, SigmaSpacing::exponential);
-  check_scale("the guidance scale", request.guidance_scale);
-  check_part("guidance", request.guidance_begin, request.guidance_end);
+  sizes.guidance_scale = request.guidance_scale.value_or(model.default_guidance_scale);
+  check_scale("the guidance scale", sizes.guidance_scale);
+  check_part_of_steps("guidance", request.guidance_start, request.guidance_end);
   check<ConfigError>(request.guidance_rescale >= 0 && request.guidance_rescale <= 1,
                      "a guidance_rescale of {}: it must be in [0, 1]", request.guidance_rescale);
   check<ConfigError>(request.images_per_prompt > 0, "{} images a prompt: at least 1 is needed",
                      request.images_per_prompt);
   check<ConfigError>(request.peer_timeout.count() > 0,
                      "a peer timeout of {} ms: it must be above 0", request.peer_timeout.count());
-  sizes.guided = request.guidance_scale > 1 && !model.guidance_embedded;
+  sizes.guided = sizes.guidance_scale > 1 && !model.guidance_embedded;
   sizes.embedded = !request.prompt_embeds.empty();
   check_turns(request);
   const std::int64_t prompts = check_texts(request);

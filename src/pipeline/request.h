@@ -16,6 +16,7 @@ struct RequestSizes {
   std::int64_t rows = 0;  // of the latent
   std::int64_t columns = 0;
   std::int64_t images = 0;
+  double guidance_scale = 1;
   bool guided = false;    // an unconditional branch runs
   bool embedded = false;  // the request gives embeddings instead of prompts
 };

@@ -12,7 +12,6 @@
 
 namespace pcpp {
 
-std::string_view name_of(WorkKind kind);
 const std::vector<WorkKind>& all_work_kinds();
 
 // Throws ConfigError for a profile that no plan can be made with, as one made in code may be.

@@ -39,7 +39,7 @@ TEST_F(BatchesTest, PromptsAndImagesMakeOneBatch) {
   EXPECT_EQ(files(), (Words{"many-1.png", "many-2.png", "many-3.png", "many-4.png"}));
   std::map<std::string, std::string> text;
   read_png(place("many-3.png"), &text);
-  EXPECT_EQ(text.at("prompt"), "a moon");
+  EXPECT_EQ(text.at("positive_prompt"), "a moon");
 }
 
 }  // namespace

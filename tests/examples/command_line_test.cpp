@@ -54,7 +54,11 @@ TEST_F(CommandLineTest, DrawsAPictureWithItsSettingsAndReport) {
   const Image image = read_png(place("fox.png"), &text);
   EXPECT_EQ(image.width, 64);
   EXPECT_EQ(image.height, 128);
-  EXPECT_EQ(text.at("prompt"), "a fox \xC3\xA9");
+  EXPECT_EQ(text.at("positive_prompt"), "a fox \xC3\xA9");
+  EXPECT_EQ(text.at("parameters"),
+            "a fox \xC3\xA9\nNegative prompt: rain\nSteps: 6, Sampler: DDIM, CFG scale: 7.5, Seed: "
+            "18446744073709551615, Size: 64x128, Model: sd15, RNG: CPU, Version: libpcpp " +
+                std::string(version()));
   EXPECT_EQ(text.at("negative_prompt"), "rain");
   EXPECT_EQ(text.at("seed"), "18446744073709551615");
   EXPECT_EQ(text.at("Software"), "libpcpp " + std::string(version()));

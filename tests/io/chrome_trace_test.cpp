@@ -149,7 +149,7 @@ TEST_F(ChromeTraceTest, RefusesAResultWithoutATraceAndAPlaceThatCannotBeWritten)
   const std::filesystem::path place = folder_.path() / "x.json";
   testing::expect_error<ConfigError>([&] { write_chrome_trace(place, GenerationResult{}); },
                                      {"GenerationRequest::trace", "x.json"});
-  testing::expect_error<CheckpointError>(
+  testing::expect_error<OutputError>(
       [&] { write_chrome_trace(folder_.path() / "no/such/x.json", example()); }, {"no/such"});
   for (const auto spoil : std::vector<void (*)(GenerationResult&)>{
            [](GenerationResult& result) { result.ranks.clear(); },

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <random>
+#include <span>
 #include <string>
 
 #include "io/files.h"
@@ -26,6 +28,8 @@ class Jpegs : public ::testing::TestWithParam<std::string> {};
 TEST_P(Jpegs, AreReadAsPillowReadsThem) {
   const Image expected = read_png(kImages / (GetParam() + ".png"));
   const Image actual = read_image(kImages / (GetParam() + ".jpg"));
+  const std::string bytes = read_text(kImages / (GetParam() + ".jpg"));
+  EXPECT_EQ(decode_image(std::as_bytes(std::span(bytes))).rgb, actual.rgb);
   EXPECT_EQ(actual.width, expected.width);
   EXPECT_EQ(actual.height, expected.height);
   EXPECT_EQ(actual.rgb, expected.rgb);

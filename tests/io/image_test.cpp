@@ -36,6 +36,7 @@ TEST(ImageTest, ReadsWhatItWrites) {
                        {"empty", ""},
                        {"long", std::string(100'000, 'x')}};
     write_png(path, image, text);
+    EXPECT_EQ(encode_png(image, text), read_text(path));
     Text read_back;
     const Image read = read_png(path, &read_back);
     EXPECT_EQ(read.width, width);
@@ -75,8 +76,7 @@ TEST(ImageTest, RefusesImagesAndTextsThatPngDoesNotAllow) {
 TEST(ImageTest, RefusesAPlaceThatCannotBeWritten) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "none" / "out.png";
-  expect_error<CheckpointError>([&] { write_png(path, noise(2, 2)); },
-                                {path.string(), "No such file"});
+  expect_error<OutputError>([&] { write_png(path, noise(2, 2)); }, {path.string(), "No such file"});
 }
 
 TEST(ImageTest, RefusesDamagedFiles) {

@@ -65,7 +65,7 @@ TEST(OutputFileTest, FollowsALinkToAFileThatIsYetToBe) {
   EXPECT_EQ(read_text(folder.path() / "elsewhere" / "report.json"), "new");
   EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "link.json"));
   std::filesystem::create_symlink("circle", folder.path() / "circle");
-  EXPECT_THROW(write_file(folder.path() / "circle", "x"), CheckpointError);
+  EXPECT_THROW(write_file(folder.path() / "circle", "x"), OutputError);
 }
 
 TEST(OutputFileTest, ALinkThatCannotBeFollowedIsAnError) {
@@ -74,8 +74,8 @@ TEST(OutputFileTest, ALinkThatCannotBeFollowedIsAnError) {
   while (target.size() < 4080) target += "./";
   const auto link = folder.path() / "link.json";
   std::filesystem::create_symlink(target + "x.json", link);
-  expect_error<CheckpointError>([&] { write_file(link, "x"); },
-                                {"cannot write ", "File name too long", "name a place"});
+  expect_error<OutputError>([&] { write_file(link, "x"); },
+                            {"cannot write ", "File name too long", "name a place"});
 }
 
 TEST(OutputFileTest, AFileThatIsReplacedHandsOnItsPermissions) {
@@ -109,16 +109,15 @@ TEST(OutputFileTest, AFileThatMayNotBeReplacedIsWrittenInPlace) {
 TEST(OutputFileTest, RefusesPlacesThatCannotBeWritten) {
   const TemporaryFolder folder;
   const auto missing = folder.path() / "none" / "out.png";
-  expect_error<CheckpointError>([&] { write_file(missing, "x"); },
-                                {missing.string(), "No such file"});
-  expect_error<CheckpointError>([&] { check_writable(missing); }, {missing.string()});
-  expect_error<CheckpointError>([&] { check_writable(folder.path()); }, {"not a regular file"});
-  expect_error<CheckpointError>([&] { check_writable("/dev/null"); }, {"not a regular file"});
-  expect_error<CheckpointError>([&] { check_writable(""); }, {"names no file"});
+  expect_error<OutputError>([&] { write_file(missing, "x"); }, {missing.string(), "No such file"});
+  expect_error<OutputError>([&] { check_writable(missing); }, {missing.string()});
+  expect_error<OutputError>([&] { check_writable(folder.path()); }, {"not a regular file"});
+  expect_error<OutputError>([&] { check_writable("/dev/null"); }, {"not a regular file"});
+  expect_error<OutputError>([&] { check_writable(""); }, {"names no file"});
   const auto file = folder.write("file", "x");
-  expect_error<CheckpointError>([&] { check_writable(file / "out.png"); }, {"out.png"});
-  expect_error<CheckpointError>([&] { check_writable(folder.path() / std::string(300, 'x')); },
-                                {"xxx"});
+  expect_error<OutputError>([&] { check_writable(file / "out.png"); }, {"out.png"});
+  expect_error<OutputError>([&] { check_writable(folder.path() / std::string(300, 'x')); },
+                            {"xxx"});
   EXPECT_EQ(folder.entry_count(), 1U);
 }
 

@@ -101,10 +101,10 @@ TEST_F(SafetensorsTest, ViewsOutliveTheObjectThatACopyWasMadeOf) {
 TEST_F(SafetensorsTest, RefusesTruncatedAndOversizedFiles) {
   expect_refused("", {"0 bytes"});
   expect_refused("1234567", {"7 bytes"});
-  expect_refused(safetensors_bytes(kOneTensor, "", 1 << 20), {"1048576", "truncated"});
+  expect_refused(safetensors_bytes(kOneTensor, "", 1 << 20), {"1048576", "cut short"});
   expect_refused(safetensors_bytes(kOneTensor, "", std::numeric_limits<std::int64_t>::max()),
                  {"9223372036854775807"});
-  expect_refused(safetensors_bytes(kOneTensor, "", -2 & 0x7FFFFFFFFFFFFFFF), {"truncated"});
+  expect_refused(safetensors_bytes(kOneTensor, "", -2 & 0x7FFFFFFFFFFFFFFF), {"cut short"});
   expect_refused(safetensors_bytes(kOneTensor, std::string(7, '\0')),
                  {"'w'", "data_offsets", "[0,8]", "7 data bytes"});
   expect_refused(safetensors_bytes(kOneTensor, std::string(9, '\0')), {"8 of 9", "left over"});

@@ -54,9 +54,9 @@ TEST(TensorFileTest, RefusesShapesThatDoNotFitAndPlacesThatCannotBeWritten) {
   expect_error<ConfigError>([&] { save_tensors(folder.path() / "x.safetensors", deep); },
                             {"deep", "65 extents"});
   const std::filesystem::path cut = folder.path() / std::string("a\0b", 3);
-  expect_error<CheckpointError>([&] { save_tensors(cut, {}); }, {"a\\x00b", "NUL"});
-  expect_error<CheckpointError>([&] { save_tensors(folder.path() / "none" / "x.safetensors", {}); },
-                                {"x.safetensors", "No such file"});
+  expect_error<OutputError>([&] { save_tensors(cut, {}); }, {"a\\x00b", "NUL"});
+  expect_error<OutputError>([&] { save_tensors(folder.path() / "none" / "x.safetensors", {}); },
+                            {"x.safetensors", "No such file"});
   EXPECT_EQ(folder.entry_count(), 0U);
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -77,7 +78,7 @@ TEST(Controls, BehindTheirEndCostNothing) {
   GenerationRequest asked = request();
   asked.parallel.sync_steps = 1;
   asked.keep_steps = true;
-  asked.controls[0].begin = 0.3;
+  asked.controls[0].start = 0.3;
   asked.controls[0].end = 0.7;
   const GenerationResult result = steered("sd15", 2).generate(asked);
   GenerationRequest unsteered = asked;
@@ -101,7 +102,7 @@ TEST(Controls, BehindTheirEndCostNothing) {
 // One that begins late runs from then on, where no band waits for its rows.
 TEST(Controls, AheadOfTheirBeginCostNothingOnOneDevice) {
   GenerationRequest asked = request();
-  asked.controls[0].begin = 0.5;
+  asked.controls[0].start = 0.5;
   asked.trace = true;
   const GenerationResult result = steered("sd15", 1).generate(asked);
   std::vector<bool> ran(6, false);
@@ -114,7 +115,7 @@ TEST(Controls, AheadOfTheirBeginCostNothingOnOneDevice) {
 // Its image is made in the first step that it runs in, and all of it lies in steps.
 TEST(Controls, LieWithinTheTracesSteps) {
   GenerationRequest asked = request();
-  asked.controls[0].begin = 0.5;
+  asked.controls[0].start = 0.5;
   asked.trace = true;
   for (const int ranks : {1, 2}) {
     const GenerationResult result = steered("sd15", ranks).generate(asked);
@@ -134,7 +135,7 @@ TEST(Controls, LieWithinTheTracesSteps) {
 
 TEST(Controls, ThatHoldNoStepDoNothing) {
   GenerationRequest asked = request();
-  asked.controls[0].begin = 0.55;
+  asked.controls[0].start = 0.55;
   asked.controls[0].end = 0.6;  // step 3 of 6 begins at 0.5 and ends at 0.67
   Pipeline pipeline = steered("sd15", 2);
   const GenerationResult result = pipeline.generate(asked);
@@ -154,7 +155,7 @@ TEST(Controls, NaiveBandsAreSteeredByTheirOwnRowsAlone) {
     asked.controls[0].images[0].rgb[i] ^= 255;
   }
   const GenerationResult result = two.generate(asked);
-  ASSERT_EQ(result.ranks[0].rows, (std::vector<std::int64_t>{0, kUpperRows}));
+  ASSERT_EQ(result.ranks[0].rows, (std::array<std::int64_t, 2>{0, kUpperRows}));
   const FloatTensor& second = result.latents;
   const auto is_upper = [&](std::size_t i) { return i / 8 % 24 < kUpperRows; };
   for (std::size_t i = 0; i < first.values.size(); ++i) {
@@ -228,11 +229,11 @@ TEST(Controls, ThatCannotBeMetAreRefusedByName) {
   expect_refused("a control image of 64x192 pixels has 1 bytes",
                  [](auto& r) { r.controls[0].images[0].rgb = {1}; });
   expect_refused("a control's scale is inf", [](auto& r) { r.controls[0].scale = INFINITY; });
-  expect_refused("a control from -0.1 to 1", [](auto& r) { r.controls[0].begin = -0.1; });
+  expect_refused("a control from -0.1 to 1", [](auto& r) { r.controls[0].start = -0.1; });
   expect_refused("a control from 0.5 to 0.5",
-                 [](auto& r) { r.controls[0].begin = r.controls[0].end = 0.5; });
+                 [](auto& r) { r.controls[0].start = r.controls[0].end = 0.5; });
   expect_refused("to 1.1", [](auto& r) { r.controls[0].end = 1.1; });
-  expect_refused("from nan", [](auto& r) { r.controls[0].begin = NAN; });
+  expect_refused("from nan", [](auto& r) { r.controls[0].start = NAN; });
   testing::expect_error<ConfigError>([] { cached_pipeline("models/sd15", 1).generate(request()); },
                                      {"1 controls for 0 ControlNets"});
 }

@@ -53,7 +53,7 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
       .parallel = parallel,
       .conditions = given_conditions(request, setting.unet.config().text_width, 0, true),
       .time_ids = {},
-      .guidance_scale = request.guidance_scale,
+      .guidance_scale = request.guidance_scale.value(),
       .dtype = at::kFloat,
       .peer_timeout = std::chrono::minutes(1),
       .stop = {},

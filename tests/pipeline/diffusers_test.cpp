@@ -159,7 +159,7 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
   if (references.contains("mask")) request.masks = images_of(references.at("mask"));
   request.strength = run.at("strength").get<double>();
   if (run.contains("guidance")) {
-    request.guidance_begin = run.at("guidance").at(0);
+    request.guidance_start = run.at("guidance").at(0);
     request.guidance_end = run.at("guidance").at(1);
   }
   request.guidance_rescale = run.value("rescale", 0.0);

@@ -26,6 +26,7 @@ GenerationRequest worded_request() {
   request.prompts = {"a fox"};
   request.width = 64;
   request.height = 128;
+  request.guidance_scale = 3;
   request.steps = 2;
   request.parallel.sync_steps = request.steps;
   return request;

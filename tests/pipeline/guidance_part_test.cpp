@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +21,7 @@ namespace {
 GenerationRequest request() {
   GenerationRequest request = patch_request("inputs_32x12.safetensors");
   request.steps = 8;
-  request.guidance_begin = 0.25;
+  request.guidance_start = 0.25;
   request.guidance_end = 0.63;
   request.parallel.sync_steps = request.steps;
   return request;
@@ -50,14 +51,14 @@ TEST(StepsWithin, AreThoseThatLieWhollyThere) {
 
 TEST(GuidanceOfAPart, IsThatOfAllStepsWhereTheyAreAll) {
   GenerationRequest asked = request();
-  asked.guidance_begin = 0;
+  asked.guidance_start = 0;
   asked.guidance_end = 1;
   const FloatTensor guided = drawn(asked, 1);
   EXPECT_GE(relative_distance(drawn(request(), 1), guided), 0.01);
   asked.guidance_scale = 1;
   const FloatTensor unguided = drawn(asked, 1);
   EXPECT_GE(relative_distance(drawn(request(), 1), unguided), 0.01);
-  asked.guidance_begin = 0.25;  // is not looked at
+  asked.guidance_start = 0.25;  // is not looked at
   EXPECT_EQ(drawn(asked, 1).values, unguided.values);
 }
 
@@ -102,7 +103,7 @@ TEST(GuidanceOfAPart, WhereItIsSplitAllRanksShareTheOtherSteps) {
   asked.parallel.bands = {8, 24};
   asked.parallel.sync_steps = 1;
   const GenerationResult result = cached_pipeline("patch", 4).generate(asked);
-  EXPECT_EQ(result.ranks[1].rows, (std::vector<std::int64_t>{8, 32}));
+  EXPECT_EQ(result.ranks[1].rows, (std::array<std::int64_t, 2>{8, 32}));
   EXPECT_EQ(result.ranks[3].branch, 1);
   const std::int64_t row_bytes = 12 * 4 * 4;  // of the noise, to each of the others
   EXPECT_EQ(result.ranks[1].steps[0].sent.gather, 3 * 8 * row_bytes);
@@ -139,7 +140,7 @@ TEST(GuidanceOfAPart, LeavesControlsTheirSteps) {
   GenerationRequest asked = two_tall_pictures();
   asked.prompts.resize(1);
   asked.steps = 8;
-  asked.guidance_begin = 0.25;
+  asked.guidance_start = 0.25;
   asked.guidance_end = 0.63;
   asked.parallel.sync_steps = 8;
   asked.decode = false;
@@ -166,7 +167,7 @@ TEST(GuidanceOfAPart, LeavesControlsTheirSteps) {
 
 TEST(GuidanceOfAPart, OfNoStepDrawsWithout) {
   GenerationRequest asked = request();
-  asked.guidance_begin = 0.3;
+  asked.guidance_start = 0.3;
   asked.guidance_end = 0.4;  // step 2 of 8 ends at 0.375, and begins at 0.25
   const FloatTensor without = drawn(asked, 2);
   asked.guidance_scale = 1;
@@ -177,7 +178,7 @@ TEST(GuidanceOfAPart, MustBeginBeforeItEnds) {
   for (const auto& [begin, end] :
        {std::pair(0.5, 0.5), {0.7, 0.2}, {-0.1, 0.5}, {0.2, 1.1}, {NAN, 1.0}, {0.0, NAN}}) {
     GenerationRequest asked = request();
-    asked.guidance_begin = begin;
+    asked.guidance_start = begin;
     asked.guidance_end = end;
     testing::expect_error<ConfigError>([&] { drawn(asked, 1); },
                                        {"guidance from", "it must begin before it ends"});

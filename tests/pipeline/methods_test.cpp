@@ -43,12 +43,10 @@ TEST_P(MethodsTest, EveryStepAgreesWithTheReference) {
         kTolerance)
         << "step " << step;
   }
-  std::vector<std::vector<std::int64_t>> rows;
-  for (const RankReport& rank : result.ranks) rows.push_back(rank.rows);
   std::int64_t begin = 0;
   for (std::size_t band = 0; band < item.at("band_rows").size(); ++band) {
     const std::int64_t end = begin + item.at("band_rows")[band].get<std::int64_t>();
-    EXPECT_EQ(rows[band], (std::vector<std::int64_t>{begin, end}));
+    EXPECT_EQ(result.ranks.at(band).rows, (std::array<std::int64_t, 2>{begin, end}));
     begin = end;
   }
 }

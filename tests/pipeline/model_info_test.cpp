@@ -16,11 +16,11 @@ TEST(ModelInfo, ComesFromTheConfigsAlone) {
   const ModelInfo info = read_model_info(test_data("patch"));
   EXPECT_EQ(info.latent_channels, 4);
   EXPECT_EQ(info.row_unit, 4);
-  EXPECT_EQ(info.max_patches(256), 8);
-  EXPECT_EQ(info.max_patches(264), 9);
-  for (const int height : {7, 100, 0, -256}) EXPECT_EQ(info.max_patches(height), 0) << height;
-  EXPECT_EQ(info.max_patches(kMostPixels), 512);
-  EXPECT_EQ(info.max_patches(kMostPixels + 32), 0);
+  EXPECT_EQ(info.most_patches(256), 8);
+  EXPECT_EQ(info.most_patches(264), 9);
+  for (const int height : {7, 100, 0, -256}) EXPECT_EQ(info.most_patches(height), 0) << height;
+  EXPECT_EQ(info.most_patches(kMostPixels), 512);
+  EXPECT_EQ(info.most_patches(kMostPixels + 32), 0);
   EXPECT_THROW(read_model_info(test_data("nowhere")), CheckpointError);
 }
 
@@ -64,6 +64,16 @@ TEST(ModelInfo, JudgesARequestBeforeAModelIsLoaded) {
   EXPECT_NO_THROW(info.check(asked, 2));
   asked.parallel.bands = {32, 32};
   testing::expect_error<ConfigError>([&] { info.check(asked, 2); }, {"chooses its bands"});
+}
+
+TEST(ModelInfo, TellsHowMuchGuidanceARequestHasThatNamesNone) {
+  const auto scale = [](const std::filesystem::path& model) {
+    return read_model_info(model).default_guidance_scale;
+  };
+  EXPECT_EQ(scale(test_data("models/sd15")), 7.5);
+  EXPECT_EQ(scale(test_data("models/sdxl")), 5);
+  EXPECT_EQ(scale("models/emoji-scenes"), 3);
+  EXPECT_EQ(scale("models/emoji-scenes-turbo"), 1);
 }
 
 TEST(ModelInfo, RefusesSizesBeyondAnyPicture) {

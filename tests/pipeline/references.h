@@ -141,6 +141,7 @@ inline GenerationRequest two_tall_pictures() {
   request.prompts = {"a fox", "a red car"};
   request.width = 64;
   request.height = 192;
+  request.guidance_scale = 3;
   request.steps = 3;
   return request;
 }

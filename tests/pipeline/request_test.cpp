@@ -151,7 +151,7 @@ INSTANTIATE_TEST_SUITE_P(
                 [](auto& r) { r.guidance_scale = 1e39; }},
         Refusal{"guidance_of_no_part",
                 "guidance from 0.5 to 0.5 of the steps: it must begin before",
-                [](auto& r) { r.guidance_begin = r.guidance_end = 0.5; }},
+                [](auto& r) { r.guidance_start = r.guidance_end = 0.5; }},
         Refusal{"guidance_rescale", "a guidance_rescale of 1.5: it must be in [0, 1]",
                 [](auto& r) { r.guidance_rescale = 1.5; }},
         Refusal{"weights", "a prompt's weight of 2000",
@@ -172,6 +172,12 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"both", "prompts and prompt embeddings",
                 [](auto& r) {
                   r.prompt_embeds["prompt_embeds"] = {{1, 1, 1}, {0}};
+                }},
+        Refusal{"misspelt_embeds", "have negative_promt_embeds, which is none of prompt_embeds",
+                [](auto& r) {
+                  r.prompts.clear();
+                  r.prompt_embeds["prompt_embeds"] = {{1, 1, 1}, {0}};
+                  r.prompt_embeds["negative_promt_embeds"] = {{1, 1, 1}, {0}};
                 }},
         Refusal{"endless_embeds", "prompt_embeds has shape 1000000000000 x 0 x 768",
                 [](auto& r) {
@@ -283,6 +289,10 @@ INSTANTIATE_TEST_SUITE_P(
         Rejected{"steps", 2, "5000", [](auto& r) { r.steps = 5000; }},
         Rejected{"nan_latents", 2, "latents holds nan at place 7",
                  [](auto& r) { r.latents->values[7] = std::numeric_limits<float>::quiet_NaN(); }},
+        Rejected{"unread_pooled", 2, "pooled_prompt_embeds, which this model's U-Net does not read",
+                 [](auto& r) {
+                   r.prompt_embeds["pooled_prompt_embeds"] = {{1, 16}, {}};
+                 }},
         Rejected{"missing_negative", 2, "lack negative_prompt_embeds",
                  [](auto& r) { r.prompt_embeds.erase("negative_prompt_embeds"); }},
         Rejected{"embeds_without_end", 2, "fewer than its shape",

@@ -214,8 +214,8 @@ TEST(SingleFiles, HaveNoVariantAndFoldersNoConfigs) {
       [&] { Pipeline(test_data("models/sd15"), World(1, 1), options); },
       {"configs are named for a single file"});
   options.variant = "fp16";
-  testing::expect_error<CheckpointError>([&] { Pipeline(file, World(1, 1), options); },
-                                         {"model.safetensors", "no variants: name none"});
+  testing::expect_error<ConfigError>([&] { Pipeline(file, World(1, 1), options); },
+                                     {"model.safetensors", "no variants: name none"});
 }
 
 // Its texts are not as wide as any family's.

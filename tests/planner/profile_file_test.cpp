@@ -149,8 +149,8 @@ TEST(ProfileFiles, WhatCouldNotBeReadAgainIsNotWritten) {
 }
 
 TEST(ProfileFiles, AFolderThatIsNotThereIsAnErrorOfItsFile) {
-  testing::expect_error<CheckpointError>([] { counting_profile().save("no_such_folder/p.json"); },
-                                         {"no_such_folder"});
+  testing::expect_error<OutputError>([] { counting_profile().save("no_such_folder/p.json"); },
+                                     {"no_such_folder"});
 }
 
 TEST(NamedProfiles, AreFoundByNameAndSayWhatTheyAre) {
