@@ -30,11 +30,11 @@ TransformerBlock::TransformerBlock(const WeightScope& weights, std::int64_t widt
       contract_(weights.scope("ff").scope("net").scope(2), 4 * width, width) {}
 
 at::Tensor TransformerBlock::operator()(const at::Tensor& tokens, const at::Tensor& addend,
-                                        const at::Tensor& text, PatchContext& context) const {
+                                        const PromptTokens& prompt, PatchContext& context) const {
   const SpanScope scope(name_);
   const at::Tensor normal = addend.defined() ? norm1_.of_sum(tokens, addend) : norm1_(tokens);
   at::Tensor attended = self_attention_(normal, context);
-  attended = cross_attention_(norm2_.of_sum(tokens, attended), text, context);
+  attended = cross_attention_(norm2_.of_sum(tokens, attended), prompt, context);
   return contract_(expand_(norm3_.of_sum(tokens, attended)));
 }
 
@@ -51,12 +51,12 @@ Transformer::Transformer(const WeightScope& weights, const TransformerOptions& o
   }
 }
 
-at::Tensor Transformer::operator()(const at::Tensor& image, const at::Tensor& text,
+at::Tensor Transformer::operator()(const at::Tensor& image, const PromptTokens& prompt,
                                    PatchContext& context) const {
   const SpanScope scope(name_);
   at::Tensor tokens = project_in_(as_tokens(norm_(image, context)));
   at::Tensor addend;
-  for (const TransformerBlock& block : blocks_) addend = block(tokens, addend, text, context);
+  for (const TransformerBlock& block : blocks_) addend = block(tokens, addend, prompt, context);
   if (addend.defined()) tokens.add_(addend);
   return as_image(project_out_(tokens), image.size(2)).add_(image);
 }

@@ -25,9 +25,9 @@ class TransformerBlock {
   TransformerBlock(const WeightScope& weights, std::int64_t width, std::int64_t text_width,
                    std::int64_t heads, int level, SiteRegistry& sites);
   // Its input is `tokens` + `addend` [batch, n, width] (undefined: nothing is added), and its
-  // result what then is in `tokens` plus what is returned; text [batch, m, text_width].
-  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& addend, const at::Tensor& text,
-                        PatchContext& context) const;
+  // result what then is in `tokens` plus what is returned.
+  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& addend,
+                        const PromptTokens& prompt, PatchContext& context) const;
 
  private:
   std::string name_;
@@ -55,7 +55,7 @@ class Transformer {
   Transformer(const WeightScope& weights, const TransformerOptions& options, int level,
               SiteRegistry& sites);
   // image [batch, channels, rows, columns], to the same.
-  at::Tensor operator()(const at::Tensor& image, const at::Tensor& text,
+  at::Tensor operator()(const at::Tensor& image, const PromptTokens& prompt,
                         PatchContext& context) const;
 
  private:

@@ -26,6 +26,10 @@ struct UNet::Parts {
     weights.finish();
     parameters = weights.taken_elements();
     for (const WeightScope& each : control_weights) parameters += each.taken_elements();
+    for (const WeightScope& adapter : weights.adapters()) {
+      adapter.finish();
+      parameters += adapter.taken_elements();
+    }
   }
 
   const UNetConfig& config() const { return network.unet; }
@@ -73,16 +77,20 @@ UNet::UNet(UNet&&) noexcept = default;
 UNet& UNet::operator=(UNet&&) noexcept = default;
 
 at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timestep,
-                            const at::Tensor& text, const std::optional<AddedConditions>& added,
+                            const PromptTokens& prompt, const std::optional<AddedConditions>& added,
                             PatchContext& context,
                             const std::vector<ControlInput>& controls) const {
   const UNetConfig& config = parts_->config();
   check<std::logic_error>(latents.dim() == 4 && latents.size(1) == config.in_channels,
                           "latents of {} channels for a U-Net of {}", latents.size(1),
                           config.in_channels);
-  check<std::logic_error>(text.dim() == 3 && text.size(2) == config.text_width,
-                          "text states of width {} for a U-Net of {}", text.size(-1),
-                          config.text_width);
+  const auto check_width = [&](const at::Tensor& tokens) {
+    check<std::logic_error>(tokens.dim() == 3 && tokens.size(2) == config.text_width,
+                            "tokens of width {} for a U-Net that reads {}", tokens.size(-1),
+                            config.text_width);
+  };
+  check_width(prompt.text);
+  for (const ImageTokens& images : prompt.images) check_width(images.tokens);
   check<std::logic_error>(timestep.numel() == (config.guidance_width > 0 ? 2 : 1),
                           "this U-Net {} the guidance scale after the timestep",
                           config.guidance_width > 0 ? "needs" : "does not take");
@@ -93,12 +101,13 @@ at::Tensor UNet::operator()(const at::Tensor& latents, const at::Tensor& timeste
                           "{} inputs for {} ControlNets", controls.size(), parts_->controls.size());
 
   const SpanScope scope("unet");
-  const UNetConditions conditions = parts_->encoder.conditions(timestep, text, added, context);
+  const UNetConditions conditions = parts_->encoder.conditions(timestep, prompt, added, context);
   std::vector<at::Tensor> skips;
   at::Tensor image = parts_->encoder(latents, {}, conditions, skips, context);
   const at::Tensor own_latents = latents.narrow(1, 0, config.out_channels);
   for (std::size_t i = 0; i < controls.size(); ++i) {
-    parts_->controls[i](own_latents, timestep, text, added, controls[i], skips, image, context);
+    parts_->controls[i](own_latents, timestep, prompt.text, added, controls[i], skips, image,
+                        context);
   }
   for (const UpBlock& block : parts_->up) image = block(image, conditions, skips, context);
   const Conv3x3& conv_out = parts_->conv_out;

@@ -25,7 +25,8 @@ class UNet {
  public:
   // Takes every weight of the scope, and of `control_weights` those of each ControlNet; throws
   // CheckpointError for one missing, extra or wrongly shaped. With WeightScope::shapes_only() it
-  // serves for planning: it may be called on tensors without memory (meta) alone.
+  // serves for planning: it may be called on tensors without memory (meta) alone. `weights` may
+  // have adapters (WeightScope::with_adapters), of which the cross-attentions take all.
   UNet(const NetworkConfig& config, const WeightScope& weights,
        const std::vector<WeightScope>& control_weights = {});
   ~UNet();
@@ -36,11 +37,11 @@ class UNet {
   // dtype: the rank's band of the scaled latent, with one more row above unless the context is the
   // first band, and one below unless it is the last. timestep: [1] float32; where the config has a
   // guidance_width [2], the second the guidance scale less 1, the same in every call with a
-  // context. text: [batch, tokens, cross_attention_dim]. `controls`: one for each ControlNet, its
-  // image of the whole batch. Returns the noise prediction of the band: [batch, out_channels, rows,
-  // columns], network's dtype.
+  // context. prompt: text_width is cross_attention_dim; ControlNets read its text alone.
+  // `controls`: one for each ControlNet, its image of the whole batch. Returns the noise prediction
+  // of the band: [batch, out_channels, rows, columns], network's dtype.
   at::Tensor operator()(const at::Tensor& latents, const at::Tensor& timestep,
-                        const at::Tensor& text, const std::optional<AddedConditions>& added,
+                        const PromptTokens& prompt, const std::optional<AddedConditions>& added,
                         PatchContext& context,
                         const std::vector<ControlInput>& controls = {}) const;
 
@@ -49,7 +50,7 @@ class UNet {
   const UNetConfig& config() const;
   const NetworkConfig& network() const;
   const ControlNet& control(std::size_t index) const;
-  std::int64_t parameters() const;  // its ControlNets' too
+  std::int64_t parameters() const;  // its ControlNets' and adapters' too
   const SiteRegistry& sites() const;
   // UNetConfig::row_unit().
   std::int64_t row_unit() const;

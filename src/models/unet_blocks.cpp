@@ -45,7 +45,7 @@ UNetLayer make_layer(const WeightScope& block, const UNetConfig& config, int lev
 at::Tensor UNetLayer::operator()(const at::Tensor& image, const UNetConditions& conditions,
                                  PatchContext& context) const {
   at::Tensor hidden = resnet(image, conditions.time, context);
-  return transformer ? (*transformer)(hidden, conditions.text, context) : hidden;
+  return transformer ? (*transformer)(hidden, conditions.prompt, context) : hidden;
 }
 
 DownBlock::DownBlock(const WeightScope& weights, const UNetConfig& config, int level,

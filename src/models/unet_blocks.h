@@ -22,7 +22,7 @@ namespace pcpp {
 // What every block of one step is given besides the image.
 struct UNetConditions {
   at::Tensor time;  // SiLU of the time embedding: [batch or 1, time width]
-  at::Tensor text;  // [batch, tokens, text width]
+  PromptTokens prompt;
 };
 
 // A ResNet block and, where the block attends, a transformer after it.

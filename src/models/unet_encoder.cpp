@@ -56,16 +56,16 @@ at::Tensor UNetEncoder::embed_added(const AddedConditions& added, at::ScalarType
   return (*added_embedding_)(input);
 }
 
-UNetConditions UNetEncoder::conditions(const at::Tensor& timestep, const at::Tensor& text,
+UNetConditions UNetEncoder::conditions(const at::Tensor& timestep, const PromptTokens& prompt,
                                        const std::optional<AddedConditions>& added,
                                        PatchContext& context) const {
-  at::Tensor time = embed_time(timestep, text.scalar_type(), context);
+  at::Tensor time = embed_time(timestep, prompt.text.scalar_type(), context);
   if (added_embedding_) {
     at::Tensor& embedded = context.condition_slot(added_slot_);
-    if (!embedded.defined()) embedded = embed_added(*added, text.scalar_type());
+    if (!embedded.defined()) embedded = embed_added(*added, prompt.text.scalar_type());
     time = time.add(embedded);
   }
-  return {at::silu(time), text};
+  return {at::silu(time), prompt};
 }
 
 at::Tensor UNetEncoder::operator()(const at::Tensor& latents, const at::Tensor& addend,

@@ -33,9 +33,9 @@ class UNetEncoder {
   UNetEncoder(const UNetConfig& config, const WeightScope& weights, SiteRegistry& sites);
 
   // What blocks are told in one step. timestep: [1] float32, or [2] where the config has a
-  // guidance_width, the second the guidance scale less 1. text: [batch, tokens, text_width].
-  // `added` is read where the config has it.
-  UNetConditions conditions(const at::Tensor& timestep, const at::Tensor& text,
+  // guidance_width, the second the guidance scale less 1. `added` is read where the config has
+  // it.
+  UNetConditions conditions(const at::Tensor& timestep, const PromptTokens& prompt,
                             const std::optional<AddedConditions>& added,
                             PatchContext& context) const;
 

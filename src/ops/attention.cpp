@@ -302,17 +302,38 @@ CrossAttention::CrossAttention(const WeightScope& weights, std::int64_t width,
                                std::int64_t text_width, std::int64_t heads, SiteRegistry& sites)
     : name_(weights.path()),
       query_(weights.scope("to_q"), width, width, Linear::Bias::no),
-      key_value_(weights.scope("to_k"), weights.scope("to_v"), text_width, width, Linear::Bias::no),
+      text_{
+          Linear(weights.scope("to_k"), weights.scope("to_v"), text_width, width, Linear::Bias::no),
+          sites.add_condition_slot()},
       out_(weights.scope("to_out").scope(0), width, width),
-      heads_(heads),
-      condition_slot_(sites.add_condition_slot()) {}
+      heads_(heads) {
+  for (const WeightScope& adapter : weights.adapters()) {
+    images_.push_back({Linear(adapter.scope("to_k_ip"), adapter.scope("to_v_ip"), text_width, width,
+                              Linear::Bias::no),
+                       sites.add_condition_slot()});
+  }
+}
 
-at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const at::Tensor& text,
+at::Tensor CrossAttention::attend_to(const at::Tensor& query, const Kept& kept,
+                                     const at::Tensor& tokens, PatchContext& context) const {
+  at::Tensor& key_value = context.condition_slot(kept.condition_slot);
+  if (!key_value.defined()) key_value = kept.key_value(tokens);  // [batch, m, 2 width]
+  return attend(query, {{key_value}}, heads_);
+}
+
+at::Tensor CrossAttention::operator()(const at::Tensor& tokens, const PromptTokens& prompt,
                                       PatchContext& context) const {
   const SpanScope scope(name_);
-  at::Tensor& key_value = context.condition_slot(condition_slot_);
-  if (!key_value.defined()) key_value = key_value_(text);  // [batch, text tokens, 2 width]
-  return out_(attend(query_(tokens), {{key_value}}, heads_));
+  check<std::logic_error>(prompt.images.empty() || prompt.images.size() == images_.size(),
+                          "tokens of {} image prompts for {} adapters", prompt.images.size(),
+                          images_.size());
+  const at::Tensor query = query_(tokens);
+  at::Tensor attended = attend_to(query, text_, prompt.text, context);
+  for (std::size_t i = 0; i < prompt.images.size(); ++i) {
+    const auto& [images, scale] = prompt.images[i];
+    if (scale != 0) attended.add_(attend_to(query, images_[i], images, context), scale);
+  }
+  return out_(attended);
 }
 
 at::Tensor attend(const at::Tensor& query, const std::vector<KeyValues>& segments,

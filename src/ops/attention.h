@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/linear.h"
@@ -58,23 +59,50 @@ class SelfAttention {
   SiteId site_;
 };
 
-// Keys and values of the text, computed in the request's first step and kept in the context.
+// What an IP-Adapter makes of pictures, and how much of what is read of it is added.
+struct ImageTokens {
+  at::Tensor tokens;  // [batch, m, text_width]
+  double scale = 1;
+};
+
+// What cross-attention reads.
+struct PromptTokens {
+  PromptTokens(at::Tensor text_tokens,  // NOLINT(google-explicit-constructor): text alone
+               std::vector<ImageTokens> image_tokens = {})
+      : text(std::move(text_tokens)), images(std::move(image_tokens)) {}
+
+  at::Tensor text;                  // [batch, m, text_width]
+  std::vector<ImageTokens> images;  // one for each adapter of the network; none: they add nothing
+};
+
+// Attention over the text's keys and values, and, by the same queries, over those of each
+// IP-Adapter's images, whose results are added: the decoupled one of arXiv 2308.06721. Keys and
+// values are computed in the request's first step and kept in the context.
 class CrossAttention {
  public:
-  // Takes to_q [width, width], to_k and to_v [width, text_width], to_out.0 with bias.
+  // Takes to_q [width, width], to_k and to_v [width, text_width], to_out.0 with bias, and of each
+  // of the scope's adapters to_k_ip and to_v_ip [width, text_width].
   CrossAttention(const WeightScope& weights, std::int64_t width, std::int64_t text_width,
                  std::int64_t heads, SiteRegistry& sites);
-  // tokens [batch, n, width], text [batch, m, text_width].
-  at::Tensor operator()(const at::Tensor& tokens, const at::Tensor& text,
+  // tokens [batch, n, width].
+  at::Tensor operator()(const at::Tensor& tokens, const PromptTokens& prompt,
                         PatchContext& context) const;
 
  private:
+  // The keys and values of some tokens, and where a context keeps them.
+  struct Kept {
+    Linear key_value;
+    int condition_slot;
+  };
+  at::Tensor attend_to(const at::Tensor& query, const Kept& kept, const at::Tensor& tokens,
+                       PatchContext& context) const;
+
   std::string name_;
   Linear query_;
-  Linear key_value_;
+  Kept text_;
+  std::vector<Kept> images_;  // one for each adapter
   Linear out_;
   std::int64_t heads_;
-  int condition_slot_;
 };
 
 // softmax(q k^T / sqrt(size) + log_weight) v for q [batch, n, heads * size] over the keys of all

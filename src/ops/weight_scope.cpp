@@ -92,11 +92,21 @@ at::Device WeightScope::device() const { return source_->device; }
 std::int64_t WeightScope::taken_elements() const { return source_->taken_elements; }
 
 WeightScope WeightScope::scope(const std::string& name) const {
-  return {source_, label_, full_name(name)};
+  WeightScope inner(source_, label_, full_name(name));
+  for (const WeightScope& adapter : adapters_) inner.adapters_.push_back(adapter.scope(name));
+  return inner;
 }
 
 WeightScope WeightScope::labelled(const std::string& label) const {
-  return {source_, label, path_};
+  WeightScope labelled = *this;
+  labelled.label_ = label;
+  return labelled;
+}
+
+WeightScope WeightScope::with_adapters(std::vector<WeightScope> adapters) const {
+  WeightScope adapted = *this;
+  adapted.adapters_ = std::move(adapters);
+  return adapted;
 }
 
 std::string WeightScope::path() const {

@@ -68,6 +68,10 @@ class WeightScope {
   // The same scope, with `label` ahead of its path and of those of the scopes in it: for one of
   // several sources of a network.
   WeightScope labelled(const std::string& label) const;
+  // The same scope, which is entered together with `adapters`, of other sources: scope(name) takes
+  // all of them there. What they hold is theirs to take and to finish.
+  WeightScope with_adapters(std::vector<WeightScope> adapters) const;
+  const std::vector<WeightScope>& adapters() const { return adapters_; }
   // The label, if any, and the dotted scope, without a trailing dot.
   std::string path() const;
 
@@ -81,6 +85,7 @@ class WeightScope {
   std::shared_ptr<Source> source_;
   std::string label_;
   std::string path_;
+  std::vector<WeightScope> adapters_;
 };
 
 }  // namespace pcpp

@@ -53,6 +53,24 @@ WeightScope floats() {
           at::kFloat};
 }
 
+TEST(WeightScope, IsEnteredTogetherWithItsAdapters) {
+  const WeightScope adapter(
+      {{"a.more", view_of(kFloats, DType::f32, {6})}, {"c", view_of(kFloats, DType::f32, {6})}},
+      "adapter.safetensors", at::kFloat);
+  const WeightScope root = floats();
+  const WeightScope inner =
+      root.with_adapters({adapter.labelled("first"), floats()}).labelled("unet").scope("a");
+  ASSERT_EQ(inner.adapters().size(), 2U);
+  EXPECT_EQ(inner.path(), "unet.a");
+  EXPECT_EQ(inner.adapters()[0].path(), "first.a");
+  EXPECT_EQ(inner.adapters()[0].take("more", {6})[0].item<float>(), 1.5F);
+  inner.adapters()[1].take("weight", {2, 3});
+  inner.take("weight", {2, 3});
+  EXPECT_EQ(adapter.taken_elements(), 6);
+  EXPECT_TRUE(root.scope("a").adapters().empty());
+  testing::expect_error<CheckpointError>([&] { adapter.finish(); }, {"adapter.safetensors", "c"});
+}
+
 TEST(WeightScope, TakesByDottedName) {
   const WeightScope root = floats();
   const at::Tensor weight = root.scope("a").take("weight", {2, 3});
