@@ -6,31 +6,23 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/eq.h>
 #include <ATen/ops/ge.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/sigmoid.h>
-#include <fmt/format.h>
 
-#include <algorithm>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 
 #include "base/check.h"
+#include "models/clip_layer.h"
 #include "ops/linear.h"
 
 namespace pcpp {
 namespace {
 
 struct ClipOptions : ClipShape {
+  ClipLayerOptions layer = {};  // of its width
   std::int64_t vocabulary = 0;
-  std::int64_t feed_forward_width = 0;
-  std::int64_t heads = 0;
   std::int64_t end_id = 0;
   std::int64_t projection_width = 0;
-  double norm_epsilon = 1e-5;
-  bool quick_gelu = true;
   std::optional<bool> projection = {};  // absent: the weights say
 };
 
@@ -48,100 +40,21 @@ std::optional<bool> projection_of(ConfigReader& config) {
 ClipOptions read_options(ConfigReader& config) {
   config.require_equal("model_type", "clip_text_model", "clip_text_model");
   ClipOptions options{read_clip_shape(config)};
+  options.layer =
+      read_clip_layer(config, {.width = options.width, .feed_forward_width = 2048, .heads = 8});
   options.projection = projection_of(config);
   options.vocabulary = config.integer("vocab_size", 49408);
-  options.feed_forward_width = config.integer("intermediate_size", 2048);
-  options.heads = config.integer("num_attention_heads", 8);
   options.end_id = config.integer("eos_token_id", 49407);
   options.projection_width = config.integer("projection_dim", 512);
-  options.norm_epsilon = config.number("layer_norm_eps", 1e-5);
-  options.quick_gelu =
-      config.one_of("hidden_act", {"quick_gelu", "gelu"}, "quick_gelu") == "quick_gelu";
   for (const auto& [key, value] : {std::pair{"vocab_size", options.vocabulary},
-                                   {"hidden_size", options.width},
-                                   {"intermediate_size", options.feed_forward_width},
-                                   {"num_attention_heads", options.heads},
                                    {"projection_dim", options.projection_width}}) {
     if (value < 1) config.refuse(key, "it must be at least 1");
   }
-  if (options.width % options.heads != 0) {
-    config.refuse("hidden_size", "it must be a multiple of num_attention_heads");
-  }
-  if (!(options.norm_epsilon > 0)) config.refuse("layer_norm_eps", "it must be positive");
-  // Of training, of how transformers return what they compute, and of their generating texts.
-  config.ignore({"attention_dropout",
-                 "dropout",
-                 "initializer_factor",
-                 "initializer_range",
-                 "bos_token_id",
-                 "pad_token_id",
-                 "torch_dtype",
-                 "dtype",
-                 "transformers_version",
-                 "gradient_checkpointing",
-                 "return_dict",
-                 "output_hidden_states",
-                 "output_attentions",
-                 "use_cache",
-                 "id2label",
-                 "label2id",
-                 "tie_word_embeddings",
-                 "use_bfloat16",
-                 "torchscript",
-                 "chunk_size_feed_forward",
-                 "is_decoder",
-                 "is_encoder_decoder",
-                 "problem_type"});
+  // Of their generating texts.
+  config.ignore({"bos_token_id", "pad_token_id"});
   config.finish();
   return options;
 }
-
-// CLIPEncoderLayer.
-class Layer {
- public:
-  Layer(const WeightScope& weights, const ClipOptions& options)
-      : norm1_(weights.scope("layer_norm1"), options.width, options.norm_epsilon),
-        query_(weights.scope("self_attn").scope("q_proj"), options.width, options.width),
-        key_(weights.scope("self_attn").scope("k_proj"), options.width, options.width),
-        value_(weights.scope("self_attn").scope("v_proj"), options.width, options.width),
-        out_(weights.scope("self_attn").scope("out_proj"), options.width, options.width),
-        norm2_(weights.scope("layer_norm2"), options.width, options.norm_epsilon),
-        expand_(weights.scope("mlp").scope("fc1"), options.width, options.feed_forward_width),
-        contract_(weights.scope("mlp").scope("fc2"), options.feed_forward_width, options.width),
-        heads_(options.heads),
-        quick_gelu_(options.quick_gelu) {}
-
-  // [batch, tokens, width] to the same.
-  at::Tensor operator()(const at::Tensor& tokens) const {
-    at::Tensor hidden = attend_backwards(norm1_(tokens)).add_(tokens);
-    at::Tensor expanded = expand_(norm2_(hidden));
-    expanded = quick_gelu_ ? at::sigmoid(expanded.mul(1.702)).mul_(expanded) : at::gelu(expanded);
-    return contract_(expanded).add_(hidden);
-  }
-
- private:
-  // Every token sees itself and those before it.
-  at::Tensor attend_backwards(const at::Tensor& tokens) const {
-    const auto by_head = [&](const at::Tensor& rows) {
-      return rows.unflatten(2, {heads_, -1}).transpose(1, 2);  // [batch, heads, tokens, size]
-    };
-    const at::Tensor attended = at::scaled_dot_product_attention(
-        by_head(query_(tokens)), by_head(key_(tokens)), by_head(value_(tokens)), std::nullopt, 0.0,
-        /*is_causal=*/true);
-    return out_(attended.transpose(1, 2).flatten(2));
-  }
-
-  LayerNorm norm1_;
-  Linear query_;
-  Linear key_;
-  Linear value_;
-  Linear out_;
-  LayerNorm norm2_;
-  Linear expand_;
-  Linear contract_;
-  std::int64_t heads_;
-  bool quick_gelu_;
-};
 
 // Before release 5, transformers put all but the projection under one more name.
 WeightScope text_scope(const WeightScope& weights) {
@@ -157,13 +70,8 @@ ClipShape read_clip_shape(ConfigReader& config) {
   const ClipShape shape{.width = config.integer("hidden_size", 512),
                         .layers = config.integer("num_hidden_layers", 12),
                         .max_tokens = config.integer("max_position_embeddings", 77)};
-  for (const auto& [key, value, most] :
-       {std::tuple{"num_hidden_layers", shape.layers, kMostLayers},
-        {"max_position_embeddings", shape.max_tokens, kMostTokens}}) {
-    if (value < 1 || value > most) {
-      config.refuse(key, fmt::format("it must lie between 1 and {}", most));
-    }
-  }
+  check_clip_extent(config, "num_hidden_layers", shape.layers, kMostLayers);
+  check_clip_extent(config, "max_position_embeddings", shape.max_tokens, kMostTokens);
   return shape;
 }
 
@@ -175,10 +83,8 @@ struct ClipText::Parts {
             text.take("embeddings.token_embedding.weight", {options.vocabulary, options.width})),
         position_embedding(
             text.take("embeddings.position_embedding.weight", {options.max_tokens, options.width})),
-        final_norm(text.scope("final_layer_norm"), options.width, options.norm_epsilon) {
-    for (std::int64_t i = 0; i < options.layers; ++i) {
-      layers.emplace_back(text.scope("encoder").scope("layers").scope(i), options);
-    }
+        layers(make_clip_layers(text, options.layer, options.layers, /*is_causal=*/true)),
+        final_norm(text.scope("final_layer_norm"), options.width, options.layer.norm_epsilon) {
     if (options.projection.value_or(weights.has("text_projection.weight"))) {
       projection.emplace(weights.scope("text_projection"), options.width, options.projection_width,
                          Linear::Bias::no);
@@ -202,7 +108,7 @@ struct ClipText::Parts {
   ClipOptions options;
   at::Tensor token_embedding;
   at::Tensor position_embedding;
-  std::vector<Layer> layers;
+  std::vector<ClipLayer> layers;
   LayerNorm final_norm;
   std::optional<Linear> projection;
 };
@@ -221,7 +127,7 @@ ClipText::Output ClipText::operator()(const at::Tensor& ids, const std::stop_tok
   at::Tensor hidden = at::embedding(parts_->token_embedding, ids)
                           .add_(parts_->position_embedding.narrow(0, 0, ids.size(1)));
   output.hidden_states.push_back(hidden);
-  for (const Layer& layer : parts_->layers) {
+  for (const ClipLayer& layer : parts_->layers) {
     check_not_stopped(stop);
     hidden = layer(hidden);
     output.hidden_states.push_back(hidden);

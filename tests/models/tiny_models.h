@@ -31,18 +31,27 @@ inline std::filesystem::path control_folder() {
   return std::filesystem::path(PCPP_TEST_DATA) / "control";
 }
 
+// Image encoders and IP-Adapters for them (tests/reference/ip_adapter_make.py).
+inline std::filesystem::path ip_adapter_folder() {
+  return std::filesystem::path(PCPP_TEST_DATA) / "ip_adapter";
+}
+
 inline Component tiny_component(const std::string& family, const std::string& name) {
   return Checkpoint::open(models_folder() / family).component(name);
 }
 
-inline std::map<std::string, at::Tensor> load_references(const std::string& file) {
+inline std::map<std::string, at::Tensor> load_tensors_of(const std::filesystem::path& file) {
   std::map<std::string, at::Tensor> references;
-  for (const auto& [name, tensor] : load_tensors(models_folder() / file)) {
+  for (const auto& [name, tensor] : load_tensors(file)) {
     at::Tensor values = at::empty(tensor.shape, at::kFloat);
     std::memcpy(values.mutable_data_ptr(), tensor.values.data(), values.nbytes());
     references.emplace(name, values);
   }
   return references;
+}
+
+inline std::map<std::string, at::Tensor> load_references(const std::string& file) {
+  return load_tensors_of(models_folder() / file);
 }
 
 // The entries of one section of index.json.
