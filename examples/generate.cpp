@@ -70,6 +70,12 @@ GenerationRequest make_request(const GenerateOptions& options, const Interrupt& 
       request.controls.back().images.push_back(read_image(file));
     }
   }
+  for (std::size_t adapter = 0; adapter < options.ip_adapters.size(); ++adapter) {
+    request.image_prompts.push_back({{}, options.ip_scale(adapter)});
+    for (const std::filesystem::path& file : options.ip_images_of(adapter)) {
+      request.image_prompts.back().images.push_back(read_image(file));
+    }
+  }
   if (!options.latents.empty()) {
     TensorMap file = load_tensors(options.latents);
     const auto found = file.find("latents");
@@ -150,7 +156,8 @@ std::vector<std::filesystem::path> input_files(const GenerateOptions& options) {
                                               options.profile, options.prompt_embeds};
   if (options.convolution_times != kNone) files.emplace_back(options.convolution_times);
   for (const auto* several :
-       {&options.controlnets, &options.init_images, &options.masks, &options.control_images}) {
+       {&options.controlnets, &options.init_images, &options.masks, &options.control_images,
+        &options.ip_adapters, &options.image_encoders, &options.ip_images}) {
     files.insert(files.end(), several->begin(), several->end());
   }
   for (const Lora& lora : options.loras) files.push_back(lora.file);
@@ -166,6 +173,9 @@ PipelineOptions config_options(const GenerateOptions& options) {
   if (!options.configs.empty()) loading.configs = options.configs;
   if (!options.vae.empty()) loading.vae = options.vae;
   loading.controlnets = options.controlnets;
+  for (std::size_t adapter = 0; adapter < options.ip_adapters.size(); ++adapter) {
+    loading.ip_adapters.push_back(options.ip_adapter(adapter));
+  }
   return loading;
 }
 

@@ -12,12 +12,11 @@
 #include <utility>
 
 #include "command_line.h"
+#include "steering_options.h"
 
 namespace pcpp::examples {
 
 namespace {
-
-constexpr double kMostScale = 100;
 
 // FILE or FILE:SCALE. Throws CLI::ValidationError.
 Lora parse_lora(const std::string& text) {
@@ -145,29 +144,6 @@ void add_picture_options(CLI::App& app, GenerateOptions& options) {
       [&](SigmaSpacing spacing) { options.sigmas = spacing; });
 }
 
-void add_control_options(CLI::App& app, GenerateOptions& options) {
-  take_each(app.add_option("--controlnet", options.controlnets,
-                           "ControlNet: a folder in diffusers' layout, or a single safetensors "
-                           "file; once for each")
-                ->type_name("PATH"));
-  take_each(app.add_option(
-                   "--control-image", options.control_images,
-                   "PNG or JPEG file that a ControlNet reads; once for each ControlNet, or, net by "
-                   "net, once for each prompt")
-                ->type_name("FILE"));
-  const auto add_list = [&](const std::string& name, std::vector<double>& numbers, double least,
-                            double most, const std::string& help) {
-    add_numbers(app, name, numbers, least, most, help + "; one for all ControlNets, or for each")
-        ->type_name("FLOAT,...");
-  };
-  add_list("--control-scale", options.control_scales, -kMostScale, kMostScale,
-           "how much of what a ControlNet makes is added (default: 1)");
-  add_list("--control-start", options.control_starts, 0, 1,
-           "it begins to steer after this part of the steps (default: 0)");
-  add_list("--control-end", options.control_ends, 0, 1,
-           "it stops after this part of the steps (default: 1)");
-}
-
 void add_parallel_options(CLI::App& app, GenerateOptions& options) {
   add_device_options(app, options.device);
   add_gpu_options(app, options.device);
@@ -225,31 +201,6 @@ void add_file_options(CLI::App& app, GenerateOptions& options) {
            "write to this file what each rank did when, for Perfetto or chrome://tracing");
 }
 
-std::string control_problem(const GenerateOptions& options) {
-  const std::size_t nets = options.controlnets.size();
-  if (nets == 0) return {};
-  for (const std::filesystem::path& net : options.controlnets) {
-    if (net.empty()) return "--controlnet: '' names nothing: leave it out";
-  }
-  if (options.control_images.empty() || options.control_images.size() % nets != 0) {
-    return fmt::format(
-        "{} control images for {} ControlNets: give one for each, or one for each "
-        "prompt of each",
-        options.control_images.size(), nets);
-  }
-  const std::pair<const char*, const std::vector<double>&> lists[] = {
-      {"--control-scale", options.control_scales},
-      {"--control-start", options.control_starts},
-      {"--control-end", options.control_ends}};
-  for (const auto& [name, numbers] : lists) {
-    if (numbers.size() != 1 && numbers.size() != nets) {
-      return fmt::format("{} has {} numbers for {} ControlNets: give one, or one for each", name,
-                         numbers.size(), nets);
-    }
-  }
-  return {};
-}
-
 std::string output_problem(const std::string& output) {
   const std::string kind = lower_case(std::filesystem::path(output).extension().string());
   for (const char* other : {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}) {
@@ -269,7 +220,7 @@ std::string contradiction(const GenerateOptions& options) {
       (!options.prompts.empty() || !options.negative_prompts.empty())) {
     return "--prompt-embeds takes the place of --prompt and --negative-prompt: give one of them";
   }
-  if (std::string problem = control_problem(options); !problem.empty()) return problem;
+  if (std::string problem = steering_problem(options); !problem.empty()) return problem;
   if (std::string problem = output_problem(options.output); !problem.empty()) return problem;
   if (options.seeds.size() > 1) {
     for (const auto& [name, file] : {std::pair{"--latents", options.latents},
@@ -305,12 +256,7 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
   if (app.count("--profile") > 0 && !automatic) {
     return "--profile is for --method auto: add that, or leave it out";
   }
-  for (const char* name :
-       {"--control-image", "--control-scale", "--control-start", "--control-end"}) {
-    if (app.count(name) > 0 && options.controlnets.empty()) {
-      return fmt::format("{} is for --controlnet: add that, or leave it out", name);
-    }
-  }
+  if (std::string problem = unread_steering(app, options); !problem.empty()) return problem;
   for (const char* name : {"--prompt-syntax", "--clip-skip", "--textual-inversion"}) {
     if (app.count(name) > 0 && !options.prompt_embeds.empty()) {
       return fmt::format("{} is for --prompt, not --prompt-embeds: leave it out", name);
@@ -332,19 +278,6 @@ std::string unread(const CLI::App& app, const GenerateOptions& options) {
 }
 
 }  // namespace
-
-std::vector<std::filesystem::path> GenerateOptions::images_of(std::size_t controlnet) const {
-  const std::size_t each = control_images.size() / controlnets.size();
-  const auto first = control_images.begin() + static_cast<std::ptrdiff_t>(controlnet * each);
-  return {first, first + static_cast<std::ptrdiff_t>(each)};
-}
-
-Control GenerateOptions::control(std::size_t controlnet) const {
-  const auto of = [controlnet](const std::vector<double>& numbers) {
-    return numbers[numbers.size() == 1 ? 0 : controlnet];
-  };
-  return {{}, of(control_scales), of(control_starts), of(control_ends)};
-}
 
 ParallelConfig GenerateOptions::parallel() const {
   ParallelConfig config = config_of(method, partial, pool);
@@ -383,7 +316,7 @@ std::variant<GenerateOptions, int> parse_command_line(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_model_options(app, options);
   add_picture_options(app, options);
-  add_control_options(app, options);
+  add_steering_options(app, options);
   add_parallel_options(app, options);
   add_file_options(app, options);
   if (const std::optional<int> status = parse(app, argc, argv)) return *status;

@@ -18,6 +18,9 @@ namespace pcpp::examples {
 
 inline constexpr std::int64_t kBytesPerMegabyte = 1'000'000;
 
+// Of LoRAs, ControlNets and image prompts.
+inline constexpr double kMostScale = 100;
+
 // In place of a file.
 inline constexpr std::string_view kNone = "none";
 
@@ -69,6 +72,11 @@ struct GenerateOptions {
   std::vector<double> control_scales = {1};
   std::vector<double> control_starts = {0};
   std::vector<double> control_ends = {1};
+  std::vector<std::filesystem::path> ip_adapters;
+  // One for all IP-Adapters, or one for each.
+  std::vector<std::filesystem::path> image_encoders;
+  std::vector<std::filesystem::path> ip_images;  // as control_images
+  std::vector<double> ip_scales = {1};           // as control_scales
   std::string latents;
   std::string prompt_embeds;
   std::string save_latents;
@@ -81,6 +89,9 @@ struct GenerateOptions {
   std::vector<std::filesystem::path> images_of(std::size_t controlnet) const;
   // Without its images.
   Control control(std::size_t controlnet) const;
+  IpAdapter ip_adapter(std::size_t place) const;
+  std::vector<std::filesystem::path> ip_images_of(std::size_t ip_adapter) const;
+  double ip_scale(std::size_t ip_adapter) const;
   ParallelConfig parallel() const;
   // The options that repeat what `auto` chose of `world`.
   GenerateOptions as(const PlannedRun& chosen, const World& world) const;

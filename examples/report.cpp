@@ -51,6 +51,18 @@ Json controls_json(const GenerateOptions& options) {
   return controls;
 }
 
+Json image_prompts_json(const GenerateOptions& options) {
+  Json prompts = Json::array();
+  for (std::size_t place = 0; place < options.ip_adapters.size(); ++place) {
+    const IpAdapter adapter = options.ip_adapter(place);
+    prompts.push_back({{"ip_adapter", adapter.file.string()},
+                       {"image_encoder", adapter.image_encoder.string()},
+                       {"images", paths(options.ip_images_of(place))},
+                       {"scale", options.ip_scale(place)}});
+  }
+  return prompts;
+}
+
 Json settings(const RunFacts& facts) {
   const GenerateOptions& options = facts.options;
   Json negatives = options.negative_prompts.empty() ? Json() : Json(options.negative_prompts);
@@ -68,6 +80,7 @@ Json settings(const RunFacts& facts) {
               {"masks", paths(options.masks)},
               {"strength", options.init_images.empty() ? Json() : Json(facts.result.strength)},
               {"controls", controls_json(options)},
+              {"image_prompts", image_prompts_json(options)},
               {"width", facts.result.width},
               {"height", facts.result.height},
               {"steps", options.steps},
@@ -180,6 +193,7 @@ std::string report_json(const RunFacts& facts) {
                        {"seconds",
                         {{"load", facts.load_seconds},
                          {"text", times.text_seconds},
+                         {"image_prompts", times.image_prompt_seconds},
                          {"encode", times.encode_seconds},
                          {"denoise", times.denoise_seconds},
                          {"decode", times.decode_seconds},
@@ -233,6 +247,12 @@ std::map<std::string, std::string> setting_words(const RunFacts& facts) {
                                    control.start, control.end, names(options.images_of(net))));
   }
   if (!controls.empty()) words["controls"] = fmt::format("{}", fmt::join(controls, "; "));
+  std::vector<std::string> prompts;
+  for (std::size_t place = 0; place < options.ip_adapters.size(); ++place) {
+    prompts.push_back(fmt::format("{}:{} by {}", as_utf8(name_in(options.ip_adapters[place])),
+                                  options.ip_scale(place), names(options.ip_images_of(place))));
+  }
+  if (!prompts.empty()) words["image_prompts"] = fmt::format("{}", fmt::join(prompts, "; "));
   return words;
 }
 

@@ -174,6 +174,15 @@ struct Control {
   double end = 1;
 };
 
+// What one IP-Adapter of a Pipeline reads besides the text (arXiv 2308.06721). Diffusers' options
+// of the same meaning: ip_adapter_image and set_ip_adapter_scale.
+struct ImagePrompt {
+  // One for all prompts, or one for each (diffusers shows a list of them to every prompt, all at
+  // once); no side longer than kMostPixels. The square in the middle of each is what is read.
+  std::vector<Image> images = {};
+  double scale = 1;  // of what it adds to what attention reads of the text; finite
+};
+
 // One batch of pictures: `images_per_prompt` for each prompt, in the order of the prompts.
 struct PCPP_EXPORT GenerationRequest {
   std::vector<std::string> prompts = {};
@@ -239,6 +248,8 @@ struct PCPP_EXPORT GenerationRequest {
   std::optional<double> strength = {};
   // One for each of PipelineOptions::controlnets, in their order.
   std::vector<Control> controls = {};
+  // One for each of PipelineOptions::ip_adapters, in their order.
+  std::vector<ImagePrompt> image_prompts = {};
   // prompt_embeds [n, tokens, c], negative_prompt_embeds, and for SDXL pooled_prompt_embeds [n, c],
   // negative_pooled_prompt_embeds. Where given, `prompts` must be empty.
   TensorMap prompt_embeds = {};
@@ -266,9 +277,9 @@ struct PCPP_EXPORT GenerationRequest {
   // Called on one of the library's threads after each step, which it holds up: the other ranks wait
   // for it, for peer_timeout at most. What it throws ends the request, and generate() throws it.
   std::function<void(const StepProgress&)> on_step = {};
-  // A stop ends all ranks, what an automatic request measures, the text encoders and the VAE (at
-  // their next block), the loading of both and what is drawn and resized before them, and throws
-  // Cancelled.
+  // A stop ends all ranks, what an automatic request measures, the text encoders, the image
+  // encoders and the VAE (at their next block), the loading of all these and what is drawn and
+  // resized before them, and throws Cancelled.
   std::stop_token stop = {};
   // The longest that a rank waits for its peers before it gives up with TransportError. It does not
   // bound the request's time: for that, request a stop.

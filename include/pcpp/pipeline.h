@@ -54,12 +54,24 @@ struct TextualInversion {
   std::string word = {};
 };
 
+// What has the U-Net read pictures beside the text (arXiv 2308.06721): keys and values for each of
+// its cross-attentions, and what makes tokens of a picture, in one safetensors file with the names
+// image_proj. and ip_adapter. that they were published with. Those that read one vector of the
+// picture and the "plus" ones, which read the image encoder's penultimate layer; neither FaceID's
+// nor those for whole faces.
+struct IpAdapter {
+  std::filesystem::path file = {};
+  // The folder, with config.json, of transformers' CLIPVisionModelWithProjection that it was made
+  // with. Adapters that name the same one share it.
+  std::filesystem::path image_encoder = {};
+};
+
 struct PipelineOptions {
   // Of the networks; latents and schedulers are float32. Where it is float16, VAEs are float32
   // unless their config says that they need not be (force_upcast false).
   DataType dtype = DataType::float32;
   // A folder's files' variant, such as "fp16"; absent: the plain files where both are there. Of
-  // ControlNets' folders too, where they have it.
+  // ControlNets' and image encoders' folders too, where they have it.
   std::optional<std::string> variant = {};
   // Of a single file: a folder in diffusers' layout, of which configs and tokenizers are taken (its
   // weights are not read). Absent: those that Stable Diffusion 1.x, 2.x or SDXL were published
@@ -80,6 +92,10 @@ struct PipelineOptions {
   // diffusers' layout or a single safetensors file, which is taken to be shaped as the model's own
   // U-Net but for what its tensors show. Every request then needs GenerationRequest::controls.
   std::vector<std::filesystem::path> controlnets = {};
+  // IP-Adapters, which the U-Net reads together: what they make is added. ControlNets do not read
+  // them. Every request then needs GenerationRequest::image_prompts. The constructor throws
+  // CheckpointError for one that was made for another U-Net or image encoder.
+  std::vector<IpAdapter> ip_adapters = {};
   // What automatic requests plan with; absent: the world's ranks are measured, once for each size.
   std::optional<DeviceProfile> profile = {};
   // What weights may take in memory beyond the model's own size where that makes 3x3 convolutions
@@ -129,6 +145,7 @@ struct PCPP_EXPORT ModelInfo {
   // model_index.json has another number as _guidance_scale.
   double default_guidance_scale = 7.5;
   int controlnets = 0;    // how many there are: requests need as many controls
+  int ip_adapters = 0;    // likewise: requests need as many image prompts
   int row_unit = 8;       // bands are cut at multiples of so many latent rows
   int most_steps = 1000;  // the timesteps that it was trained on
   // Of GenerationRequest::clip_skip; 0 without text encoders.
@@ -147,8 +164,8 @@ struct PCPP_EXPORT ModelInfo {
 };
 
 // From the configs alone, without loading weights (of a single file a few, to tell its family).
-// `model` and `options` are what Pipeline takes; of the latter configs, vae and controlnets are
-// looked at. Throws CheckpointError for what cannot be read or is not supported.
+// `model` and `options` are what Pipeline takes; of the latter configs, vae, controlnets and
+// ip_adapters are looked at. Throws CheckpointError for what cannot be read or is not supported.
 PCPP_EXPORT ModelInfo read_model_info(const std::filesystem::path& model,
                                       const PipelineOptions& options = {});
 
@@ -164,6 +181,8 @@ struct ConvolutionWays {
 // Where the time of a request went.
 struct RunTimes {
   double text_seconds = 0;  // tokenizer and text encoders
+  // Of image prompts: image encoders and what makes tokens of what they see.
+  double image_prompt_seconds = 0;
   // Of init images and of what masks keep: the VAE's encoder, on all ranks.
   double encode_seconds = 0;
   double denoise_seconds = 0;  // all steps
@@ -210,13 +229,13 @@ struct GenerationResult {
 // A diffusion model (SD 1.x, SD 2.x, SDXL): a folder in diffusers' layout, or a single safetensors
 // file with the names that the models were first published with, as ComfyUI and
 // stable-diffusion.cpp take it. A single file must stay as it is while the object lives: replace it
-// by renaming another. The U-Net is loaded by the constructor, text encoders and VAE by the first
-// request that needs them. One request at a time: calls of generate() on one object must not
-// overlap; the later one throws ConfigError and leaves the other undisturbed. No call may be under
-// way when the process ends by exit() or the return of main, whose destructors take libtorch apart:
-// request a stop and wait for the call, or end by _exit(). Several objects may draw at once, of the
-// same devices as well; those that use NCCL on a device do it in turn there, and wait for
-// peer_timeout at most.
+// by renaming another. The U-Net is loaded by the constructor, text encoders, image encoders
+// and VAE by the first request that needs them. One request at a time: calls of generate() on one
+// object must not overlap; the later one throws ConfigError and leaves the other undisturbed. No
+// call may be under way when the process ends by exit() or the return of main, whose destructors
+// take libtorch apart: request a stop and wait for the call, or end by _exit(). Several objects may
+// draw at once, of the same devices as well; those that use NCCL on a device do it in turn there,
+// and wait for peer_timeout at most.
 class PCPP_EXPORT Pipeline {
  public:
   // Throws CheckpointError for a model that cannot be read or is not supported, ConfigError for

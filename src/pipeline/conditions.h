@@ -1,4 +1,5 @@
-// What the U-Net is told of the text: made from prompts by the model's text encoders, or given.
+// What the U-Net is told of the text, and with it of image prompts (pipeline/image_prompts): made
+// from prompts by the model's text encoders, or given.
 #ifndef PCPP_PIPELINE_CONDITIONS_H_
 #define PCPP_PIPELINE_CONDITIONS_H_
 
@@ -14,15 +15,18 @@
 #include "io/lora_file.h"
 #include "io/textual_inversion.h"
 #include "models/clip_text.h"
+#include "ops/attention.h"
 #include "pcpp/config.h"
 
 namespace pcpp {
 
-// One branch's conditions: [n, tokens, c], and SDXL's pooled text [n, c] (undefined elsewhere).
+// One branch's conditions: [n, tokens, c], SDXL's pooled text [n, c] (undefined elsewhere), and the
+// tokens of image prompts.
 struct Conditions {
   at::Tensor text;
   at::Tensor pooled;
-  int truncated_tokens = 0;  // of the longest text, that did not fit
+  int truncated_tokens = 0;              // of the longest text, that did not fit
+  std::vector<ImageTokens> images = {};  // of each IP-Adapter, for n pictures
 };
 
 // How prompts are read: GenerationRequest's settings of these names.

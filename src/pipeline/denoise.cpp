@@ -79,11 +79,14 @@ class Rank {
     control_images_.resize(controls_.size());
     control_inputs_.resize(controls_.size());
     const Conditions mine = own_conditions();
-    text_ = mine.text.to(unet.device(), task.dtype);
+    prompt_.text = mine.text.to(unet.device(), task.dtype);
+    for (const auto& [tokens, scale] : mine.images) {
+      prompt_.images.push_back({tokens.to(unet.device(), task.dtype), scale});
+    }
     if (task.time_ids.defined()) {
-      added_ =
-          AddedConditions{mine.pooled.to(unet.device(), task.dtype),
-                          task.time_ids.expand({text_.size(0), -1}).contiguous().to(unet.device())};
+      added_ = AddedConditions{
+          mine.pooled.to(unet.device(), task.dtype),
+          task.time_ids.expand({prompt_.text.size(0), -1}).contiguous().to(unet.device())};
     }
   }
 
@@ -218,7 +221,7 @@ class Rank {
     const StepKind kind = kind_of(step);
     const bool last = step + 1 == phase_.steps.end;
     cache_.begin_step(kind, last ? std::nullopt : std::optional(kind_of(step + 1)));
-    const at::Tensor noise = unet_(input_, timestep_, text_, added_, context_, control_inputs_);
+    const at::Tensor noise = unet_(input_, timestep_, prompt_, added_, context_, control_inputs_);
     cache_.end_step();
     const SpanScope gathering("gather");
     const at::Tensor own = guided_where_both(noise.to(at::kFloat)).contiguous();
@@ -236,6 +239,10 @@ class Rank {
     Conditions both{at::cat({all.unconditional->text, all.conditional.text}), {}, 0};
     if (all.conditional.pooled.defined()) {
       both.pooled = at::cat({all.unconditional->pooled, all.conditional.pooled});
+    }
+    for (std::size_t i = 0; i < all.conditional.images.size(); ++i) {
+      const auto& [tokens, scale] = all.conditional.images[i];
+      both.images.push_back({at::cat({all.unconditional->images.at(i).tokens, tokens}), scale});
     }
     return both;
   }
@@ -310,7 +317,7 @@ class Rank {
   PatchContext context_;
   at::Tensor input_;
   at::Tensor timestep_;
-  at::Tensor text_;
+  PromptTokens prompt_{at::Tensor()};
   std::optional<AddedConditions> added_;
   SolverState state_;
   std::optional<KeptImage> kept_;

@@ -15,6 +15,7 @@
 #include "cache/exchange_plan.h"
 #include "models/vae_config.h"
 #include "parallel/topology.h"
+#include "pipeline/image_prompts.h"
 #include "pipeline/request.h"
 #include "pipeline/translate.h"
 
@@ -48,7 +49,7 @@ std::vector<ClipShape> text_encoders_of(const Checkpoint& checkpoint) {
 }
 
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
-                     const std::vector<ControlNetFile>& controls) {
+                     const std::vector<ControlNetFile>& controls, std::size_t ip_adapters) {
   // Those and, for inpainting, a mask and the latents of the picture that it leaves.
   const std::int64_t masked_channels = 2 * unet.out_channels + 1;
   check<CheckpointError>(
@@ -70,6 +71,7 @@ ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
     info.scale = 1 << (read_vae_channels(vae).size() - 1);
   }
   info.controlnets = static_cast<int>(controls.size());
+  info.ip_adapters = static_cast<int>(ip_adapters);
   for (const ControlNetFile& control : controls) {
     check<CheckpointError>(control.config.scale() == info.scale,
                            "{}: the ControlNet makes a latent row of {} pixels, the model's VAE of "
@@ -155,7 +157,8 @@ ModelInfo read_model_info(const std::filesystem::path& model, const PipelineOpti
     const Checkpoint checkpoint =
         Checkpoint::open(model, {.configs = options.configs, .vae = options.vae});
     const UNetConfig unet = read_unet_config(checkpoint.component("unet").config());
-    return model_info(checkpoint, unet, open_control_nets(options.controlnets, std::nullopt, unet));
+    return model_info(checkpoint, unet, open_control_nets(options.controlnets, std::nullopt, unet),
+                      open_ip_adapters(options.ip_adapters, std::nullopt, unet).size());
   });
 }
 

@@ -2,6 +2,7 @@
 #ifndef PCPP_PIPELINE_MODEL_INFO_H_
 #define PCPP_PIPELINE_MODEL_INFO_H_
 
+#include <cstddef>
 #include <vector>
 
 #include "io/checkpoint.h"
@@ -19,7 +20,7 @@ std::vector<ClipShape> text_encoders_of(const Checkpoint& checkpoint);
 // Throws CheckpointError where the U-Net reads more than latents, and where a ControlNet's images
 // have other sizes than the model's.
 ModelInfo model_info(const Checkpoint& checkpoint, const UNetConfig& unet,
-                     const std::vector<ControlNetFile>& controls);
+                     const std::vector<ControlNetFile>& controls, std::size_t ip_adapters = 0);
 
 // Warns where the folder names the class of a pipeline that does more than Stable Diffusion's: its
 // networks may be plain ones.

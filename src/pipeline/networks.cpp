@@ -1,5 +1,7 @@
 #include "pipeline/networks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -74,9 +76,10 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
       words_(read_all(options.textual_inversions, text_encoders_of(checkpoint_))),
       unet_config_(read_unet_config(checkpoint_.component("unet").config())),
       control_nets_(open_control_nets(options.controlnets, options.variant, unet_config_)),
+      ip_adapters_(open_ip_adapters(options.ip_adapters, options.variant, unet_config_)),
       scheduler_source_(checkpoint_.component("scheduler").config_source(kSchedulerConfig)),
       scheduler_config_(checkpoint_.component("scheduler").config_object(kSchedulerConfig)),
-      model_(model_info(checkpoint_, unet_config_, control_nets_)),
+      model_(model_info(checkpoint_, unet_config_, control_nets_, ip_adapters_.size())),
       vae_dtype_(vae_dtype_for(dtype_, checkpoint_)),
       ranks_(world, dtype_, [&](at::Device device) { return load_unet(device, options.stop); }),
       extra_weight_bytes_(options.extra_weight_bytes),
@@ -89,18 +92,25 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
 UNet Networks::load_unet(at::Device device, const std::stop_token& stop) const {
   const Clock::time_point begin = Clock::now();
   const Component component = checkpoint_.component("unet");
-  const auto weights_of = [&](const Component& of) {
-    return WeightScope(of.weights(), scalar_type_of(dtype_), device, stop);
+  const auto scope_of = [&](const Weights& weights) {
+    return WeightScope(weights, scalar_type_of(dtype_), device, stop);
   };
-  const WeightScope weights = weights_of(component);
+  const WeightScope weights = scope_of(component.weights());
   for (const LoraFile& lora : loras_) weights.add(lora, "unet");
   std::vector<WeightScope> control_weights;
   std::string places = component.place();
   for (const ControlNetFile& control : control_nets_) {
-    control_weights.push_back(weights_of(control.component));
+    control_weights.push_back(scope_of(control.component.weights()));
     places += ", " + control.component.place();
   }
-  UNet unet(network_of(unet_config_, control_nets_), weights, control_weights);
+  std::vector<WeightScope> adapters;
+  for (const IpAdapterFile& adapter : ip_adapters_) {
+    adapters.push_back(
+        scope_of(adapter.attention).labelled(fmt::format("ip_adapter.{}", adapters.size())));
+    places += ", " + adapter.place;
+  }
+  UNet unet(network_of(unet_config_, control_nets_), weights.with_adapters(std::move(adapters)),
+            control_weights);
   log().info("loaded {} to {} in {:.1f} s", places, device.str(), milliseconds_since(begin) / 1000);
   return unet;
 }
@@ -148,6 +158,13 @@ void Networks::load_text(const std::stop_token& stop) {
       "they are not of the same model",
       text.text_width(), text.pooled_width(), config.text_width, config.pooled_width());
   text_ = std::move(text);
+}
+
+void Networks::load_image_encoders(const std::stop_token& stop) {
+  if (image_encoders_) return;
+  image_encoders_ = on_device(ranks_.first_gpu(), [&](at::Device device) {
+    return ImageEncoders(ip_adapters_, scalar_type_of(dtype_), device, stop);
+  });
 }
 
 template <typename Half>

@@ -18,13 +18,14 @@
 #include "pcpp/pipeline.h"
 #include "pipeline/conditions.h"
 #include "pipeline/control_nets.h"
+#include "pipeline/image_prompts.h"
 #include "pipeline/ranks.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {
 
-// The U-Net and its ControlNets are loaded at once, the others for the first request that needs
-// them. Not thread-safe.
+// The U-Net, its ControlNets and what it has of IP-Adapters are loaded at once, the others for the
+// first request that needs them. Not thread-safe.
 class Networks {
  public:
   // Throws CheckpointError, ConfigError for options that the world cannot meet, and Cancelled once
@@ -54,6 +55,10 @@ class Networks {
   void load_text(const std::stop_token& stop);
   const TextEncoders& text() const { return *text_; }  // after load_text()
 
+  // Throws CheckpointError, and Cancelled; nothing is kept of them then.
+  void load_image_encoders(const std::stop_token& stop);
+  const ImageEncoders& image_encoders() const { return *image_encoders_; }  // likewise
+
   // Throws CheckpointError for the VAE of another model, and Cancelled; nothing is kept of it then.
   void load_decoder(const std::stop_token& stop);
   const VaeDecoder& decoder(int rank = 0) const { return decoders_.at(ranks_.gpu_of(rank)); }
@@ -74,12 +79,14 @@ class Networks {
   std::vector<TextualWord> words_;
   UNetConfig unet_config_;
   std::vector<ControlNetFile> control_nets_;
+  std::vector<IpAdapterFile> ip_adapters_;
   std::string scheduler_source_;
   nlohmann::json scheduler_config_;  // that it held
   ModelInfo model_;
   DataType vae_dtype_;
   Ranks ranks_;
   std::optional<TextEncoders> text_;
+  std::optional<ImageEncoders> image_encoders_;
   OnDevices<VaeDecoder> decoders_;
   OnDevices<VaeEncoder> encoders_;
   std::int64_t extra_weight_bytes_;  // not yet taken

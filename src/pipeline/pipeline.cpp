@@ -247,8 +247,8 @@ void Pipeline::Parts::collect(std::vector<DenoiseResult>& drawn, GenerationResul
   const DenoiseResult& first = drawn.front();
   check<DeviceError>(
       first.end.latents.isfinite().all().item<bool>(),
-      "the latents became infinite or not a number: try {}less of guidance, of controls, of LoRAs, "
-      "or smaller weights in the prompts",
+      "the latents became infinite or not a number: try {}less of guidance, of controls, of image "
+      "prompts, of LoRAs, or smaller weights in the prompts",
       networks_.dtype() == DataType::float32 ? "" : "float32, ");
   result.latents = to_host(first.end.latents);
   for (const at::Tensor& latents : first.step_latents) {
@@ -278,18 +278,27 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                                           GenerationResult& result) {
   use_all_threads(world());
   if (!sizes.embedded) networks_.load_text(request.stop);
+  if (!request.image_prompts.empty()) networks_.load_image_encoders(request.stop);
   if (!request.init_images.empty()) networks_.load_encoder(request.stop);
   if (request.decode) networks_.load_decoder(request.stop);
   check_not_stopped(request.stop);
-  if (inputs.conditions) return std::move(*inputs.conditions);
-  const Clock::time_point text_begin = Clock::now();
-  BranchConditions conditions = on_device(ranks().first_gpu(), [&](at::Device /*device*/) {
-    return encode_prompts(networks_.text(), request, sizes.guided);
-  });
+  if (!inputs.conditions) {
+    const Clock::time_point begin = Clock::now();
+    inputs.conditions = on_device(ranks().first_gpu(), [&](at::Device /*device*/) {
+      return encode_prompts(networks_.text(), request, sizes.guided);
+    });
+    result.times.text_seconds = seconds_since(begin);
+  }
+  BranchConditions conditions = std::move(*inputs.conditions);
   result.truncated_tokens =
       std::max(conditions.conditional.truncated_tokens,
                conditions.unconditional ? conditions.unconditional->truncated_tokens : 0);
-  result.times.text_seconds = seconds_since(text_begin);
+  if (request.image_prompts.empty()) return conditions;
+  const Clock::time_point begin = Clock::now();
+  conditions = on_device(ranks().first_gpu(), [&](at::Device /*device*/) {
+    return networks_.image_encoders().encode(request, sizes, std::move(conditions));
+  });
+  result.times.image_prompt_seconds = seconds_since(begin);
   return conditions;
 }
 

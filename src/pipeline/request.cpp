@@ -141,6 +141,19 @@ void check_controls(const GenerationRequest& request, const ModelInfo& model,
   }
 }
 
+void check_image_prompts(const GenerationRequest& request, const ModelInfo& model,
+                         std::int64_t prompts) {
+  check<ConfigError>(std::ssize(request.image_prompts) == model.ip_adapters,
+                     "{} image prompts for {} IP-Adapters: give one for each that the pipeline has",
+                     request.image_prompts.size(), model.ip_adapters);
+  for (const ImagePrompt& prompt : request.image_prompts) {
+    check<ConfigError>(!prompt.images.empty(),
+                       "an image prompt has no image: give one, or one for each prompt");
+    check_count("images of an image prompt", prompt.images, prompts);
+    check_scale("an image prompt's scale", prompt.scale);
+  }
+}
+
 void check_turns(const GenerationRequest& request) {
   if (!request.ranks_in_turn) return;
   check<ConfigError>(!request.automatic,
@@ -163,6 +176,9 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   check_images("a mask", request.masks);
   for (const Control& control : request.controls) {
     check_images("a control image", control.images);
+  }
+  for (const ImagePrompt& prompt : request.image_prompts) {
+    check_images("an image prompt's image", prompt.images);
   }
   const PictureSize size = model.picture_size(request);
   sizes.width = size.width;
@@ -206,6 +222,7 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
   sizes.images = prompts * request.images_per_prompt;
   check_beginning(request, model, prompts);
   check_controls(request, model, prompts);
+  check_image_prompts(request, model, prompts);
   if (request.latents) {
     const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
                                                 sizes.columns};

@@ -136,13 +136,35 @@ TEST_P(LoraTest, DrawsDiffusersPicture) {
   expect_steps(pipeline.generate(request).step_latents, references);
 }
 
-// tests/reference/seeded_make.py and control_make.py
+std::filesystem::path ip_adapter_data(const std::string& name) {
+  return test_data("ip_adapter/" + name);
+}
+
+// Of the run's IP-Adapters.
+void add_image_prompts(const nlohmann::json& run, const TensorMap& references,
+                       GenerationRequest& request, PipelineOptions& options) {
+  const nlohmann::json adapters = read_json_file(ip_adapter_data("index.json")).at("adapters");
+  for (const nlohmann::json& prompt : run.value("image_prompts", nlohmann::json::array())) {
+    const std::string image = "image_prompt_" + std::to_string(request.image_prompts.size());
+    request.image_prompts.push_back({images_of(references.at(image)), prompt.at("scale")});
+    const std::string name = prompt.at("adapter");
+    options.ip_adapters.push_back(
+        {ip_adapter_data(name + ".safetensors"), ip_adapter_data(adapters.at(name).at("encoder"))});
+  }
+}
+
+std::string folder_of(const nlohmann::json& run) {
+  if (run.contains("image_prompts")) return "ip_adapter/";
+  return run.contains("controls") ? "control/" : "seeded/";
+}
+
+// tests/reference/seeded_make.py, control_make.py and ip_adapter_make.py
 class SeededTest : public ::testing::TestWithParam<nlohmann::json> {};
 
 TEST_P(SeededTest, DrawsDiffusersPicture) {
   const nlohmann::json& run = GetParam();
-  const std::string folder = run.contains("controls") ? "control/" : "seeded/";
-  const TensorMap references = load_tensors(test_data(folder + run.at("file").get<std::string>()));
+  const TensorMap references =
+      load_tensors(test_data(folder_of(run) + run.at("file").get<std::string>()));
   GenerationRequest request = request_of(run, references);
   PipelineOptions options;
   for (const nlohmann::json& control : run.value("controls", nlohmann::json::array())) {
@@ -152,6 +174,7 @@ TEST_P(SeededTest, DrawsDiffusersPicture) {
                                 control.at("begin"), control.at("end")});
     options.controlnets.push_back(test_data("control/" + control.at("net").get<std::string>()));
   }
+  add_image_prompts(run, references, request, options);
   if (references.contains("image")) {
     request.width = request.height = 0;
     request.init_images = images_of(references.at("image"));
@@ -184,6 +207,9 @@ INSTANTIATE_TEST_SUITE_P(Runs, SeededTest, ::testing::ValuesIn(runs_of("seeded/i
 
 INSTANTIATE_TEST_SUITE_P(Controls, SeededTest, ::testing::ValuesIn(runs_of("control/index.json")),
                          name_of_run);
+
+INSTANTIATE_TEST_SUITE_P(ImagePrompts, SeededTest,
+                         ::testing::ValuesIn(runs_of("ip_adapter/index.json")), name_of_run);
 
 INSTANTIATE_TEST_SUITE_P(Families, LoraTest, ::testing::ValuesIn(runs_of("lora/index.json")),
                          [](const auto& suite) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <filesystem>
 #include <stop_token>
 #include <vector>
 
@@ -37,6 +38,28 @@ TEST_F(GpuTest, ControlNetsAreRecordedUntilTheyEnd) {
   EXPECT_EQ(are_graphs,
             (std::vector<bool>{false, false, false, true, false, false, true, true, false}));
   EXPECT_GT(steps[3].graphs, steps[6].graphs);
+}
+
+// Keys and values of their images are computed in the first step and read by all graphs.
+TEST_F(GpuTest, ImagePromptsAreReadByGraphs) {
+  GenerationRequest asked = two_tall_pictures();
+  asked.prompts.resize(1);
+  asked.height = 128;
+  asked.steps = 7;
+  asked.parallel.sync_steps = 1;
+  asked.decode = false;
+  asked.image_prompts = {{{striped(40, 30, 3)}, 0.8}, {{striped(30, 40, 9)}, 0.5}};
+  const auto draw = [&](const World& world, bool cuda_graphs) {
+    PipelineOptions adapted = options(DataType::float32, cuda_graphs);
+    const std::filesystem::path encoder = test_data("ip_adapter/vision");
+    adapted.ip_adapters = {{test_data("ip_adapter/sd15_plain.safetensors"), encoder},
+                           {test_data("ip_adapter/sd15_plus.safetensors"), encoder}};
+    return Pipeline(test_data("models/sd15"), world, adapted).generate(asked);
+  };
+  const GenerationResult recorded = draw(World::cuda({0}, 2), true);
+  EXPECT_GT(recorded.ranks[0].steps[4].graphs, 0);
+  EXPECT_EQ(draw(World::cuda({0}, 2), false).latents.values, recorded.latents.values);
+  EXPECT_LE(relative_distance(recorded.latents, draw(World(2, 1), false).latents), kTolerance);
 }
 
 // Each phase records anew: six steps with guidance and six without, of which two are recorded each.
