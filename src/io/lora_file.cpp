@@ -59,7 +59,8 @@ bool is_of_bundled_words(std::string_view name) { return name.starts_with("bundl
       source, excerpt(name));
 }
 
-std::map<std::string, std::map<std::string, WeightParts>> parts_of(const SafetensorsFile& file) {
+std::map<std::string, std::map<std::string, WeightParts>> parts_of(const SafetensorsFile& file,
+                                                                   int per_level) {
   std::map<std::string, std::map<std::string, WeightParts>> all;
   for (const auto& [name, tensor] : file.tensors()) {
     if (is_of_bundled_words(name)) continue;
@@ -68,7 +69,7 @@ std::map<std::string, std::map<std::string, WeightParts>> parts_of(const Safeten
         "{}: the tensor {} is named as PEFT saves an adapter, whose alpha lies in another file: "
         "load it with diffusers and call save_lora_weights",
         file.path().string(), excerpt(name));
-    const std::optional<LoraName> parsed = parse_lora_name(name);
+    const std::optional<LoraName> parsed = parse_lora_name(name, per_level);
     if (!parsed) fail_on_name(file, name);
     WeightParts& held = all[parsed->component][parsed->weight];
     check<CheckpointError>(held.parts.emplace(parsed->part, tensor).second,
@@ -144,11 +145,11 @@ std::map<std::string, double> alphas_of(const SafetensorsFile& file) {
 
 }  // namespace
 
-LoraFile LoraFile::open(const std::filesystem::path& path, double scale) {
+LoraFile LoraFile::open(const std::filesystem::path& path, double scale, int per_level) {
   const auto file = std::make_shared<const SafetensorsFile>(SafetensorsFile::open(path));
   const std::map<std::string, double> alphas = alphas_of(*file);
   std::map<std::string, LoraUpdates> components;
-  for (const auto& [component, weights] : parts_of(*file)) {
+  for (const auto& [component, weights] : parts_of(*file, per_level)) {
     const auto common = alphas.find(component);
     for (const auto& [weight, held] : weights) {
       if (held.parts.size() == 1 && held.parts.contains(LoraPart::alpha)) continue;  // of nothing

@@ -22,8 +22,9 @@ class LoraFile {
   // Each update's scale is `scale`; where a weight has no alpha, diffusers' metadata may have one.
   // Throws CheckpointError for a file that cannot be read, for tensors that are no part of an
   // update, as lora_update_of() does, and for settings in diffusers' metadata that mean another
-  // scale or other weights below.
-  static LoraFile open(const std::filesystem::path& path, double scale);
+  // scale or other weights below. `per_level` is the U-Net's, as parse_lora_name() takes it.
+  static LoraFile open(const std::filesystem::path& path, double scale,
+                       int per_level = original::kUsualPerLevel);
 
   const std::filesystem::path& path() const { return file_->path(); }
   // By component, those that it changes.

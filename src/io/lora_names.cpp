@@ -1,10 +1,8 @@
 #include "io/lora_names.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <cctype>
 #include <utility>
 
 namespace pcpp {
@@ -63,21 +61,6 @@ constexpr std::array<Pair, 11> kComponents = {{
     {"text_encoders.clip_g.transformer.", "text_encoder_2"},
 }};
 
-// Outside of blocks, and in them, the first Stable Diffusion's names and diffusers'.
-constexpr std::array<Pair, 6> kOutside = {{
-    {"input_blocks_0_0", "conv_in"},
-    {"time_embed_0", "time_embedding_linear_1"},
-    {"time_embed_2", "time_embedding_linear_2"},
-    {"label_emb_0_0", "add_embedding_linear_1"},
-    {"label_emb_0_2", "add_embedding_linear_2"},
-    {"out_2", "conv_out"},
-}};
-constexpr std::array<Pair, 4> kInResnets = {{
-    {"in_layers_2", "conv1"},
-    {"emb_layers_1", "time_emb_proj"},
-    {"out_layers_3", "conv2"},
-    {"skip_connection", "conv_shortcut"},
-}};
 // The ends of old diffusers' names for attention, and those of the weights.
 constexpr std::array<Pair, 5> kInUNetAttention = {{
     {"_processor_to_q", "_to_q"},
@@ -94,12 +77,6 @@ constexpr std::array<Pair, 4> kInTextAttention = {{
 }};
 
 template <std::size_t count>
-std::string translated(std::string_view name, const std::array<Pair, count>& names) {
-  const auto found = std::ranges::find(names, name, &Pair::first);
-  return std::string(found == names.end() ? name : found->second);
-}
-
-template <std::size_t count>
 std::string with_other_end(std::string_view name, const std::array<Pair, count>& ends) {
   const auto found =
       std::ranges::find_if(ends, [&](const Pair& end) { return name.ends_with(end.first); });
@@ -107,51 +84,23 @@ std::string with_other_end(std::string_view name, const std::array<Pair, count>&
   return std::string(name.substr(0, name.size() - found->first.size())).append(found->second);
 }
 
-bool remove_start(std::string_view& text, std::string_view start) {
-  if (!text.starts_with(start)) return false;
-  text.remove_prefix(start.size());
-  return true;
-}
-
-// The number that `text` begins with, and an underscore after it, which go.
-std::optional<int> take_number(std::string_view& text) {
-  int number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || number < 0) return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  if (!remove_start(text, "_")) return std::nullopt;
-  return number;
-}
-
-// A module of the first Stable Diffusion's U-Net under diffusers' name; any other as it is. Its
-// blocks are numbered through, and each level but the last has two layers and one that resizes.
-std::string in_diffusers_words(std::string_view name) {
-  constexpr int kPerLevel = 3;
-  if (std::string outside = translated(name, kOutside); outside != name) return outside;
-  std::string_view rest = name;
-  if (remove_start(rest, "middle_block_")) {
-    switch (take_number(rest).value_or(-1)) {
-      case 0:
-        return "mid_block_resnets_0_" + translated(rest, kInResnets);
-      case 1:
-        return fmt::format("mid_block_attentions_0_{}", rest);
-      case 2:
-        return "mid_block_resnets_1_" + translated(rest, kInResnets);
-      default:
-        return std::string(name);
-    }
+// An original name's dots stand beside its numbers, and between ff and net.
+std::string with_dots(std::string_view flat) {
+  std::string name(flat);
+  const auto is_digit = [&](std::size_t i) {
+    return i < name.size() && std::isdigit(static_cast<unsigned char>(name[i])) != 0;
+  };
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const bool is_in_ff = i >= 2 && flat.substr(i - 2).starts_with("ff_net");
+    if (name[i] == '_' && (is_digit(i - 1) || is_digit(i + 1) || is_in_ff)) name[i] = '.';
   }
-  const bool down = remove_start(rest, "input_blocks_");
-  if (!down && !remove_start(rest, "output_blocks_")) return std::string(name);
-  const std::optional<int> number = take_number(rest);
-  const std::optional<int> part = take_number(rest);
-  if (!number || !part || (down && *number == 0)) return std::string(name);
-  const int index = down ? *number - 1 : *number;
-  const std::string block = fmt::format("{}_blocks_{}", down ? "down" : "up", index / kPerLevel);
-  if (rest == "op") return block + "_downsamplers_0_conv";
-  if (rest == "conv") return block + "_upsamplers_0_conv";
-  if (*part == 1) return fmt::format("{}_attentions_{}_{}", block, index % kPerLevel, rest);
-  return fmt::format("{}_resnets_{}_{}", block, index % kPerLevel, translated(rest, kInResnets));
+  return name;
+}
+
+// A U-Net's module under diffusers' name, if the flat one is an original name; else as it is.
+std::string in_diffusers_words(std::string_view flat, int per_level) {
+  const original::Module module = original::unet_module(with_dots(flat), per_level);
+  return module ? flat_name(*module) : std::string(flat);
 }
 
 // PEFT writes an adapter's name into those of its matrices: lora_A.default.weight.
@@ -187,7 +136,7 @@ std::string_view name_of(LoraPart part) {
   return std::ranges::find(kEndings, part, &Ending::part)->text.substr(1);
 }
 
-std::optional<LoraName> parse_lora_name(std::string_view written) {
+std::optional<LoraName> parse_lora_name(std::string_view written, int per_level) {
   const std::string plain = without_adapter(written);
   std::string_view name = plain;
   const auto ending =
@@ -205,7 +154,7 @@ std::optional<LoraName> parse_lora_name(std::string_view written) {
   }
   const std::string flat = flat_name(name);
   result.weight = result.component == "unet"
-                      ? with_other_end(in_diffusers_words(flat), kInUNetAttention)
+                      ? with_other_end(in_diffusers_words(flat, per_level), kInUNetAttention)
                       : with_other_end(flat, kInTextAttention);
   return result;
 }

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "io/original_names.h"
+
 namespace pcpp {
 
 enum class LoraPart {
@@ -43,8 +45,9 @@ struct LoraName {
 // Names of kohya's scripts and LyCORIS (lora_unet_..., also with the blocks' names of the first
 // Stable Diffusion, as they write SDXL's), of ComfyUI, and of diffusers and PEFT, the oldest and
 // those with an adapter's name as well. Nothing for any other. That there is such a weight is not
-// checked.
-std::optional<LoraName> parse_lora_name(std::string_view written);
+// checked. `per_level` is the U-Net's, as original::unet_module() takes it.
+std::optional<LoraName> parse_lora_name(std::string_view written,
+                                        int per_level = original::kUsualPerLevel);
 
 // A weight's dotted name in diffusers' layout, without ".weight", as kohya's scripts write it: with
 // underscores. Whether a text encoder's names begin with text_model makes no difference.

@@ -4,12 +4,20 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <span>
 #include <utility>
+
+#include "io/original_names.h"
 
 namespace pcpp::single_file {
 namespace {
+
+using original::is_one_of;
+using original::Module;
+using original::Name;
+using original::Pair;
+using original::remove_start;
+using original::renamed;
+using original::take_index;
 
 constexpr std::string_view kSd2TextPrefix = "cond_stage_model.model.";
 constexpr std::string_view kSd2SgmTextPrefix = "conditioner.embedders.0.model.";  // later files'
@@ -24,24 +32,6 @@ constexpr std::array<Part, 7> kParts = {{
 }};
 
 // Modules by their names in a single file and in diffusers.
-using Pair = std::pair<std::string_view, std::string_view>;
-constexpr std::array<Pair, 7> kUNetOutside = {{
-    {"input_blocks.0.0", "conv_in"},
-    {"time_embed.0", "time_embedding.linear_1"},
-    {"time_embed.2", "time_embedding.linear_2"},
-    {"label_emb.0.0", "add_embedding.linear_1"},
-    {"label_emb.0.2", "add_embedding.linear_2"},
-    {"out.0", "conv_norm_out"},
-    {"out.2", "conv_out"},
-}};
-constexpr std::array<Pair, 6> kUNetResnet = {{
-    {"in_layers.0", "norm1"},
-    {"in_layers.2", "conv1"},
-    {"emb_layers.1", "time_emb_proj"},
-    {"out_layers.0", "norm2"},
-    {"out_layers.3", "conv2"},
-    {"skip_connection", "conv_shortcut"},
-}};
 constexpr std::array<Pair, 5> kVaeResnet = {{
     {"norm1", "norm1"},
     {"conv1", "conv1"},
@@ -67,93 +57,11 @@ constexpr std::array<Pair, 5> kOpenClipLayer = {{
 }};
 
 // Modules whose names are the same in both.
-using Name = std::string_view;
-constexpr std::array<Name, 3> kTransformer = {"norm", "proj_in", "proj_out"};
-constexpr std::array<Name, 13> kTransformerBlock = {
-    "norm1",         "norm2",      "norm3",         "attn1.to_q", "attn1.to_k",
-    "attn1.to_v",    "attn2.to_q", "attn2.to_k",    "attn2.to_v", "attn1.to_out.0",
-    "ff.net.0.proj", "ff.net.2",   "attn2.to_out.0"};
 constexpr std::array<Name, 3> kClipOutside = {"embeddings.token_embedding",
                                               "embeddings.position_embedding", "final_layer_norm"};
 constexpr std::array<Name, 8> kClipLayer = {
     "layer_norm1",      "layer_norm2",      "mlp.fc1",          "mlp.fc2",
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"};
-
-// In diffusers; nothing where the single file's name is none of a module.
-using Module = std::optional<std::string>;
-
-Module renamed(std::string_view scope, std::string_view module, std::span<const Pair> names) {
-  const auto found = std::ranges::find(names, module, &Pair::first);
-  if (found == names.end()) return std::nullopt;
-  return std::string(scope).append(found->second);
-}
-
-bool is_one_of(std::string_view module, std::span<const Name> names) {
-  return std::ranges::find(names, module) != names.end();
-}
-
-bool remove_start(std::string_view& text, std::string_view start) {
-  if (!text.starts_with(start)) return false;
-  text.remove_prefix(start.size());
-  return true;
-}
-
-constexpr int kMostIndex = 999;
-
-// The index that `text` begins with, and the dot after it, which go.
-std::optional<int> take_index(std::string_view& text) {
-  int index = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-  if (error != std::errc() || index < 0 || index > kMostIndex) return std::nullopt;
-  const auto length = static_cast<std::size_t>(end - text.data());
-  if (length != fmt::formatted_size("{}", index)) return std::nullopt;  // 01
-  text.remove_prefix(length);
-  if (!remove_start(text, ".")) return std::nullopt;
-  return index;
-}
-
-// `part` 0 is the layer's ResNet, 1 the transformer after that.
-Module layer_module(std::string_view block, int layer, int part, std::string_view module) {
-  if (part == 0) {
-    return renamed(fmt::format("{}.resnets.{}.", block, layer), module, kUNetResnet);
-  }
-  std::string_view inner = module;
-  const bool is_in_transformer =
-      is_one_of(module, kTransformer) || (remove_start(inner, "transformer_blocks.") &&
-                                          take_index(inner) && is_one_of(inner, kTransformerBlock));
-  if (part != 1 || !is_in_transformer) return std::nullopt;
-  return fmt::format("{}.attentions.{}.{}", block, layer, module);
-}
-
-Module middle_module(std::string_view module) {
-  const std::optional<int> part = take_index(module);
-  if (!part || *part > 2) return std::nullopt;
-  return layer_module("mid_block", *part / 2, *part % 2, module);
-}
-
-Module unet_module(std::string_view module, const Layout& layout) {
-  if (Module outside = renamed("", module, kUNetOutside)) return outside;
-  if (remove_start(module, "middle_block.")) return middle_module(module);
-  const bool down = remove_start(module, "input_blocks.");
-  if (!down && !remove_start(module, "output_blocks.")) return std::nullopt;
-  const std::optional<int> number = take_index(module);
-  const std::optional<int> part = take_index(module);
-  if (!number || !part || (down && *number == 0)) return std::nullopt;
-  const int index = down ? *number - 1 : *number;
-  const int layer = index % layout.per_level;
-  const bool is_last = layer == layout.per_level - 1;
-  const std::string block =
-      fmt::format("{}_blocks.{}", down ? "down" : "up", index / layout.per_level);
-  if (down && is_last) {
-    if (*part != 0 || module != "op") return std::nullopt;
-    return block + ".downsamplers.0.conv";
-  }
-  // Its place is after a transformer, where there is one.
-  if (!down && is_last && (*part == 1 || *part == 2) && module == "conv") {
-    return block + ".upsamplers.0.conv";
-  }
-  return layer_module(block, layer, *part, module);
-}
 
 // Of the convolutions that a control image goes through, each with its activation after it.
 constexpr int kImageConvolutions = 8;
@@ -175,7 +83,7 @@ Module image_module(std::string_view module) {
 Module control_net_module(std::string_view module, const Layout& layout) {
   if (module == "middle_block_out.0") return "controlnet_mid_block";
   if (remove_start(module, "input_hint_block.")) return image_module(module);
-  if (!remove_start(module, "zero_convs.")) return unet_module(module, layout);
+  if (!remove_start(module, "zero_convs.")) return original::unet_module(module, layout.per_level);
   const std::optional<int> index = take_index(module);
   if (!index || module != "0") return std::nullopt;
   return fmt::format("controlnet_down_blocks.{}", *index);
@@ -299,7 +207,8 @@ const Part* part_of(std::string_view name) {
 
 std::optional<Place> place_of(const Part& part, std::string_view name, const Layout& layout) {
   const auto [module, parameter] = split(name);
-  if (part.form == Form::unet) return placed(unet_module(module, layout), parameter);
+  if (part.form == Form::unet)
+    return placed(original::unet_module(module, layout.per_level), parameter);
   if (part.form == Form::vae) return vae_place(name, layout);
   if (part.form == Form::clip) return clip_place(name);
   // SD 2.x takes what its layer 22 gives, without the projection.
@@ -317,7 +226,7 @@ std::optional<Place> control_net_place(std::string_view name, const Layout& layo
 
 Layout layout_of(const std::map<std::string, TensorView>& tensors, std::string_view unet_prefix,
                  std::string_view vae_prefix) {
-  Layout layout{kMostIndex + 2, 0};
+  Layout layout{original::kMostIndex + 2, 0};
   for (const auto& [full_name, tensor] : tensors) {
     std::string_view name = full_name;
     if (remove_start(name, unet_prefix) && remove_start(name, "input_blocks.")) {

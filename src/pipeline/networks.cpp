@@ -27,10 +27,14 @@ namespace {
 constexpr const char* kSchedulerConfig = "scheduler_config.json";
 
 // Judges them by all of the model's weights, none of which is read.
-std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint& checkpoint) {
+std::vector<LoraFile> open_all(const std::vector<Lora>& loras, const Checkpoint& checkpoint,
+                               const UNetConfig& unet) {
+  // Original names are of U-Nets whose levels have as many layers each.
+  const int per_level = static_cast<int>(unet.levels.front().layers) + 1;
   std::vector<LoraFile> files;
   for (const Lora& lora : loras) {
-    const LoraFile& file = files.emplace_back(LoraFile::open(from_root(lora.file), lora.scale));
+    const LoraFile& file =
+        files.emplace_back(LoraFile::open(from_root(lora.file), lora.scale, per_level));
     for (const auto& [component, updates] : file.components()) {
       check<CheckpointError>(checkpoint.has(component),
                              "{} changes the model's {}, and {} has none: it is for another model",
@@ -72,9 +76,9 @@ Networks::Networks(const std::filesystem::path& model, const World& world,
                    const PipelineOptions& options)
     : dtype_(checked(options, world).dtype),
       checkpoint_(Checkpoint::open(model, {options.variant, options.configs, options.vae})),
-      loras_(open_all(options.loras, checkpoint_)),
-      words_(read_all(options.textual_inversions, text_encoders_of(checkpoint_))),
       unet_config_(read_unet_config(checkpoint_.component("unet").config())),
+      loras_(open_all(options.loras, checkpoint_, unet_config_)),
+      words_(read_all(options.textual_inversions, text_encoders_of(checkpoint_))),
       control_nets_(open_control_nets(options.controlnets, options.variant, unet_config_)),
       ip_adapters_(open_ip_adapters(options.ip_adapters, options.variant, unet_config_)),
       scheduler_source_(checkpoint_.component("scheduler").config_source(kSchedulerConfig)),

@@ -75,9 +75,9 @@ class Networks {
 
   DataType dtype_;
   Checkpoint checkpoint_;
+  UNetConfig unet_config_;
   std::vector<LoraFile> loras_;
   std::vector<TextualWord> words_;
-  UNetConfig unet_config_;
   std::vector<ControlNetFile> control_nets_;
   std::vector<IpAdapterFile> ip_adapters_;
   std::string scheduler_source_;

@@ -44,6 +44,11 @@ class LoraFileTest : public ::testing::Test {
     write_safetensors(path, tensors, metadata);
     return LoraFile::open(path, scale);
   }
+  LoraFile open_for(int per_level, const std::map<std::string, TensorView>& tensors) const {
+    const std::filesystem::path path = folder_.path() / "style.safetensors";
+    write_safetensors(path, tensors);
+    return LoraFile::open(path, 1, per_level);
+  }
   double scale_of(const std::map<std::string, TensorView>& tensors, double scale,
                   const std::string& settings = "") const {
     const LoraFile file = open(tensors, scale, settings);
@@ -72,6 +77,17 @@ TEST_F(LoraFileTest, GivesUpdatesByComponent) {
   EXPECT_EQ(convolution.factors.at(0).right.value().shape, (std::vector<std::int64_t>{2, 3, 3, 3}));
   EXPECT_EQ(convolution.factors.at(0).left.shape, (std::vector<std::int64_t>{4, 2, 1, 1}));
   EXPECT_EQ(file.components().at("text_encoder").count("encoder_fc1"), 1U);
+}
+
+TEST_F(LoraFileTest, CountsOriginalBlocksAsTheUNetHasThem) {
+  const std::string module = "lora_unet_input_blocks_3_1_proj_in";
+  const auto weight_for = [&](int per_level) {
+    const LoraFile file = open_for(per_level, {{module + ".lora_down.weight", floats({2, 3})},
+                                               {module + ".lora_up.weight", floats({4, 2})}});
+    return file.components().at("unet").begin()->first;
+  };
+  EXPECT_EQ(weight_for(2), "down_blocks_1_attentions_0_proj_in");
+  EXPECT_EQ(weight_for(4), "down_blocks_0_attentions_2_proj_in");
 }
 
 TEST_F(LoraFileTest, ScalesByAlphaOverRank) {

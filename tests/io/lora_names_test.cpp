@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "io/json_file.h"
 
@@ -99,6 +100,24 @@ TEST(LoraNames, OfSdxlAreThoseThatDiffusersReads) {
     ASSERT_TRUE(read.has_value()) << name;
     EXPECT_EQ(read->component, "unet");
     EXPECT_EQ(read->weight, flat_name(weight.get<std::string>())) << name;
+  }
+}
+
+// As BK-SDM's and KOALA's, with one layer a level.
+TEST(LoraNames, OfOriginalBlocksAreCountedAsTheUNetHasThem) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"input_blocks_1_1_proj_in", "down_blocks_0_attentions_0_proj_in"},
+      {"input_blocks_2_0_op", "down_blocks_0_downsamplers_0_conv"},
+      {"input_blocks_3_0_in_layers_2", "down_blocks_1_resnets_0_conv1"},
+      {"output_blocks_1_1_transformer_blocks_0_ff_net_0_proj",
+       "up_blocks_0_attentions_1_transformer_blocks_0_ff_net_0_proj"},
+      {"output_blocks_1_2_conv", "up_blocks_0_upsamplers_0_conv"},
+      {"output_blocks_2_0_skip_connection", "up_blocks_1_resnets_0_conv_shortcut"},
+  };
+  for (const auto& [original, weight] : cases) {
+    const std::optional<LoraName> read = parse_lora_name("lora_unet_" + original + ".alpha", 2);
+    ASSERT_TRUE(read.has_value()) << original;
+    EXPECT_EQ(read->weight, weight);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "io/files.h"
 #include "pipeline/references.h"
@@ -45,6 +46,26 @@ TEST(Lora, OfAnotherTextEncoderIsRefusedWithTheUNet) {
   testing::expect_error<CheckpointError>(
       [&] { Pipeline(test_data("models/sd15"), World(1, 1), options); },
       {"style.safetensors", "layers_9_mlp_fc1"});
+}
+
+// Its levels have one layer each.
+TEST(Lora, OfOriginalNamesIsOfTheUNetsOwnBlocks) {
+  const testing::TemporaryFolder folder;
+  GenerationRequest request = two_tall_pictures();
+  request.decode = false;
+  const auto draw = [&](const std::string& module) {
+    const auto path = folder.path() / (module + ".safetensors");
+    const std::vector<float> values = {1, 2, 3, 4, 5, 6, 7, 8};
+    save_tensors(path, {{module + ".lora_down.weight", FloatTensor{{1, 8}, values}},
+                        {module + ".lora_up.weight", FloatTensor{{8, 1}, values}}});
+    PipelineOptions options;
+    options.loras = {{path}};
+    return Pipeline(test_data("models/sd15"), World(1, 1), options)
+        .generate(request)
+        .latents.values;
+  };
+  EXPECT_EQ(draw("lora_unet_input_blocks_3_1_proj_in"),
+            draw("lora_unet_down_blocks_1_attentions_0_proj_in"));
 }
 
 TEST(Lora, IsAddedAFiniteNumberOfTimes) {
