@@ -12,7 +12,8 @@
 namespace pcpp {
 
 // Blocking: until a rank has every band, no step ends, which is why the stale cache may reuse its
-// buffers two steps later. One object for each rank and request, used by that rank's thread alone.
+// buffers two steps later. One object for each rank in a run of them, used by that rank's thread
+// alone.
 class NoiseGather {
  public:
   // `plan` and `transport` must outlive the object.

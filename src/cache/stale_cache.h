@@ -34,8 +34,8 @@ std::pair<SiteId, SiteId> sites_of_exchange(const ExchangePlan& plan, std::int64
 std::int64_t buffer_bytes(const ExchangePlan& plan, int rank);
 
 // Operators hand their rows in and get back what they may read: this step's rows in a synchronous
-// step, exactly the step before's in a steady one. One object for each rank and request, used by
-// that rank's thread alone. Its memory is allocated once, by the transport.
+// step, exactly the step before's in a steady one. One object for each rank in a run of them, used
+// by that rank's thread alone. Its memory is allocated once, by the transport.
 class StaleCache {
  public:
   // `plan` and `transport` must outlive the cache. A wait longer than `timeout` throws

@@ -34,7 +34,7 @@ class ControlNet {
 
   // How many latent rows of the image beyond a band its embedding depends on.
   static constexpr std::int64_t kHalo = 3;
-  // The part of a control image that steers a band, once for a request. pixels: [n, 3, rows,
+  // The part of a control image that steers a band, once for a phase. pixels: [n, 3, rows,
   // columns] in [0, 1], the network's dtype, of the band's latent rows and `above` and `below`
   // more, config.scale() pixels each way for each of the latents. Returns [n, c, rows, columns] of
   // the band, channels-last.

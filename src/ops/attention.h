@@ -77,7 +77,7 @@ struct PromptTokens {
 
 // Attention over the text's keys and values, and, by the same queries, over those of each
 // IP-Adapter's images, whose results are added: the decoupled one of arXiv 2308.06721. Keys and
-// values are computed in the request's first step and kept in the context.
+// values are computed in the phase's first step and kept in the context.
 class CrossAttention {
  public:
   // Takes to_q [width, width], to_k and to_v [width, text_width], to_out.0 with bias, and of each

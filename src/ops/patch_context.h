@@ -33,8 +33,8 @@ struct RowsAround {
   std::int64_t below = 0;
 };
 
-// One rank's view of one request; used by that rank's thread alone. Operators are shared by all
-// ranks and hold no state: what they need between steps lies here.
+// A rank's view of one run of the ranks; used by that rank's thread alone. Operators are shared by
+// all ranks and hold no state: what they need between steps lies here.
 class PatchContext {
  public:
   // The whole image as one patch: exchanges nothing. For the planner, and for tests.

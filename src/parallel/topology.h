@@ -43,7 +43,7 @@ std::vector<RowRange> split_rows(std::int64_t rows, std::int64_t unit, int patch
 std::vector<RowRange> bands_of_heights(const std::vector<int>& heights, std::int64_t rows,
                                        std::int64_t unit, int patches);
 
-// The place of each of `world_size` ranks for one request. With guidance batched, or without
+// The place of each of `world_size` ranks in a run of them. With guidance batched, or without
 // guidance, rank r computes patch r of every branch; with guidance split, the first half of the
 // ranks computes the unconditional branch and the second half the conditional one.
 class Topology {

@@ -101,7 +101,7 @@ class Transport {
 };
 
 // Where the ranks that are threads of one process come together. Thread-safe. Create one for each
-// request; it outlives the endpoints.
+// run of the ranks; it outlives the endpoints.
 class Hub {
  public:
   virtual ~Hub();

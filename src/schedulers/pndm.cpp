@@ -33,7 +33,6 @@ class Pndm : public Scheduler {
   at::Tensor noised(const at::Tensor& image, const at::Tensor& noise, int step) const override;
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
-  // The predictions of several steps enter one.
   SchedulerKind kind() const override { return SchedulerKind::pndm; }
 
  private:

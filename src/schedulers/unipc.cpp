@@ -73,7 +73,6 @@ class UniPc : public Scheduler {
   }
   at::Tensor step(const at::Tensor& prediction, int step, const at::Tensor& sample,
                   SolverState& state) const override;
-  // The images of several steps enter one.
   SchedulerKind kind() const override { return SchedulerKind::unipc; }
 
  private:
