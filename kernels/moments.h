@@ -32,9 +32,6 @@ inline constexpr double kVarianceBound = 0.5;
 // The most other bands that a GPU combines in one call.
 inline constexpr int kMostOtherBands = 127;
 
-// The largest batch that GPUs' kernels of any kind take: the last two extents of a grid.
-inline constexpr std::int64_t kMostBatch = 65535;
-
 // result [batch, groups, 2] becomes, from `own` and `count` others in the order of the image:
 //  - where own.stale is null, the mean over all these bands, weighted by their rows;
 //  - else own fresh + (that mean with own stale in place of own fresh - own stale) (DistriFusion,

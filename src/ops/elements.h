@@ -1,4 +1,4 @@
-// The elements of tensors as the kernels' types.
+// The types of tensors' elements, as libtorch's and as the kernels'.
 #ifndef PCPP_OPS_ELEMENTS_H_
 #define PCPP_OPS_ELEMENTS_H_
 
@@ -10,8 +10,15 @@
 #include "kernels/bfloat16.h"
 #include "kernels/float16.h"
 #include "kernels/vector_level.h"
+#include "pcpp/config.h"
 
 namespace pcpp {
+
+// As libtorch has it.
+inline at::ScalarType scalar_type_of(DataType dtype) {
+  if (dtype == DataType::float32) return at::kFloat;
+  return dtype == DataType::float16 ? at::kHalf : at::kBFloat16;
+}
 
 // Calls function(pointer to the first element as the kernels' type), for the kernels with a stream.
 template <typename Function>

@@ -66,7 +66,6 @@ class Topology {
   // The bands of latent rows, in the image's order.
   const std::vector<RowRange>& bands() const { return bands_; }
   RowRange band_of(int rank) const { return bands_[static_cast<std::size_t>(patch_of(rank))]; }
-  std::int64_t latent_rows() const { return bands_.back().end; }
 
  private:
   int world_size_;

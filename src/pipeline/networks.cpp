@@ -14,6 +14,7 @@
 #include "models/vae_config.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
+#include "ops/elements.h"
 #include "pipeline/model_info.h"
 #include "pipeline/on_device.h"
 #include "pipeline/options.h"

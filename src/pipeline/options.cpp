@@ -10,9 +10,9 @@
 #include "base/excerpt.h"
 #include "io/unicode.h"
 #include "ops/convolution_costs.h"
+#include "ops/elements.h"
 #include "ops/gpu_attention.h"
 #include "planner/costs.h"
-#include "planner/network_work.h"
 
 namespace pcpp {
 

@@ -19,8 +19,10 @@
 #include "base/check.h"
 #include "base/deadline.h"
 #include "base/log.h"
+#include "kernels/limits.h"
 #include "kernels/moments.h"
 #include "models/unet.h"
+#include "ops/elements.h"
 #include "pipeline/beginning.h"
 #include "pipeline/conditions.h"
 #include "pipeline/control_nets.h"
@@ -36,7 +38,6 @@
 #include "pipeline/translate.h"
 #include "pipeline/vae_bands.h"
 #include "planner/arrangements.h"
-#include "planner/network_work.h"
 #include "schedulers/scheduler.h"
 
 namespace pcpp {

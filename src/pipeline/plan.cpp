@@ -9,6 +9,7 @@
 #include "models/unet.h"
 #include "ops/convolution_choice.h"
 #include "ops/convolution_costs.h"
+#include "ops/elements.h"
 #include "pipeline/control_nets.h"
 #include "pipeline/model_info.h"
 #include "pipeline/options.h"

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "ops/attention.h"
+#include "ops/elements.h"
 #include "ops/gpu_attention.h"
 #include "parallel/device_turn.h"
 #include "parallel/link_courier.h"

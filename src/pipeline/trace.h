@@ -20,7 +20,7 @@ class StepLog {
  public:
   // `trace_zero`: from when a trace counts its times; absent: nothing is traced. `first_step`: what
   // the first begin_step() begins.
-  StepLog(Timeline& timeline, std::optional<Clock::time_point> trace_zero, int first_step = 0);
+  StepLog(Timeline& timeline, std::optional<Clock::time_point> trace_zero, int first_step);
 
   void begin_step();
   // What follows, up to the next begin_step(), is no step's.

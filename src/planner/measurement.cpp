@@ -16,6 +16,7 @@
 #include "cache/stale_cache.h"
 #include "ops/conv2d.h"
 #include "ops/convolution_costs.h"
+#include "ops/elements.h"
 #include "parallel/timeline.h"
 #include "planner/costs.h"
 

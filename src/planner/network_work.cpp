@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "ops/elements.h"
+
 namespace pcpp {
 
 namespace {
@@ -31,11 +33,6 @@ PlaceholderInputs::PlaceholderInputs(const NetworkConfig& network, std::int64_t 
 
 std::string shape_in_batch(const std::string& shape, std::int64_t batch) {
   return fmt::format("{} x{}", shape, batch);
-}
-
-at::ScalarType scalar_type_of(DataType dtype) {
-  if (dtype == DataType::float32) return at::kFloat;
-  return dtype == DataType::float16 ? at::kHalf : at::kBFloat16;
 }
 
 UNet made_unet(const NetworkConfig& config, const std::function<WeightScope()>& weights) {

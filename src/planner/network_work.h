@@ -83,8 +83,6 @@ class NetworkWork {
 // and two of a low one are computed differs at equal work.
 std::string shape_in_batch(const std::string& shape, std::int64_t batch);
 
-at::ScalarType scalar_type_of(DataType dtype);
-
 }  // namespace pcpp
 
 #endif  // PCPP_PLANNER_NETWORK_WORK_H_

@@ -39,12 +39,6 @@ TEST(NetworkWork, AWholePictureIsItsBandsButForAttention) {
       0.05);
 }
 
-TEST(NetworkWork, CountsInTheTypeThatTheNetworkHasInLibtorch) {
-  EXPECT_EQ(scalar_type_of(DataType::float32), at::kFloat);
-  EXPECT_EQ(scalar_type_of(DataType::float16), at::kHalf);
-  EXPECT_EQ(scalar_type_of(DataType::bfloat16), at::kBFloat16);
-}
-
 TEST(NetworkWork, TellsWhichKeysASelfAttentionRead) {
   NetworkWork network(published_config("sd15"), DataType::float32, 64);
   int self_attentions = 0;
