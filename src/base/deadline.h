@@ -15,6 +15,9 @@ inline Deadline deadline_in(std::chrono::milliseconds duration) {
   return Clock::now() + std::min<std::chrono::milliseconds>(duration, std::chrono::years(100));
 }
 
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 inline double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }

@@ -167,7 +167,7 @@ std::map<std::string, Times> known_times(const std::filesystem::path& file,
     known[text] = times_of(*shape);
     ++timed;
   }
-  log().info("timed {} convolutions in {:.1f} s for {}", timed, milliseconds_since(begin) / 1000,
+  log().info("timed {} convolutions in {:.1f} s for {}", timed, seconds_since(begin),
              file.string());
   // Again: another process may have timed the same.
   TimesFile all = read_times(file, spdlog::level::debug);

@@ -114,7 +114,7 @@ void WorkScope::begin(Work work, Clock::time_point called) {
   work_ = std::move(work);
   outermost_ = log_->open_++ == 0;
   if (outermost_) work_.begin = log_->mark();
-  log_->telling_seconds_ += milliseconds_since(called) / 1e3;
+  log_->telling_seconds_ += seconds_since(called);
 }
 
 void WorkScope::end() noexcept {
@@ -128,7 +128,7 @@ void WorkScope::end() noexcept {
     }
   }
   --log_->open_;
-  log_->telling_seconds_ += milliseconds_since(ended) / 1e3;
+  log_->telling_seconds_ += seconds_since(ended);
 }
 
 }  // namespace pcpp

@@ -11,7 +11,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <array>
 #include <exception>
 #include <functional>
 #include <iterator>
@@ -26,6 +25,7 @@
 #include "ops/patch_context.h"
 #include "ops/span_log.h"
 #include "parallel/rank_turn.h"
+#include "pipeline/guidance.h"
 #include "pipeline/step_graphs.h"
 #include "pipeline/threads.h"
 #include "pipeline/trace.h"
@@ -340,18 +340,6 @@ void tell(const std::function<void(const StepProgress&)>& on_step, const StepPro
 }
 
 }  // namespace
-
-at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale) {
-  return unconditional + scale * (conditional - unconditional);
-}
-
-at::Tensor rescaled(const at::Tensor& guided, const at::Tensor& conditional, double rescale) {
-  constexpr std::array<std::int64_t, 3> kOfAnImage = {1, 2, 3};
-  const auto deviation = [&](const at::Tensor& noise) {
-    return noise.std(kOfAnImage, /*correction=*/1, /*keepdim=*/true);
-  };
-  return guided * (rescale * deviation(conditional) / deviation(guided) + (1 - rescale));
-}
 
 DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& unet,
                       Transport& transport, const RunState& start, bool keep_steps) {

@@ -75,13 +75,6 @@ DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& u
 // After what `drawn` holds, by rank: what the ranks of the next phase did.
 void append(std::vector<DenoiseResult>&& phase, std::vector<DenoiseResult>& drawn);
 
-// guidance: unconditional + scale (conditional - unconditional) (arXiv 2207.12598, eq. 6).
-at::Tensor guided(const at::Tensor& unconditional, const at::Tensor& conditional, double scale);
-
-// rescale at the standard deviation of `conditional` + (1 - rescale) as it is, each image [c, h, w]
-// of `guided` by itself (arXiv 2305.08891, eq. 15 and 16).
-at::Tensor rescaled(const at::Tensor& guided, const at::Tensor& conditional, double rescale);
-
 }  // namespace pcpp
 
 #endif  // PCPP_PIPELINE_DENOISE_H_

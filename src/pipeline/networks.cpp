@@ -116,7 +116,7 @@ UNet Networks::load_unet(at::Device device, const std::stop_token& stop) const {
   }
   UNet unet(network_of(unet_config_, control_nets_), weights.with_adapters(std::move(adapters)),
             control_weights);
-  log().info("loaded {} to {} in {:.1f} s", places, device.str(), milliseconds_since(begin) / 1000);
+  log().info("loaded {} to {} in {:.1f} s", places, device.str(), seconds_since(begin));
   return unet;
 }
 

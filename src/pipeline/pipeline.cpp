@@ -44,8 +44,6 @@ namespace pcpp {
 
 namespace {
 
-double seconds_since(Clock::time_point start) { return milliseconds_since(start) / 1000; }
-
 std::int64_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

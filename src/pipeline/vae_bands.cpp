@@ -127,7 +127,7 @@ at::Tensor encode(const Networks& networks, const GenerationRequest& request,
   const Task task{"encode", first.sites(), plan, pixels, half, request, kEncodingStep, zero};
   at::Tensor posterior =
       run(task, networks.ranks(), "an encoded picture", &RankReport::encode, result);
-  result.times.encode_seconds = milliseconds_since(begin) / 1000;
+  result.times.encode_seconds = seconds_since(begin);
   return posterior;
 }
 
@@ -149,7 +149,7 @@ void decode(const Networks& networks, const GenerationRequest& request, const at
   networks.ranks().outside([&] {
     for (const at::Tensor& picture : pictures.unbind()) result.images.push_back(to_image(picture));
   });
-  result.times.decode_seconds = milliseconds_since(begin) / 1000;
+  result.times.decode_seconds = seconds_since(begin);
 }
 
 }  // namespace pcpp

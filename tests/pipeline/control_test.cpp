@@ -47,18 +47,8 @@ TEST(Controls, SteerBandsAsOneDevice) {
     asked.controls.resize(2, {{striped(64, 192, 9)}, 0.6, 0.3, 0.7});
     const std::vector<std::string> nets = {
         family, family == std::string("sd15") ? "sd15_bgr" : "sdxl_small"};
-    const FloatTensor whole = steered(family, 1, nets).generate(asked).latents;
-    Pipeline three = steered(family, 3, nets);
-    EXPECT_LE(relative_distance(three.generate(asked).latents, whole), 2e-5);
-    asked.parallel.guidance = Guidance::split;
-    EXPECT_LE(relative_distance(steered(family, 2, nets).generate(asked).latents, whole), 2e-5);
-    asked.parallel = ParallelConfig::pcpp();
-    asked.parallel.sync_steps = 1;
-    const GenerationResult steady = three.generate(asked);
-    EXPECT_EQ(steady.ranks[0].steps[2].kind, StepKind::steady);
-    EXPECT_GT(relative_distance(steady.latents, whole), 1e-4);
-    EXPECT_LE(relative_distance(steady.latents, whole), 0.5);
-    EXPECT_EQ(three.generate(asked).latents.values, steady.latents.values);
+    expect_bands_as_one_device([&](int ranks) { return steered(family, ranks, nets); }, asked,
+                               1e-4);
   }
 }
 

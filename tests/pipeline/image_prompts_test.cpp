@@ -117,20 +117,10 @@ TEST(ImagePrompts, OfAnyAspectRatioAreReadInTheirMiddle) {
 TEST(ImagePrompts, AreReadInBandsAsOnOneDevice) {
   for (const std::string family : {"sd15", "sdxl"}) {
     SCOPED_TRACE(family);
-    GenerationRequest asked = request_of_two();
+    const GenerationRequest asked = request_of_two();
     const std::vector<std::string> names = {family + "_plain", family + "_plus"};
-    const FloatTensor whole = adapted(family, 1, names).generate(asked).latents;
-    Pipeline three = adapted(family, 3, names);
-    EXPECT_LE(relative_distance(three.generate(asked).latents, whole), 2e-5);
-    asked.parallel.guidance = Guidance::split;
-    EXPECT_LE(relative_distance(adapted(family, 2, names).generate(asked).latents, whole), 2e-5);
-    asked.parallel = ParallelConfig::pcpp();
-    asked.parallel.sync_steps = 1;
-    const GenerationResult steady = three.generate(asked);
-    EXPECT_EQ(steady.ranks[0].steps[2].kind, StepKind::steady);
-    EXPECT_GT(relative_distance(steady.latents, whole), 1e-5);
-    EXPECT_LE(relative_distance(steady.latents, whole), 0.5);
-    EXPECT_EQ(three.generate(asked).latents.values, steady.latents.values);
+    expect_bands_as_one_device([&](int ranks) { return adapted(family, ranks, names); }, asked,
+                               1e-5);
   }
 }
 

@@ -2,6 +2,8 @@
 #ifndef PCPP_TESTS_PIPELINE_REFERENCES_H_
 #define PCPP_TESTS_PIPELINE_REFERENCES_H_
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -9,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -136,6 +139,24 @@ inline int largest_difference(const Image& one, const Image& other) {
 }
 
 // Of a tiny model with text encoders and a VAE; high enough for three bands.
+// Synchronous bands, one for each of three ranks and split guidance on two draw what one device
+// draws of the request; steady ones another picture, the same every time.
+inline void expect_bands_as_one_device(const std::function<Pipeline(int ranks)>& pipeline_of,
+                                       GenerationRequest request, double least) {
+  const FloatTensor whole = pipeline_of(1).generate(request).latents;
+  Pipeline three = pipeline_of(3);
+  EXPECT_LE(relative_distance(three.generate(request).latents, whole), 2e-5);
+  request.parallel.guidance = Guidance::split;
+  EXPECT_LE(relative_distance(pipeline_of(2).generate(request).latents, whole), 2e-5);
+  request.parallel = ParallelConfig::pcpp();
+  request.parallel.sync_steps = 1;
+  const GenerationResult steady = three.generate(request);
+  EXPECT_EQ(steady.ranks[0].steps[2].kind, StepKind::steady);
+  EXPECT_GT(relative_distance(steady.latents, whole), least);
+  EXPECT_LE(relative_distance(steady.latents, whole), 0.5);
+  EXPECT_EQ(three.generate(request).latents.values, steady.latents.values);
+}
+
 inline GenerationRequest two_tall_pictures() {
   GenerationRequest request;
   request.prompts = {"a fox", "a red car"};
