@@ -31,8 +31,6 @@ constexpr const char* kFormat = "pcpp convolution times 1";
 
 using Times = std::array<double, kConvolutionWays.size()>;  // milliseconds
 
-std::int64_t divide_up(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
-
 std::string processor() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);) {
@@ -197,10 +195,10 @@ double estimated_cost(const ConvolutionShape& shape, ConvolutionWay way) {
     const auto pixels = static_cast<double>(shape.batch * shape.rows * shape.columns);
     return 9 / at_once * weights * pixels + streamed;
   }
-  const std::int64_t size = *way == WinogradTile::two ? 2 : 4;
-  const std::int64_t tiles =
-      shape.batch * divide_up(shape.rows, size) * divide_up(shape.columns, size);
-  return kTiles * weights * static_cast<double>((size + 2) * (size + 2) * tiles) + streamed;
+  const WinogradKernel kernel =
+      winograd_kernel(*way, VectorElement::float32, VectorLevel::baseline);
+  const std::int64_t tiles = shape.batch * kernel.tiles(shape.rows, shape.columns);
+  return kTiles * weights * static_cast<double>(kernel.positions * tiles) + streamed;
 }
 
 std::filesystem::path default_convolution_times() {
