@@ -222,21 +222,19 @@ __device__ Vector<T, kWidth> normalised(const Vector<T, kWidth>& input,
   return output;
 }
 
-// Copies pixels [begin, end) of `source`, zeros where it is null, to `target`.
 template <int kWidth, typename T>
-__device__ void copy_pixels(const T* source, T* target, std::int64_t begin, std::int64_t end,
-                            int channels, const Place<kWidth>& place) {
+__device__ void clear_pixels(T* target, std::int64_t begin, std::int64_t end, int channels,
+                             const Place<kWidth>& place) {
   for (std::int64_t pixel = begin + place.row; pixel < end; pixel += place.rows) {
-    const std::int64_t offset = pixel * channels;
-    store(source == nullptr ? Vector<T, kWidth>{} : load<kWidth>(source + offset), target + offset);
+    store(Vector<T, kWidth>{}, target + pixel * channels);
   }
 }
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
     normalise(const T* __restrict__ input, Offset<T> offset, T* __restrict__ output,
-              std::int64_t pixels, int channels, Normalisation norm, Halo<T> halo, int slice_pixels,
-              int tile_width) {
+              std::int64_t pixels, int channels, Normalisation norm, std::int64_t padding_pixels,
+              int slice_pixels, int tile_width) {
   __shared__ Coefficients<kWidth> shared[Tiling::kLargestWidth];
   const Place<kWidth> place(tile_width, channels);
   const std::int64_t item = blockIdx.z;
@@ -245,43 +243,30 @@ __global__ void __launch_bounds__(kThreads)
   const Coefficients<kWidth>& coefficients = shared[place.channel / kWidth];
   const int channel = place.tile_begin + place.channel;
   // The slice of the output, counted from the first of the item's own pixels.
-  const std::int64_t begin =
-      blockIdx.x * static_cast<std::int64_t>(slice_pixels) - halo.pixels_above;
-  const std::int64_t end = min(begin + slice_pixels, pixels + halo.pixels_below);
+  const std::int64_t begin = blockIdx.x * static_cast<std::int64_t>(slice_pixels) - padding_pixels;
+  const std::int64_t end = min(begin + slice_pixels, pixels + padding_pixels);
   input += item * pixels * channels + channel;
-  output +=
-      (item * (halo.pixels_above + pixels + halo.pixels_below) + halo.pixels_above) * channels +
-      channel;
+  output += (item * (pixels + 2 * padding_pixels) + padding_pixels) * channels + channel;
   for_each_row<kWidth>(input, channels, max(begin, std::int64_t{0}) + place.row, min(end, pixels),
                        place.rows, [&](std::int64_t pixel, const Vector<T, kWidth>& vector) {
                          store(normalised(vector, coefficients, norm.silu),
                                output + pixel * channels);
                        });
-  if (begin < 0) {
-    const T* above = halo.above == nullptr
-                         ? nullptr
-                         : halo.above + (item + 1) * halo.pixels_above * channels + channel;
-    copy_pixels(above, output, begin, min(end, std::int64_t{0}), channels, place);
-  }
-  if (end > pixels) {
-    const T* below = halo.below == nullptr
-                         ? nullptr
-                         : halo.below + (item * halo.pixels_below - pixels) * channels + channel;
-    copy_pixels(below, output, max(begin, pixels), end, channels, place);
-  }
+  clear_pixels(output, begin, min(end, std::int64_t{0}), channels, place);
+  clear_pixels(output, max(begin, pixels), end, channels, place);
 }
 
 template <typename T, int kWidth>
 void apply_by_width(const T* input, const Offset<T>& offset, T* output, std::int64_t batch,
                     std::int64_t pixels, std::int64_t channels, const Normalisation& normalisation,
-                    const Halo<T>& halo, CUstream_st* stream) {
-  const Slices slices(batch, halo.pixels_above + pixels + halo.pixels_below, channels);
+                    std::int64_t padding_pixels, CUstream_st* stream) {
+  const Slices slices(batch, pixels + 2 * padding_pixels, channels);
   const Tiling tiling(divide_up(channels, kWidth));
   launch("group_norm_apply", normalise<T, kWidth>,
          dim3(static_cast<unsigned>(slices.count), static_cast<unsigned>(tiling.tiles),
               static_cast<unsigned>(batch)),
-         stream, input, offset, output, pixels, static_cast<int>(channels), normalisation, halo,
-         static_cast<int>(slices.pixels), tiling.width);
+         stream, input, offset, output, pixels, static_cast<int>(channels), normalisation,
+         padding_pixels, static_cast<int>(slices.pixels), tiling.width);
 }
 
 }  // namespace
@@ -305,20 +290,18 @@ void group_moments(const T* input, const Offset<T>& offset, std::int64_t batch, 
 template <typename T>
 void group_norm_apply(const T* input, const Offset<T>& offset, T* output, std::int64_t batch,
                       std::int64_t pixels, std::int64_t channels,
-                      const Normalisation& normalisation, const Halo<T>& halo,
+                      const Normalisation& normalisation, std::int64_t padding_pixels,
                       CUstream_st* stream) {
-  const auto by_width = fills_vectors<T>(channels, input, output, halo.above, halo.below)
-                            ? apply_by_width<T, kFullWidth<T>>
-                            : apply_by_width<T, 1>;
-  by_width(input, offset, output, batch, pixels, channels, normalisation, halo, stream);
+  const auto by_width = fills_vectors<T>(channels, input, output) ? apply_by_width<T, kFullWidth<T>>
+                                                                  : apply_by_width<T, 1>;
+  by_width(input, offset, output, batch, pixels, channels, normalisation, padding_pixels, stream);
 }
 
 #define PCPP_FOR_ELEMENT(T)                                                                   \
   template void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t,         \
                               std::int64_t, std::int64_t, std::byte*, double*, CUstream_st*); \
   template void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t,  \
-                                 std::int64_t, const Normalisation&, const Halo<T>&,          \
-                                 CUstream_st*);
+                                 std::int64_t, const Normalisation&, std::int64_t, CUstream_st*);
 PCPP_FOR_ELEMENT(float)
 PCPP_FOR_ELEMENT(Float16)
 PCPP_FOR_ELEMENT(Bfloat16)

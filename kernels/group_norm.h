@@ -89,22 +89,13 @@ struct Normalisation {
   bool silu = false;
 };
 
-// The pixels that lie around an item's own in a buffer [batch, above + pixels + below, channels]:
-// the neighbours' rows that a convolution reads, normalised already. Null stands for zeros.
-template <typename T>
-struct Halo {
-  std::int64_t pixels_above = 0;
-  std::int64_t pixels_below = 0;
-  const T* above = nullptr;  // [batch, pixels_above, channels]
-  const T* below = nullptr;  // [batch, pixels_below, channels]
-};
-
-// Normalises `input` [batch, pixels, channels] into the middle of `output` [batch, above + pixels +
-// below, channels] and fills what is around it. `output` overlaps nothing else.
+// Normalises `input` [batch, pixels, channels] into the middle of `output` [batch, padding_pixels +
+// pixels + padding_pixels, channels], zeros around it. `output` overlaps nothing else.
 template <typename T>
 void group_norm_apply(const T* input, const Offset<T>& offset, T* output, std::int64_t batch,
                       std::int64_t pixels, std::int64_t channels,
-                      const Normalisation& normalisation, const Halo<T>& halo, CUstream_st* stream);
+                      const Normalisation& normalisation, std::int64_t padding_pixels,
+                      CUstream_st* stream);
 
 }  // namespace pcpp
 

@@ -50,7 +50,7 @@ void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t, std::
 
 template <typename T>
 void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t, std::int64_t,
-                      const Normalisation&, const Halo<T>&, CUstream_st*) {
+                      const Normalisation&, std::int64_t, CUstream_st*) {
   refuse();
 }
 
@@ -97,8 +97,7 @@ void add_residual(T*, const std::byte*, std::int64_t, std::int64_t, CUstream_st*
   template void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t,             \
                               std::int64_t, std::int64_t, std::byte*, double*, CUstream_st*);     \
   template void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t,      \
-                                 std::int64_t, const Normalisation&, const Halo<T>&,              \
-                                 CUstream_st*);                                                   \
+                                 std::int64_t, const Normalisation&, std::int64_t, CUstream_st*); \
   template void geglu(const T*, T*, std::int64_t, std::int64_t, CUstream_st*);                    \
   template void guided_step(const float*, const Predictions<T>&, const LinearUpdate&,             \
                             std::int64_t, float*, CUstream_st*);                                  \

@@ -138,10 +138,9 @@ void GroupNorm::gpu_normalise(const Input& input, const at::Tensor& moments,
                                     activation_ == Activation::silu};
   const std::int64_t padding = output.padding * input.image.size(3);
   with_gpu_elements(input.image, [&]<typename T>(const T* elements) {
-    const Halo<T> zeros{.pixels_above = padding, .pixels_below = padding};
     group_norm_apply(elements, offset_in<T>(input.offset),
                      static_cast<T*>(output.image.mutable_data_ptr()), extents.batch,
-                     extents.pixels, extents.channels, normalisation, zeros, gpus().stream());
+                     extents.pixels, extents.channels, normalisation, padding, gpus().stream());
   });
 }
 

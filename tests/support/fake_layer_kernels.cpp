@@ -26,13 +26,6 @@ std::vector<float> offset_of(const Offset<T>& offset, std::int64_t item, std::in
   return floats_at(offset.values + item * offset.stride, channels);
 }
 
-// Rows of one side of an item's, or zeros.
-template <typename T>
-T* put_around(T* output, const T* side, std::int64_t item, std::int64_t values) {
-  if (side == nullptr) return std::fill_n(output, values, T{});
-  return std::copy_n(side + item * values, values, output);
-}
-
 }  // namespace
 
 std::size_t group_moments_workspace_bytes(std::int64_t, std::int64_t, std::int64_t, std::int64_t) {
@@ -57,7 +50,7 @@ void group_moments(const T* input, const Offset<T>& offset, std::int64_t batch, 
 template <typename T>
 void group_norm_apply(const T* input, const Offset<T>& offset, T* output, std::int64_t batch,
                       std::int64_t pixels, std::int64_t channels,
-                      const Normalisation& normalisation, const Halo<T>& halo,
+                      const Normalisation& normalisation, std::int64_t padding_pixels,
                       CUstream_st* stream) {
   launch_fake("group_norm_apply", stream, [=] {
     T* target = output;
@@ -72,10 +65,9 @@ void group_norm_apply(const T* input, const Offset<T>& offset, T* output, std::i
       std::vector<float> rows = floats_at(input + item * pixels * channels, pixels * channels);
       group_norm_apply(rows.data(), rows.data(), pixels, channels,
                        {centre.data(), scale.data(), shift.data()}, normalisation.silu);
-      target = put_around(target, halo.above, item, halo.pixels_above * channels);
+      target = std::fill_n(target, padding_pixels * channels, T{});
       set_all(target, rows);
-      target =
-          put_around(target + pixels * channels, halo.below, item, halo.pixels_below * channels);
+      target = std::fill_n(target + pixels * channels, padding_pixels * channels, T{});
     }
   });
 }
@@ -139,17 +131,16 @@ void add_image(T* sum, const T* image, const T* bias, std::int64_t pixels, std::
   });
 }
 
-#define PCPP_FOR_ELEMENT(T)                                                                   \
-  template void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t,         \
-                              std::int64_t, std::int64_t, std::byte*, double*, CUstream_st*); \
-  template void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t,  \
-                                 std::int64_t, const Normalisation&, const Halo<T>&,          \
-                                 CUstream_st*);                                               \
-  template void geglu(const T*, T*, std::int64_t, std::int64_t, CUstream_st*);                \
-  template void guided_step(const float*, const Predictions<T>&, const LinearUpdate&,         \
-                            std::int64_t, float*, CUstream_st*);                              \
-  template void layer_norm(const NormRows<T>&, std::int64_t, const LayerNormalisation&,       \
-                           CUstream_st*);                                                     \
+#define PCPP_FOR_ELEMENT(T)                                                                       \
+  template void group_moments(const T*, const Offset<T>&, std::int64_t, std::int64_t,             \
+                              std::int64_t, std::int64_t, std::byte*, double*, CUstream_st*);     \
+  template void group_norm_apply(const T*, const Offset<T>&, T*, std::int64_t, std::int64_t,      \
+                                 std::int64_t, const Normalisation&, std::int64_t, CUstream_st*); \
+  template void geglu(const T*, T*, std::int64_t, std::int64_t, CUstream_st*);                    \
+  template void guided_step(const float*, const Predictions<T>&, const LinearUpdate&,             \
+                            std::int64_t, float*, CUstream_st*);                                  \
+  template void layer_norm(const NormRows<T>&, std::int64_t, const LayerNormalisation&,           \
+                           CUstream_st*);                                                         \
   template void add_image(T*, const T*, const T*, std::int64_t, std::int64_t, CUstream_st*);
 PCPP_FOR_ELEMENT(float)
 PCPP_FOR_ELEMENT(Float16)
