@@ -56,7 +56,7 @@ class LocalTransport final : public Transport {
   void wait(ExchangeId exchange, Deadline deadline) override {
     Part& part = exchanges_.at(static_cast<std::size_t>(exchange));
     ExchangeSpan wait{exchange, timeline_.interval(), timeline_.mark()};
-    hub_.wait(part.ends, deadline);
+    hub_.switchboard_.wait(part.ends, deadline);
     wait.milliseconds = milliseconds_since(timeline_.time_of(wait.begin));
     timeline_.add_wait(wait);
     if (!part.flight) return;
@@ -122,20 +122,9 @@ void LocalHub::start(Switchboard::Ends& ends) {
       switchboard_.delivered(channel);
     };
     if (courier_ == nullptr) return deliver();
-    courier_->carry({&channel, channel.receive.peer, channel.send.peer, channel.send.bytes},
+    courier_->carry({channel.tag, channel.receive.peer, channel.send.peer, channel.send.bytes},
                     deliver);
   });
-}
-
-void LocalHub::wait(const Switchboard::Ends& ends, Deadline deadline) {
-  if (courier_ != nullptr) {
-    for (const auto* channels : {&ends.receives, &ends.sends}) {
-      for (const Switchboard::Channel* channel : *channels) {
-        if (!switchboard_.is_delivered(*channel, ends.generation)) courier_->awaited(channel);
-      }
-    }
-  }
-  switchboard_.wait(ends, deadline);
 }
 
 }  // namespace pcpp

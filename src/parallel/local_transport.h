@@ -2,6 +2,7 @@
 #ifndef PCPP_PARALLEL_LOCAL_TRANSPORT_H_
 #define PCPP_PARALLEL_LOCAL_TRANSPORT_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -15,7 +16,7 @@ namespace pcpp {
 
 // One matched piece on its way.
 struct Transfer {
-  const void* channel = nullptr;  // tells tag and direction apart
+  std::int64_t tag = 0;
   int from = 0;
   int to = 0;
   std::size_t bytes = 0;
@@ -29,10 +30,9 @@ class Courier {
   using Delivery = std::function<void()>;
 
   virtual ~Courier();
-  // Runs `delivery` once, on any thread, now or later. A channel has at most one under way.
+  // Runs `delivery` once, on any thread, now or later. From one rank to another at most one of a
+  // tag is under way.
   virtual void carry(const Transfer& transfer, Delivery delivery) = 0;
-  // A rank begins to wait for a piece of `channel`, which may not have been given to carry() yet.
-  virtual void awaited(const void* /*channel*/) {}
   // Forgets every delivery that has not begun and returns when none is running. The hub calls it
   // when it goes: deliveries write to its memory.
   virtual void drop() = 0;
@@ -59,7 +59,6 @@ class LocalHub final : public Hub {
   friend class LocalTransport;
 
   void start(Switchboard::Ends& ends);
-  void wait(const Switchboard::Ends& ends, Deadline deadline);
 
   const int world_size_;
   Courier* const courier_;

@@ -64,13 +64,9 @@ void Switchboard::delivered(Channel& channel) {
   }
 }
 
-bool Switchboard::is_delivered(const Channel& channel, std::int64_t generation) {
-  const std::lock_guard lock(mutex_);
-  return channel.delivered >= generation;
-}
-
 bool Switchboard::is_delivered(const Ends& ends) {
-  const auto here = [&](const Channel* channel) { return is_delivered(*channel, ends.generation); };
+  const std::lock_guard lock(mutex_);
+  const auto here = [&](const Channel* channel) { return channel->delivered >= ends.generation; };
   return std::ranges::all_of(ends.receives, here) && std::ranges::all_of(ends.sends, here);
 }
 

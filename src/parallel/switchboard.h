@@ -49,7 +49,6 @@ class Switchboard {
   void start(Ends& ends, const std::function<void(Channel&)>& matched);
   void delivered(Channel& channel);
 
-  bool is_delivered(const Channel& channel, std::int64_t generation);
   // Whether all that was started of `ends` has been delivered.
   bool is_delivered(const Ends& ends);
   // Returns when all that was started of `ends` has been delivered. Throws TransportError past the

@@ -26,7 +26,7 @@ using std::chrono::minutes;
 // 1 MB a second: a byte a microsecond.
 Link slow(bool shared = false) { return {"slow", 1e6, 10e-6, shared}; }
 
-Transfer piece(int from, int to, std::size_t bytes) { return {nullptr, from, to, bytes}; }
+Transfer piece(int from, int to, std::size_t bytes) { return {0, from, to, bytes}; }
 
 const Clock::time_point kStart = Clock::time_point(minutes(5));
 Clock::time_point at(int us) { return kStart + microseconds(us); }

@@ -37,9 +37,8 @@ Setting load_setting() {
   return setting;
 }
 
-// The final latents of every rank, under the courier's delays.
-std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& parallel,
-                              Courier* courier) {
+// The final latents of every rank, under the hub's delays.
+std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& parallel, Hub& hub) {
   const GenerationRequest& request = setting.request;
   const FloatTensor& start = *request.latents;
   const Topology topology(kRanks, parallel.guidance, 2, start.shape[2], setting.unet.row_unit());
@@ -60,7 +59,6 @@ std::vector<FloatTensor> draw(const Setting& setting, const ParallelConfig& para
       .on_step = {},
       .trace_zero = {}};
   std::vector<FloatTensor> results(kRanks);
-  LocalHub hub(kRanks, courier);
   run_ranks(hub, [&](Transport& transport) {
     const c10::InferenceMode inference;
     const RunState begin{to_tensor(start, "latents"), {}};
@@ -84,12 +82,15 @@ class DelayTest : public ::testing::TestWithParam<const char*> {
 
 TEST_P(DelayTest, ChangeNoBitOfThePictureOnAnyRank) {
   const Setting setting = load_setting();
-  const std::vector<FloatTensor> direct = draw(setting, parallel(), nullptr);
-  testing::LazyCourier lazy;
-  testing::RandomCourier random(3);
-  for (Courier* courier : std::initializer_list<Courier*>{nullptr, &lazy, &random}) {
-    const std::vector<FloatTensor> delayed = draw(setting, parallel(), courier);
-    for (const FloatTensor& latents : delayed) EXPECT_EQ(latents.values, direct.front().values);
+  LocalHub direct(kRanks);
+  LocalHub again(kRanks);
+  testing::LazyHub lazy(kRanks);
+  testing::RandomCourier courier(3);
+  LocalHub random(kRanks, &courier);
+  const std::vector<FloatTensor> expected = draw(setting, parallel(), direct);
+  for (Hub* hub : std::initializer_list<Hub*>{&again, &lazy, &random}) {
+    const std::vector<FloatTensor> delayed = draw(setting, parallel(), *hub);
+    for (const FloatTensor& latents : delayed) EXPECT_EQ(latents.values, expected.front().values);
   }
 }
 

@@ -1,63 +1,124 @@
-// Couriers for LocalHub that delay and reorder deliveries: the scripted transport of the tests.
+// Local hubs and couriers that delay and reorder deliveries: the scripted transport of the tests.
 #ifndef PCPP_TESTS_SUPPORT_COURIERS_H_
 #define PCPP_TESTS_SUPPORT_COURIERS_H_
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
-#include <set>
+#include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "parallel/forwarding_transport.h"
 #include "parallel/local_transport.h"
 
 namespace pcpp::testing {
 
-// Delivers a piece only when a rank waits for it: the latest that a transport may be. What is never
-// waited for never arrives.
+// Delivers a piece only once it is awaited.
 class LazyCourier final : public Courier {
  public:
   void carry(const Transfer& transfer, Delivery delivery) override {
     {
       const std::lock_guard lock(mutex_);
-      if (awaited_.erase(transfer.channel) == 0) {
-        waiting_[transfer.channel] = std::move(delivery);
+      Pieces& pieces = pieces_[{transfer.tag, transfer.from, transfer.to}];
+      if (++pieces.carried > pieces.awaited) {
+        pieces.waiting = std::move(delivery);
         return;
       }
     }
     delivery();
   }
 
-  void awaited(const void* channel) override {
+  // A rank begins to wait for the `count`th piece, which may not have been given to carry() yet.
+  void await(std::int64_t tag, int from, int to, std::int64_t count) {
     Delivery delivery;
     {
       const std::lock_guard lock(mutex_);
-      const auto found = waiting_.find(channel);
-      if (found == waiting_.end()) {
-        awaited_.insert(channel);
-        return;
-      }
-      delivery = std::move(found->second);
-      waiting_.erase(found);
-      awaited_.erase(channel);
+      Pieces& pieces = pieces_[{tag, from, to}];
+      pieces.awaited = std::max(pieces.awaited, count);
+      if (pieces.carried > pieces.awaited) return;
+      delivery = std::exchange(pieces.waiting, nullptr);
     }
-    delivery();
+    if (delivery) delivery();
   }
 
   // Deliveries run on the ranks' own threads, which have ended.
   void drop() override {
     const std::lock_guard lock(mutex_);
-    waiting_.clear();
-    awaited_.clear();
+    pieces_.clear();
   }
 
  private:
+  struct Pieces {
+    std::int64_t carried = 0;
+    std::int64_t awaited = 0;
+    Delivery waiting;
+  };
+
   std::mutex mutex_;
-  std::map<const void*, Delivery> waiting_;
-  std::set<const void*> awaited_;
+  std::map<std::tuple<std::int64_t, int, int>, Pieces> pieces_;  // by tag, from, to
+};
+
+// Tells the courier what its rank waits for.
+class LazyTransport final : public ForwardingTransport {
+ public:
+  LazyTransport(std::unique_ptr<Transport> local, LazyCourier& courier)
+      : ForwardingTransport(*local), local_(std::move(local)), courier_(courier) {}
+
+  ExchangeId prepare(std::int64_t tag, Lane lane, Exchange exchange) override {
+    parts_.push_back({tag, exchange, 0});
+    return ForwardingTransport::prepare(tag, lane, std::move(exchange));
+  }
+  void start(ExchangeId exchange) override {
+    ++parts_.at(static_cast<std::size_t>(exchange)).started;
+    ForwardingTransport::start(exchange);
+  }
+  void wait(ExchangeId exchange, Deadline deadline) override {
+    const Part& part = parts_.at(static_cast<std::size_t>(exchange));
+    for (const ReceivePiece& piece : part.exchange.receives) {
+      courier_.await(part.tag, piece.peer, rank(), part.started);
+    }
+    for (const SendPiece& piece : part.exchange.sends) {
+      courier_.await(part.tag, rank(), piece.peer, part.started);
+    }
+    ForwardingTransport::wait(exchange, deadline);
+  }
+
+ private:
+  struct Part {
+    std::int64_t tag;
+    Exchange exchange;
+    std::int64_t started;
+  };
+
+  std::unique_ptr<Transport> local_;
+  LazyCourier& courier_;
+  std::vector<Part> parts_;
+};
+
+// Delivers a piece only when a rank waits for it: the latest that a transport may be. What is never
+// waited for never arrives.
+class LazyHub final : public Hub {
+ public:
+  explicit LazyHub(int world_size) : local_(world_size, &courier_) {}
+
+  int world_size() const override { return local_.world_size(); }
+  std::unique_ptr<Transport> endpoint(int rank) override {
+    return std::make_unique<LazyTransport>(local_.endpoint(rank), courier_);
+  }
+  void abort(const std::string& reason) override { local_.abort(reason); }
+  void stop() override { local_.stop(); }
+
+ private:
+  LazyCourier courier_;
+  LocalHub local_;
 };
 
 // Delivers on a thread of its own, after random pauses and in random order.
