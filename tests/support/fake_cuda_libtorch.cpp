@@ -63,11 +63,28 @@ cudaError_t copy_to_host(Call& call, void* target, const void* source, std::size
   return cudaSuccess;
 }
 
+cudaError_t kernel_of_libtorch() {
+  Call call("cudaLaunchKernelExC", true);
+  return call.breaks("a kernel of libtorch's own: host_operators.cpp does not list its operator");
+}
+
 }  // namespace
 
 extern "C" {
 
 cudaError_t cudaPeekAtLastError() { return last_error; }
+
+// What nvcc has kernels launched by.
+cudaError_t __cudaLaunchKernel(cudaKernel_t /*kernel*/, dim3 /*grid*/, dim3 /*block*/,  // NOLINT
+                               void** /*arguments*/, std::size_t /*shared_bytes*/,
+                               cudaStream_t /*stream*/) {
+  return kernel_of_libtorch();
+}
+
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* /*config*/, const void* /*kernel*/,
+                                void** /*arguments*/) {
+  return kernel_of_libtorch();
+}
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   Call call("cudaGetDeviceProperties");

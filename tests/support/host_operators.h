@@ -2,7 +2,8 @@
 // is put on the present stream as libtorch's function for CPUs over the same memory, which it reads
 // and writes when the stream comes to it, whatever has become of the tensors by then.
 //
-// Operators that are not in the list (host_operators.cpp) go to libtorch's kernels, and fail.
+// Operators that are not in the list (host_operators.cpp) go to libtorch's kernels, which break a
+// rule (kernel_of_libtorch() in fake_cuda_libtorch.cpp).
 #ifndef PCPP_TESTS_SUPPORT_HOST_OPERATORS_H_
 #define PCPP_TESTS_SUPPORT_HOST_OPERATORS_H_
 
