@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -205,25 +204,22 @@ TEST(Controls, ThatCannotBeMetAreRefusedByName) {
   const ModelInfo model = read_model_info(test_data("models/sd15"), with_nets({"sd15"}));
   EXPECT_EQ(model.controlnets, 1);
   model.check(request(), 1);
-  const auto expect_refused = [&](const std::string& part,
-                                  const std::function<void(GenerationRequest&)>& change) {
-    GenerationRequest asked = request();
-    change(asked);
-    testing::expect_error<ConfigError>([&] { model.check(asked, 1); }, {part});
+  const auto refuses = [&](const std::string& part, const auto& change) {
+    expect_refused(model, request(), part, change);
   };
-  expect_refused("0 controls for 1 ControlNets", [](auto& r) { r.controls.clear(); });
-  expect_refused("2 controls for 1 ControlNets", [](auto& r) { r.controls.resize(2); });
-  expect_refused("no image", [](auto& r) { r.controls[0].images.clear(); });
-  expect_refused("3 control images for 2 prompts",
-                 [](auto& r) { r.controls[0].images.resize(3, striped(8, 8, 1)); });
-  expect_refused("a control image of 64x192 pixels has 1 bytes",
-                 [](auto& r) { r.controls[0].images[0].rgb = {1}; });
-  expect_refused("a control's scale is inf", [](auto& r) { r.controls[0].scale = INFINITY; });
-  expect_refused("a control from -0.1 to 1", [](auto& r) { r.controls[0].start = -0.1; });
-  expect_refused("a control from 0.5 to 0.5",
-                 [](auto& r) { r.controls[0].start = r.controls[0].end = 0.5; });
-  expect_refused("to 1.1", [](auto& r) { r.controls[0].end = 1.1; });
-  expect_refused("from nan", [](auto& r) { r.controls[0].start = NAN; });
+  refuses("0 controls for 1 ControlNets", [](auto& r) { r.controls.clear(); });
+  refuses("2 controls for 1 ControlNets", [](auto& r) { r.controls.resize(2); });
+  refuses("no image", [](auto& r) { r.controls[0].images.clear(); });
+  refuses("3 control images for 2 prompts",
+          [](auto& r) { r.controls[0].images.resize(3, striped(8, 8, 1)); });
+  refuses("a control image of 64x192 pixels has 1 bytes",
+          [](auto& r) { r.controls[0].images[0].rgb = {1}; });
+  refuses("a control's scale is inf", [](auto& r) { r.controls[0].scale = INFINITY; });
+  refuses("a control from -0.1 to 1", [](auto& r) { r.controls[0].start = -0.1; });
+  refuses("a control from 0.5 to 0.5",
+          [](auto& r) { r.controls[0].start = r.controls[0].end = 0.5; });
+  refuses("to 1.1", [](auto& r) { r.controls[0].end = 1.1; });
+  refuses("from nan", [](auto& r) { r.controls[0].start = NAN; });
   testing::expect_error<ConfigError>([] { cached_pipeline("models/sd15", 1).generate(request()); },
                                      {"1 controls for 0 ControlNets"});
 }

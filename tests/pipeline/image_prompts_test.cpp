@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -226,24 +225,20 @@ TEST(ImagePrompts, ThatCannotBeMetAreRefusedByName) {
   const ModelInfo model = read_model_info(test_data("models/sd15"), with_adapters({"sd15_plus"}));
   EXPECT_EQ(model.ip_adapters, 1);
   model.check(request(), 1);
-  const auto expect_refused = [&](const std::string& part,
-                                  const std::function<void(GenerationRequest&)>& change) {
-    GenerationRequest asked = request();
-    change(asked);
-    testing::expect_error<ConfigError>([&] { model.check(asked, 1); }, {part});
+  const auto refuses = [&](const std::string& part, const auto& change) {
+    expect_refused(model, request(), part, change);
   };
-  expect_refused("0 image prompts for 1 IP-Adapters", [](auto& r) { r.image_prompts.clear(); });
-  expect_refused("2 image prompts for 1 IP-Adapters", [](auto& r) { r.image_prompts.resize(2); });
-  expect_refused("no image", [](auto& r) { r.image_prompts[0].images.clear(); });
-  expect_refused("3 images of an image prompt for 2 prompts",
-                 [](auto& r) { r.image_prompts[0].images.resize(3, striped(8, 8, 1)); });
-  expect_refused("an image prompt's image of 40x30 pixels has 1 bytes",
-                 [](auto& r) { r.image_prompts[0].images[0].rgb = {1}; });
-  expect_refused("an image prompt's image of 0x30 pixels",
-                 [](auto& r) { r.image_prompts[0].images[0].width = 0; });
-  expect_refused("an image prompt's scale is inf",
-                 [](auto& r) { r.image_prompts[0].scale = INFINITY; });
-  expect_refused("an image prompt's scale is nan", [](auto& r) { r.image_prompts[0].scale = NAN; });
+  refuses("0 image prompts for 1 IP-Adapters", [](auto& r) { r.image_prompts.clear(); });
+  refuses("2 image prompts for 1 IP-Adapters", [](auto& r) { r.image_prompts.resize(2); });
+  refuses("no image", [](auto& r) { r.image_prompts[0].images.clear(); });
+  refuses("3 images of an image prompt for 2 prompts",
+          [](auto& r) { r.image_prompts[0].images.resize(3, striped(8, 8, 1)); });
+  refuses("an image prompt's image of 40x30 pixels has 1 bytes",
+          [](auto& r) { r.image_prompts[0].images[0].rgb = {1}; });
+  refuses("an image prompt's image of 0x30 pixels",
+          [](auto& r) { r.image_prompts[0].images[0].width = 0; });
+  refuses("an image prompt's scale is inf", [](auto& r) { r.image_prompts[0].scale = INFINITY; });
+  refuses("an image prompt's scale is nan", [](auto& r) { r.image_prompts[0].scale = NAN; });
   testing::expect_error<ConfigError>([] { cached_pipeline("models/sd15", 1).generate(request()); },
                                      {"1 image prompts for 0 IP-Adapters"});
 }

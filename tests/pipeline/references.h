@@ -22,6 +22,7 @@
 
 #include "io/json_file.h"
 #include "pcpp/pcpp.h"
+#include "support/errors.h"
 
 namespace pcpp {
 
@@ -39,6 +40,14 @@ inline double relative_distance(const FloatTensor& value, const FloatTensor& ref
     norm += std::pow(reference.values[i], 2);
   }
   return std::sqrt(difference / norm);
+}
+
+// A model's check of a request, changed, ends in a ConfigError with `part` in its text.
+inline void expect_refused(const ModelInfo& model, GenerationRequest request,
+                           const std::string& part,
+                           const std::function<void(GenerationRequest&)>& change) {
+  change(request);
+  testing::expect_error<ConfigError>([&] { model.check(request, 1); }, {part});
 }
 
 // Each model is loaded once for each number of ranks.
@@ -138,7 +147,6 @@ inline int largest_difference(const Image& one, const Image& other) {
   return most;
 }
 
-// Of a tiny model with text encoders and a VAE; high enough for three bands.
 // Synchronous bands, one for each of three ranks and split guidance on two draw what one device
 // draws of the request; steady ones another picture, the same every time.
 inline void expect_bands_as_one_device(const std::function<Pipeline(int ranks)>& pipeline_of,
@@ -157,6 +165,7 @@ inline void expect_bands_as_one_device(const std::function<Pipeline(int ranks)>&
   EXPECT_EQ(three.generate(request).latents.values, steady.latents.values);
 }
 
+// Of a tiny model with text encoders and a VAE; high enough for three bands.
 inline GenerationRequest two_tall_pictures() {
   GenerationRequest request;
   request.prompts = {"a fox", "a red car"};
