@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <utility>
@@ -71,12 +72,25 @@ void add_ip_adapter_options(CLI::App& app, GenerateOptions& options) {
       ->type_name("FLOAT,...");
 }
 
+// Empty where no path is.
+std::string empty_path(const char* option, const Paths& paths) {
+  const bool is_some = std::ranges::any_of(paths, [](const auto& path) { return path.empty(); });
+  return is_some ? fmt::format("{}: '' names nothing: leave it out", option) : std::string();
+}
+
+// Empty where a list holds one number, or one for each of so many.
+std::string wrong_count(const char* option, const std::vector<double>& numbers, std::size_t count,
+                        const char* readers) {
+  if (numbers.size() == 1 || numbers.size() == count) return {};
+  return fmt::format("{} has {} numbers for {} {}: give one, or one for each", option,
+                     numbers.size(), count, readers);
+}
+
 std::string control_problem(const GenerateOptions& options) {
   const std::size_t nets = options.controlnets.size();
   if (nets == 0) return {};
-  for (const std::filesystem::path& net : options.controlnets) {
-    if (net.empty()) return "--controlnet: '' names nothing: leave it out";
-  }
+  std::string problem = empty_path("--controlnet", options.controlnets);
+  if (!problem.empty()) return problem;
   if (options.control_images.empty() || options.control_images.size() % nets != 0) {
     return fmt::format(
         "{} control images for {} ControlNets: give one for each, or one for each "
@@ -88,10 +102,8 @@ std::string control_problem(const GenerateOptions& options) {
       {"--control-start", options.control_starts},
       {"--control-end", options.control_ends}};
   for (const auto& [name, numbers] : lists) {
-    if (numbers.size() != 1 && numbers.size() != nets) {
-      return fmt::format("{} has {} numbers for {} ControlNets: give one, or one for each", name,
-                         numbers.size(), nets);
-    }
+    problem = wrong_count(name, numbers, nets, "ControlNets");
+    if (!problem.empty()) return problem;
   }
   return {};
 }
@@ -99,12 +111,9 @@ std::string control_problem(const GenerateOptions& options) {
 std::string ip_adapter_problem(const GenerateOptions& options) {
   const std::size_t adapters = options.ip_adapters.size();
   if (adapters == 0) return {};
-  for (const auto& [name, paths] : {std::pair{"--ip-adapter", &options.ip_adapters},
-                                    {"--image-encoder", &options.image_encoders}}) {
-    for (const std::filesystem::path& path : *paths) {
-      if (path.empty()) return fmt::format("{}: '' names nothing: leave it out", name);
-    }
-  }
+  std::string problem = empty_path("--ip-adapter", options.ip_adapters);
+  if (problem.empty()) problem = empty_path("--image-encoder", options.image_encoders);
+  if (!problem.empty()) return problem;
   const std::size_t encoders = options.image_encoders.size();
   if (encoders != 1 && encoders != adapters) {
     return fmt::format(
@@ -117,11 +126,7 @@ std::string ip_adapter_problem(const GenerateOptions& options) {
         "each",
         options.ip_images.size(), adapters);
   }
-  if (options.ip_scales.size() != 1 && options.ip_scales.size() != adapters) {
-    return fmt::format("--ip-scale has {} numbers for {} IP-Adapters: give one, or one for each",
-                       options.ip_scales.size(), adapters);
-  }
-  return {};
+  return wrong_count("--ip-scale", options.ip_scales, adapters, "IP-Adapters");
 }
 
 }  // namespace
