@@ -2,7 +2,7 @@
 #ifndef PCPP_EXAMPLES_PROGRESS_H_
 #define PCPP_EXAMPLES_PROGRESS_H_
 
-#include "pcpp/trace.h"
+#include "pcpp/config.h"
 
 namespace pcpp::examples {
 

@@ -98,6 +98,18 @@ struct FloatTensor {
 };
 using TensorMap = std::map<std::string, FloatTensor>;
 
+// What on_step is told: step `step` of `steps` (counted from 1) is done or, on a GPU, given to it,
+// in `step_ms` of the host's time.
+struct StepProgress {
+  int step = 0;
+  int steps = 0;
+  StepKind kind = StepKind::synchronous;
+  double step_ms = 0;
+  // A copy of the latents after the step, as GenerationResult::latents; on a GPU it waits for the
+  // step. To be called by on_step alone, before it returns.
+  std::function<FloatTensor()> latents = {};
+};
+
 // The last three add noise in every step, but for a last one that ends without any, as diffusers
 // does.
 enum class SchedulerKind {

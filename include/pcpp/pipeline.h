@@ -3,6 +3,7 @@
 #define PCPP_PIPELINE_H_
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -226,16 +227,22 @@ struct GenerationResult {
   std::int64_t peak_bytes = 0;  // resident memory of the process, so far
 };
 
+// As those of GenerationRequest.
+struct DecodeSettings {
+  std::stop_token stop = {};
+  std::chrono::milliseconds peer_timeout = std::chrono::minutes(10);
+};
+
 // A diffusion model (SD 1.x, SD 2.x, SDXL): a folder in diffusers' layout, or a single safetensors
 // file with the names that the models were first published with, as ComfyUI and
 // stable-diffusion.cpp take it. A single file must stay as it is while the object lives: replace it
 // by renaming another. The U-Net is loaded by the constructor, text encoders, image encoders
-// and VAE by the first request that needs them. One request at a time: calls of generate() on one
-// object must not overlap; the later one throws ConfigError and leaves the other undisturbed. No
-// call may be under way when the process ends by exit() or the return of main, whose destructors
-// take libtorch apart: request a stop and wait for the call, or end by _exit(). Several objects may
-// draw at once, of the same devices as well; those that use NCCL on a device do it in turn there,
-// and wait for peer_timeout at most.
+// and VAE by the first request that needs them. One request at a time: calls of generate() and
+// decode() on one object must not overlap; the later one throws ConfigError and leaves the other
+// undisturbed. No call may be under way when the process ends by exit() or the return of main,
+// whose destructors take libtorch apart: request a stop and wait for the call, or end by _exit().
+// Several objects may draw at once, of the same devices as well; those that use NCCL on a device
+// do it in turn there, and wait for peer_timeout at most.
 class PCPP_EXPORT Pipeline {
  public:
   // Throws CheckpointError for a model that cannot be read or is not supported, ConfigError for
@@ -252,6 +259,12 @@ class PCPP_EXPORT Pipeline {
   // CheckpointError for a component that it needs and cannot load; Cancelled, TransportError or
   // DeviceError when it fails on the way. After any of them the next request starts clean.
   GenerationResult generate(const GenerationRequest& request);
+
+  // What the VAE makes of latents [images, c, rows, columns], one picture of each image, on all
+  // ranks: of GenerationResult::latents what generate() returns as images, and of step_latents or
+  // StepProgress::latents what there is to see so far. Sides are kMostPixels at most. It is a
+  // request, too: on_step cannot call it for the pipeline that calls on_step. Throws as generate().
+  std::vector<Image> decode(const FloatTensor& latents, const DecodeSettings& settings = {});
 
   // Not of one that was moved from.
   const World& world() const;

@@ -46,15 +46,6 @@ struct StepRecord {
   int graphs = 0;  // CUDA graphs that made up the network's part of it; 0: it was launched singly
 };
 
-// What on_step is told: step `step` of `steps` (counted from 1) is done or, on a GPU, given to it,
-// in `step_ms` of the host's time.
-struct StepProgress {
-  int step = 0;
-  int steps = 0;
-  StepKind kind = StepKind::synchronous;
-  double step_ms = 0;
-};
-
 PCPP_EXPORT std::string_view name_of(StepKind kind);
 
 // Of a request with GenerationRequest::trace. Times are microseconds of the host's steady clock

@@ -316,4 +316,10 @@ BranchConditions given_conditions(const GenerationRequest& request, std::int64_t
   return branches;
 }
 
+at::Tensor time_ids(int height, int width) {
+  const auto h = static_cast<float>(height);
+  const auto w = static_cast<float>(width);
+  return as_tensor(std::vector<float>{h, w, 0, 0, h, w}, at::kFloat).unsqueeze(0);
+}
+
 }  // namespace pcpp

@@ -98,6 +98,10 @@ BranchConditions encode_prompts(const TextEncoders& encoders, const GenerationRe
 BranchConditions given_conditions(const GenerationRequest& request, std::int64_t text_width,
                                   std::int64_t pooled_width, bool guided);
 
+// SDXL's micro-conditioning (arXiv 2307.01952, section 2.2), [1, 6]: original size, crop, target
+// size, each with the height first.
+at::Tensor time_ids(int height, int width);
+
 }  // namespace pcpp
 
 #endif  // PCPP_PIPELINE_CONDITIONS_H_

@@ -27,6 +27,7 @@
 #include "parallel/rank_turn.h"
 #include "pipeline/guidance.h"
 #include "pipeline/step_graphs.h"
+#include "pipeline/tensors.h"
 #include "pipeline/threads.h"
 #include "pipeline/trace.h"
 #include "pipeline/translate.h"
@@ -365,7 +366,8 @@ DenoiseResult denoise(const DenoiseTask& task, const Phase& phase, const UNet& u
       tell(task.on_step, {.step = step + 1,
                           .steps = static_cast<int>(task.scheduler.timesteps().size()),
                           .kind = kind,
-                          .step_ms = milliseconds_since(begin)});
+                          .step_ms = milliseconds_since(begin),
+                          .latents = [&] { return to_host(sample); }});
     }
   }
   transport.drain(deadline_in(task.peer_timeout));

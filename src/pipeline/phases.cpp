@@ -1,6 +1,7 @@
 #include "pipeline/phases.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/log.h"
 #include "parallel/topology.h"
@@ -56,6 +57,35 @@ std::vector<Phase> phases_of(const GenerationRequest& request, const RequestSize
 const Phase& main_phase(const std::vector<Phase>& phases) {
   const auto guided = std::ranges::find(phases, true, &Phase::guided);
   return guided == phases.end() ? phases.front() : *guided;
+}
+
+std::vector<RankReport> reports(const std::vector<Phase>& phases) {
+  std::vector<RankReport> reports;
+  const Topology& topology = main_phase(phases).plan.topology();
+  for (int rank = 0; rank < topology.world_size(); ++rank) {
+    const RowRange band = topology.band_of(rank);
+    RankReport& report = reports.emplace_back();
+    report.rows = {band.begin, band.end};
+    report.branch = topology.first_branch(rank);
+    for (const Phase& phase : phases) {
+      if (rank >= phase.plan.topology().world_size()) continue;
+      report.stale_bytes = std::max(report.stale_bytes, phase.plan.stale_bytes(rank));
+    }
+  }
+  return reports;
+}
+
+void warn_of_stale_noise(const Scheduler& scheduler, const std::vector<Phase>& phases,
+                         const ParallelConfig& parallel) {
+  const bool has_bands = std::ranges::any_of(
+      phases, [](const Phase& phase) { return phase.plan.topology().patches() > 1; });
+  const bool reads_stale_rows = has_bands && parallel.reach != Reach::none &&
+                                parallel.sync_steps < std::ssize(scheduler.timesteps());
+  if (!reads_stale_rows || scheduler.kind() != SchedulerKind::lcm) return;
+  log().warn(
+      "steady steps of several bands spoil pictures of the lcm scheduler: make all steps "
+      "synchronous (sync_steps {})",
+      scheduler.timesteps().size());
 }
 
 }  // namespace pcpp

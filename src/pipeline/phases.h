@@ -9,7 +9,9 @@
 #include "cache/exchange_plan.h"
 #include "models/unet.h"
 #include "pcpp/config.h"
+#include "pcpp/pipeline.h"
 #include "pipeline/request.h"
+#include "schedulers/scheduler.h"
 
 namespace pcpp {
 
@@ -27,6 +29,14 @@ std::vector<Phase> phases_of(const GenerationRequest& request, const RequestSize
 
 // That which tells most of a run: the guided one, if there is one.
 const Phase& main_phase(const std::vector<Phase>& phases);
+
+// Of each of their ranks, what is known before it runs.
+std::vector<RankReport> reports(const std::vector<Phase>& phases);
+
+// Of a scheduler that replaces all noise of the latents in every step, where stale rows are of
+// those before.
+void warn_of_stale_noise(const Scheduler& scheduler, const std::vector<Phase>& phases,
+                         const ParallelConfig& parallel);
 
 }  // namespace pcpp
 

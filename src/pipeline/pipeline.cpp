@@ -7,7 +7,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -50,46 +49,6 @@ std::int64_t peak_resident_bytes() {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
-// SDXL's micro-conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size, each
-// with the height first.
-at::Tensor time_ids(const RequestSizes& sizes) {
-  const std::array<int, 6> ids = {sizes.height, sizes.width, 0, 0, sizes.height, sizes.width};
-  at::Tensor result = at::empty({1, 6}, at::kFloat);
-  std::copy(ids.begin(), ids.end(), result.mutable_data_ptr<float>());
-  return result;
-}
-
-// Of what is known before they run.
-std::vector<RankReport> reports(const std::vector<Phase>& phases) {
-  std::vector<RankReport> reports;
-  const Topology& topology = main_phase(phases).plan.topology();
-  for (int rank = 0; rank < topology.world_size(); ++rank) {
-    const RowRange band = topology.band_of(rank);
-    RankReport& report = reports.emplace_back();
-    report.rows = {band.begin, band.end};
-    report.branch = topology.first_branch(rank);
-    for (const Phase& phase : phases) {
-      if (rank >= phase.plan.topology().world_size()) continue;
-      report.stale_bytes = std::max(report.stale_bytes, phase.plan.stale_bytes(rank));
-    }
-  }
-  return reports;
-}
-
-// It replaces all noise of the latents in every step, and stale rows are of those before.
-void warn_of_stale_noise(const Scheduler& scheduler, const std::vector<Phase>& phases,
-                         const ParallelConfig& parallel) {
-  const bool has_bands = std::ranges::any_of(
-      phases, [](const Phase& phase) { return phase.plan.topology().patches() > 1; });
-  const bool reads_stale_rows = has_bands && parallel.reach != Reach::none &&
-                                parallel.sync_steps < std::ssize(scheduler.timesteps());
-  if (!reads_stale_rows || scheduler.kind() != SchedulerKind::lcm) return;
-  log().warn(
-      "steady steps of several bands spoil pictures of the lcm scheduler: make all steps "
-      "synchronous (sync_steps {})",
-      scheduler.timesteps().size());
-}
-
 void warn_of_unread_negatives(const GenerationRequest& request, const RequestSizes& sizes) {
   const bool has_negatives =
       request.negative_prompts || request.prompt_embeds.contains("negative_prompt_embeds");
@@ -97,6 +56,10 @@ void warn_of_unread_negatives(const GenerationRequest& request, const RequestSiz
   log().warn(
       "negative prompts are not read: no unconditional branch runs (guidance scale 1 or below, or "
       "a U-Net that is told the scale)");
+}
+
+void check_there(bool is_there) {
+  check<ConfigError>(is_there, "this pipeline was moved from: draw with the other one");
 }
 
 }  // namespace
@@ -110,11 +73,14 @@ class Pipeline::Parts {
         cuda_graphs_(options.cuda_graphs) {}
 
   GenerationResult generate(const GenerationRequest& request);
+  std::vector<Image> decode(const FloatTensor& latents, const DecodeSettings& settings);
 
   const World& world() const { return networks_.world(); }
   const ModelInfo& model() const { return networks_.model(); }
 
  private:
+  // To be held while the devices are used for a caller.
+  std::unique_lock<std::mutex> turn();
   const Ranks& ranks() const { return networks_.ranks(); }
   const UNet& unet() const { return networks_.unet(); }
 
@@ -313,11 +279,36 @@ void Pipeline::Parts::begin_result(const GenerationRequest& request, const Reque
   if (request.trace) result.trace = network_trace(unet(), static_cast<int>(result.ranks.size()));
 }
 
-GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
-  const std::unique_lock alone(drawing_, std::try_to_lock);
+std::unique_lock<std::mutex> Pipeline::Parts::turn() {
+  std::unique_lock alone(drawing_, std::try_to_lock);
   check<ConfigError>(alone.owns_lock(),
                      "this pipeline draws another request: wait for it, or make a pipeline for "
                      "each thread");
+  return alone;
+}
+
+std::vector<Image> Pipeline::Parts::decode(const FloatTensor& latents,
+                                           const DecodeSettings& settings) {
+  const std::unique_lock alone = turn();
+  const c10::InferenceMode inference;
+  check_latents(latents, model());
+  const at::Tensor given = ranks().outside([&] {
+    use_all_threads(world());
+    networks_.load_decoder(settings.stop);
+    return to_tensor(latents, "latents");
+  });
+  GenerationRequest request;
+  request.stop = settings.stop;
+  request.peer_timeout = settings.peer_timeout;
+  GenerationResult result;
+  result.ranks.resize(static_cast<std::size_t>(world().ranks()));
+  pcpp::decode(networks_, request, given, Clock::now(), result);
+  check_not_stopped(settings.stop);
+  return std::move(result.images);
+}
+
+GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
+  const std::unique_lock alone = turn();
   const c10::InferenceMode inference;
   const Clock::time_point begin = Clock::now();
   const RequestSizes sizes = check_request(request, model());
@@ -346,28 +337,29 @@ GenerationResult Pipeline::Parts::generate(const GenerationRequest& request) {
   std::vector<ControlTask> controls = ranks().outside([&] {
     return control_tasks(request, sizes, static_cast<int>(scheduler.timesteps().size()));
   });
-  const DenoiseTask task{.scheduler = scheduler,
-                         .parallel = parallel,
-                         .conditions = std::move(conditions),
-                         .time_ids = networks_.is_xl() ? time_ids(sizes) : at::Tensor(),
-                         .guidance_scale = sizes.guidance_scale,
-                         .guidance_rescale = sizes.guided ? request.guidance_rescale : 0,
-                         .kept = std::move(beginning.kept),
-                         .beside = std::move(beginning.beside),
-                         .controls = std::move(controls),
-                         .dtype = scalar_type_of(networks_.dtype()),
-                         .peer_timeout = request.peer_timeout,
-                         .stop = request.stop,
-                         .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
-                         .in_turn = request.ranks_in_turn,
-                         .on_step = request.on_step,
-                         .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
+  const DenoiseTask task{
+      .scheduler = scheduler,
+      .parallel = parallel,
+      .conditions = std::move(conditions),
+      .time_ids = networks_.is_xl() ? time_ids(sizes.height, sizes.width) : at::Tensor(),
+      .guidance_scale = sizes.guidance_scale,
+      .guidance_rescale = sizes.guided ? request.guidance_rescale : 0,
+      .kept = std::move(beginning.kept),
+      .beside = std::move(beginning.beside),
+      .controls = std::move(controls),
+      .dtype = scalar_type_of(networks_.dtype()),
+      .peer_timeout = request.peer_timeout,
+      .stop = request.stop,
+      .cuda_graphs = cuda_graphs_ && ranks().first_gpu() && !request.trace,
+      .in_turn = request.ranks_in_turn,
+      .on_step = request.on_step,
+      .trace_zero = request.trace ? std::optional(begin) : std::nullopt};
   const Clock::time_point denoise_begin = Clock::now();
   std::vector<DenoiseResult> drawn =
       run(task, phases, request, {beginning.latents, std::move(solver)});
   result.times.denoise_seconds = seconds_since(denoise_begin);
   ranks().outside([&] { collect(drawn, result); });
-  if (request.decode) decode(networks_, request, drawn.front().end.latents, begin, result);
+  if (request.decode) pcpp::decode(networks_, request, drawn.front().end.latents, begin, result);
   check_not_stopped(request.stop);
   result.times.total_seconds = seconds_since(begin);
   result.convolutions = networks_.convolutions();
@@ -386,12 +378,17 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 
 GenerationResult Pipeline::generate(const GenerationRequest& request) {
-  check<ConfigError>(parts_ != nullptr, "this pipeline was moved from: draw with the other one");
+  check_there(parts_ != nullptr);
   try {
     return translated(parts_->world().device(), [&] { return parts_->generate(request); });
   } catch (const CallersError& error) {
     std::rethrow_exception(error.error);
   }
+}
+
+std::vector<Image> Pipeline::decode(const FloatTensor& latents, const DecodeSettings& settings) {
+  check_there(parts_ != nullptr);
+  return translated(parts_->world().device(), [&] { return parts_->decode(latents, settings); });
 }
 
 const World& Pipeline::world() const { return parts_->world(); }

@@ -265,6 +265,19 @@ void check_parts(const GenerationRequest& request, const ModelInfo& model) {
                      "draw latents alone");
 }
 
+void check_latents(const FloatTensor& latents, const ModelInfo& model) {
+  check<ConfigError>(model.has_vae, "the model has no VAE, by which pictures are drawn: name one");
+  const std::vector<std::int64_t>& shape = latents.shape;
+  check<ConfigError>(shape.size() == 4 && shape[1] == model.latent_channels,
+                     "latents have shape {}, this model's are images x {} x rows x columns",
+                     fmt::join(shape, " x "), model.latent_channels);
+  const std::int64_t most = kMostPixels / model.scale;
+  check<ConfigError>(std::max(shape[2], shape[3]) <= most,
+                     "latents of {}x{} rows and columns: neither may be more than {}", shape[2],
+                     shape[3], most);
+  check_tensor(latents, "latents");
+}
+
 void check_automatic(const ParallelConfig& parallel, int ranks) {
   check<ConfigError>(parallel.bands.empty(),
                      "an automatic request chooses its bands: leave them empty");

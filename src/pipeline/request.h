@@ -48,6 +48,9 @@ int steps_made(const GenerationRequest& request);
 // check_request() has passed; a plan needs none of it.
 void check_parts(const GenerationRequest& request, const ModelInfo& model);
 
+// Throws ConfigError for what Pipeline::decode() cannot take.
+void check_latents(const FloatTensor& latents, const ModelInfo& model);
+
 // As check_request(), of what an automatic request leaves open to a world of so many ranks.
 void check_automatic(const ParallelConfig& parallel, int ranks);
 

@@ -55,7 +55,12 @@ TEST_F(GpuPictures, PromptsBecomePicturesAsOnACpu) {
     const GenerationResult expected = cpu.generate(request);
     for (const int ranks : {1, 2}) {
       Pipeline gpu(test_data(model), World::cuda({0}, ranks));
-      const GenerationResult actual = gpu.generate(request);
+      FloatTensor told;
+      GenerationRequest asked = request;
+      asked.on_step = [&](const StepProgress& progress) { told = progress.latents(); };
+      const GenerationResult actual = gpu.generate(asked);
+      EXPECT_EQ(told.values, actual.latents.values) << model;
+      EXPECT_EQ(gpu.decode(told).at(0).rgb, actual.images.at(0).rgb) << model;
       EXPECT_LE(relative_distance(actual.latents, expected.latents), kTolerance) << model;
       ASSERT_EQ(actual.images.size(), 1U);
       EXPECT_LE(largest_difference(actual.images[0], expected.images[0]), 1) << model << ranks;
