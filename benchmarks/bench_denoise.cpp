@@ -14,6 +14,7 @@
 #include "bench_options.h"
 #include "combination.h"
 #include "drawing.h"
+#include "other_programs.h"
 #include "pcpp/output_file.h"
 #include "summary.h"
 #include "verification.h"
@@ -74,7 +75,9 @@ Drawing timed_run(const BenchOptions& options, const Combination& combination, b
     requests.back().decode = false;
     requests.back().trace = true;
   }
+  const OtherPrograms others;
   std::vector<Drawing> drawings = draw_in_child(options, combination, requests);
+  drawings[1].other_cores = others.cores();
   if (drawings.size() > 2) {
     check_same(drawings[2], drawings[1], combination.text() + ": with a trace and without");
   }
@@ -153,6 +156,17 @@ void write_pictures(const BenchOptions& options, const std::vector<Combination>&
   }
 }
 
+void warn_of_others(const std::vector<Summary>& summaries) {
+  constexpr double kMostCores = 0.2;
+  double most = 0;
+  for (const Summary& summary : summaries) most = std::max(most, summary.other_cores.value_or(0));
+  if (most <= kMostCores) return;
+  examples::print_to(stderr,
+                     "warning: other programs kept {:.1f} of {} cores busy while this was timed: "
+                     "times are too long, and speed-ups wrong; measure on an idle machine\n",
+                     most, World::cores());
+}
+
 void run(const BenchOptions& options) {
   check_outputs(options);
   const ModelInfo model = read_model_info(options.model);
@@ -164,6 +178,7 @@ void run(const BenchOptions& options) {
   verify(options, combinations);
   const std::vector<std::vector<Drawing>> runs = time_all(options, combinations);
   const std::vector<Summary> summaries = summarize_all(options, combinations, runs);
+  warn_of_others(summaries);
   const std::string environment = environment_line(options, runs.front().front().scheduler);
   if (!options.pictures.empty()) write_pictures(options, combinations, runs);
   if (!options.json.empty()) {

@@ -3,6 +3,7 @@
 #define PCPP_BENCHMARKS_DRAWING_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Drawing {
   std::vector<float> latents;
   std::vector<Image> images;  // none where the request did not decode
   std::string scheduler;
+  std::optional<double> other_cores;  // that other programs kept busy meanwhile
 };
 
 // Loads the model in a child process and draws the requests there one after another, so that

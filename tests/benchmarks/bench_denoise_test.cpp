@@ -75,7 +75,7 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
           "samples",   "speedup",      "wait_ms",    "bytes_per_step", "peak_bytes",  "stale_bytes",
           "psnr_db",   "ssim",         "flip",       "seam",           "seam_single", "picture",
           "pool",      "psnr_db_each", "group_norm", "row_format",     "transport",   "cuda_graphs",
-          "attention", "in_turn"}) {
+          "attention", "in_turn",      "other_cores"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
