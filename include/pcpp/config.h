@@ -228,9 +228,11 @@ struct PCPP_EXPORT GenerationRequest {
   double guidance_rescale = 0;
   // Of all noise: that of encoded init images, that which the run begins with, that of what masks
   // keep, and that which schedulers add in steps. Each draw is for the whole batch, as diffusers'
-  // with one CPU generator: a picture of a batch is repeated by drawing the batch again, not by a
-  // seed of its own.
+  // with one CPU generator: a picture of a batch is repeated by drawing the batch again.
   std::uint64_t seed = 0;
+  // In its place, one for each picture, in their order: each has the noise that it would have if it
+  // were drawn alone with that seed, as diffusers' with a list of generators. Empty: `seed`.
+  std::vector<std::uint64_t> seeds = {};
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
   std::optional<TimestepSpacing> timestep_spacing = {};  // absent: the model's own; LCM takes none

@@ -37,25 +37,27 @@ Encoded encode_images(const Networks& networks, const GenerationRequest& request
                       const BeginningNoise& noise, Clock::time_point trace_zero,
                       GenerationResult& result) {
   const ModelInfo& model = networks.model();
-  std::vector<at::Tensor> noises;
+  std::int64_t images_encoded = 0;
   const at::Tensor pixels = networks.ranks().outside([&] {
     std::vector<at::Tensor> parts;
     const at::Tensor images = all_of(request.init_images, to_pixels, sizes, request.stop);
     if (encodes_init_images(request, model)) {
       parts.push_back(images);
-      noises.push_back(noise.images);
+      images_encoded = images.size(0);
     }
-    if (model.inpainting) {
-      parts.push_back(images * (1 - masks));
-      noises.push_back(noise.masked_images);
-    }
+    if (model.inpainting) parts.push_back(images * (1 - masks));
     return at::cat(parts);
   });
   const at::Tensor posterior = encode(networks, request, pixels, trace_zero, result);
   return networks.ranks().outside([&] {
-    const at::Tensor latents = networks.encoder().latents_of(posterior, at::cat(noises));
-    const std::int64_t images = noise.images.defined() ? noise.images.size(0) : 0;
-    return Encoded{latents.slice(0, 0, images), latents.slice(0, images)};
+    // Where pictures have noise of their own, of one image for each.
+    const auto latents_of = [&](const at::Tensor& of_images, const at::Tensor& drawn) {
+      if (of_images.size(0) == 0) return at::Tensor();
+      const at::Tensor each = of_images.repeat_interleave(drawn.size(0) / of_images.size(0), 0);
+      return networks.encoder().latents_of(each, drawn);
+    };
+    return Encoded{latents_of(posterior.slice(0, 0, images_encoded), noise.images),
+                   latents_of(posterior.slice(0, images_encoded), noise.masked_images)};
   });
 }
 
@@ -63,16 +65,21 @@ Encoded encode_images(const Networks& networks, const GenerationRequest& request
 
 BeginningNoise draw_noise(const GenerationRequest& request, const RequestSizes& sizes,
                           const ModelInfo& model) {
-  BeginningNoise noise{StandardNormal(request.seed), {}, {}, {}};
+  const bool is_each_alone = !request.seeds.empty();
+  BeginningNoise noise{
+      StandardNormal(is_each_alone ? request.seeds : std::vector{request.seed}), {}, {}, {}};
   const auto draw = [&](std::int64_t images) {
     return noise.normal.draw({images, model.latent_channels, sizes.rows, sizes.columns});
   };
+  const auto draw_for = [&](std::int64_t images) {
+    return draw(is_each_alone ? sizes.images : images);
+  };
   const std::int64_t images = std::ssize(request.init_images);
   const std::int64_t masks = std::ssize(request.masks);
-  if (encodes_init_images(request, model)) noise.images = draw(images);
+  if (encodes_init_images(request, model)) noise.images = draw_for(images);
   noise.latents = request.latents ? to_tensor(*request.latents, "latents") : draw(sizes.images);
   // Where no U-Net reads it too: diffusers draws it, and the steps' noise comes after it.
-  if (masks > 0) noise.masked_images = draw(std::max(images, masks));
+  if (masks > 0) noise.masked_images = draw_for(std::max(images, masks));
   return noise;
 }
 

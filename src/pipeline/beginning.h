@@ -17,7 +17,7 @@
 
 namespace pcpp {
 
-// What a request's seed draws before its steps: standard normal, as diffusers draws it.
+// What a request's seeds draw before its steps: standard normal, as diffusers draws it.
 struct BeginningNoise {
   StandardNormal normal;     // after what follows
   at::Tensor latents;        // that the run begins with, or the request's own

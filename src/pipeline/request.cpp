@@ -220,6 +220,9 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} prompts of {} images each: at most {} images can be asked for at once",
                      prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
+  check<ConfigError>(request.seeds.empty() || std::ssize(request.seeds) == sizes.images,
+                     "{} seeds for {} pictures: give one for each, or `seed` for all",
+                     request.seeds.size(), sizes.images);
   check_beginning(request, model, prompts);
   check_controls(request, model, prompts);
   check_image_prompts(request, model, prompts);

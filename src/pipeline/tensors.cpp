@@ -72,8 +72,11 @@ FloatTensor to_host(const at::Tensor& source) {
   return {dense.sizes().vec(), {values, values + dense.numel()}};
 }
 
-StandardNormal::StandardNormal(std::uint64_t seed)
-    : generator_(at::detail::createCPUGenerator(seed)) {}
+StandardNormal::StandardNormal(const std::vector<std::uint64_t>& seeds) {
+  for (const std::uint64_t seed : seeds) {
+    generators_.push_back(at::detail::createCPUGenerator(seed));
+  }
+}
 
 at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
   at::Tensor values = at::empty(shape, at::kFloat);
@@ -81,7 +84,10 @@ at::Tensor StandardNormal::draw(at::IntArrayRef shape) {
   return values;
 }
 
-void StandardNormal::draw_into(const at::Tensor& values) { values.normal_(0, 1, generator_); }
+void StandardNormal::draw_into(const at::Tensor& values) {
+  const std::vector<at::Tensor> parts = values.chunk(std::ssize(generators_));
+  for (std::size_t i = 0; i < generators_.size(); ++i) parts.at(i).normal_(0, 1, generators_[i]);
+}
 
 at::Tensor to_pixels(const Image& image, std::int64_t height, std::int64_t width,
                      const std::stop_token& stop) {

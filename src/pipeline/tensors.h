@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <stop_token>
+#include <vector>
 
 #include "pcpp/config.h"
 #include "pcpp/image.h"
@@ -19,15 +20,16 @@ void check_tensor(const FloatTensor& source, const char* name);
 at::Tensor to_tensor(const FloatTensor& source, const char* name);
 FloatTensor to_host(const at::Tensor& source);
 
-// Draws as diffusers' randn_tensor with one CPU generator: float32, each after the last.
+// Draws as diffusers' randn_tensor with CPU generators: float32, each after the last; of several
+// seeds, of which there is one for each along the first extent, each by itself.
 class StandardNormal {
  public:
-  explicit StandardNormal(std::uint64_t seed);
+  explicit StandardNormal(const std::vector<std::uint64_t>& seeds);
   at::Tensor draw(at::IntArrayRef shape);
   void draw_into(const at::Tensor& values);
 
  private:
-  at::Generator generator_;
+  std::vector<at::Generator> generators_;
 };
 
 // [1, 3, height, width] float32 in [-1, 1]; of another size by bicubic interpolation, antialiased.
