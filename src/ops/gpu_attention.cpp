@@ -154,20 +154,24 @@ at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const a
   return at::scaled_dot_product_attention(query, key, value, added);
 }
 
-void try_cudnn_attention(const at::TensorOptions& options) {
-  constexpr std::int64_t kTokens = 64;
-  constexpr std::int64_t kSize = 64;
-  const at::Tensor tokens = at::zeros({1, 1, kTokens, kSize}, options);
+void try_cudnn_attention(const at::TensorOptions& options, const std::set<std::int64_t>& sizes) {
+  constexpr std::int64_t kQueries = 64;
+  constexpr std::int64_t kKeys = 77;  // as many as texts have
   const auto cudnn = std::ranges::find(kKernels, GpuAttention::cudnn, &Kernel::kernel);
-  if (!serves(*cudnn, tokens, tokens, tokens, std::nullopt)) return;
-  try {
-    at::scaled_dot_product_attention(tokens, tokens, tokens);
-  } catch (const c10::OutOfMemoryError&) {
-    throw;
-  } catch (const c10::Error& error) {
-    forbid_cudnn();
-    log().warn("cuDNN's attention fails on {}, and another is taken in its place: {}",
-               options.device().str(), first_line(error.what_without_backtrace()));
+  for (const std::int64_t size : sizes) {
+    const at::Tensor queries = at::zeros({1, 1, kQueries, size}, options);
+    const at::Tensor keys = at::zeros({1, 1, kKeys, size}, options);
+    if (!serves(*cudnn, queries, keys, keys, std::nullopt)) continue;
+    try {
+      at::scaled_dot_product_attention(queries, keys, keys);
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
+    } catch (const c10::Error& error) {
+      forbid_cudnn();
+      log().warn("cuDNN's attention fails on {}, and another is taken in its place: {}",
+                 options.device().str(), first_line(error.what_without_backtrace()));
+      return;
+    }
   }
 }
 

@@ -6,6 +6,8 @@
 #include <c10/core/TensorOptions.h>
 
 #include <chrono>
+#include <cstdint>
+#include <set>
 #include <stop_token>
 #include <string_view>
 
@@ -43,10 +45,11 @@ at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const a
                          const at::Tensor& mask);
 
 // Where libtorch would take cuDNN of its own choice on the device and in the type of `options`,
-// tries it. If it fails, as where it does not find the library that it compiles its kernels with,
-// libtorch takes it no more in this process unless a scope names it, and a warning says so. Not
-// tried while a scope names another. Throws as libtorch does where there is no memory.
-void try_cudnn_attention(const at::TensorOptions& options);
+// tries it for heads of each of `sizes`. If it fails, as where it does not find the library that it
+// compiles its kernels with, libtorch takes it no more in this process unless a scope names it, and
+// a warning says so. Not tried while a scope names another. Throws as libtorch does where there is
+// no memory.
+void try_cudnn_attention(const at::TensorOptions& options, const std::set<std::int64_t>& sizes);
 
 }  // namespace pcpp
 

@@ -27,7 +27,6 @@
 #include "pipeline/control_nets.h"
 #include "pipeline/denoise.h"
 #include "pipeline/networks.h"
-#include "pipeline/on_device.h"
 #include "pipeline/own_thread.h"
 #include "pipeline/phases.h"
 #include "pipeline/request.h"
@@ -247,11 +246,11 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
   if (!request.init_images.empty()) networks_.load_encoder(request.stop);
   if (request.decode) networks_.load_decoder(request.stop);
   check_not_stopped(request.stop);
+  const RunSettings settings{request.peer_timeout, {}, request.stop};
   if (!inputs.conditions) {
     const Clock::time_point begin = Clock::now();
-    inputs.conditions = on_device(ranks().first_gpu(), [&](at::Device /*device*/) {
-      return encode_prompts(networks_.text(), request, sizes.guided);
-    });
+    inputs.conditions = ranks().on_first(
+        settings, [&] { return encode_prompts(networks_.text(), request, sizes.guided); });
     result.times.text_seconds = seconds_since(begin);
   }
   BranchConditions conditions = std::move(*inputs.conditions);
@@ -260,7 +259,7 @@ BranchConditions Pipeline::Parts::prepare(const GenerationRequest& request,
                conditions.unconditional ? conditions.unconditional->truncated_tokens : 0);
   if (request.image_prompts.empty()) return conditions;
   const Clock::time_point begin = Clock::now();
-  conditions = on_device(ranks().first_gpu(), [&](at::Device /*device*/) {
+  conditions = ranks().on_first(settings, [&] {
     return networks_.image_encoders().encode(request, sizes, std::move(conditions));
   });
   result.times.image_prompt_seconds = seconds_since(begin);

@@ -1,6 +1,5 @@
 #include "pipeline/ranks.h"
 
-#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/ScopeExit.h>
 #include <fmt/format.h>
@@ -14,7 +13,6 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "ops/attention.h"
 #include "ops/elements.h"
 #include "ops/gpu_attention.h"
 #include "parallel/device_turn.h"
@@ -29,11 +27,16 @@ namespace pcpp {
 namespace {
 
 // libtorch lists its kinds of attention when it is first asked, and takes no lock.
-void list_attention(const at::TensorOptions& options) {
+void list_attention(const UNet& unet, DataType dtype) {
   static std::mutex listing;
   const std::lock_guard lock(listing);
-  attend(at::zeros({1, 1, 8}, options), {{at::zeros({1, 1, 16}, options)}}, 1);
-  try_cudnn_attention(options);
+  std::set<std::int64_t> sizes = {64};  // CLIP's
+  const UNetConfig& config = unet.config();
+  for (std::size_t level = 0; level < config.levels.size(); ++level) {
+    const UNetLevel& there = config.levels[level];
+    if (config.attends_at(level)) sizes.insert(there.channels / there.heads);
+  }
+  try_cudnn_attention(at::TensorOptions(scalar_type_of(dtype)).device(unet.device()), sizes);
 }
 
 }  // namespace
@@ -41,8 +44,9 @@ void list_attention(const at::TensorOptions& options) {
 Ranks::Ranks(World world, DataType dtype, const std::function<UNet(at::Device device)>& load)
     : world_(std::move(world)), dtype_(dtype) {
   unets_ = on_each_device([&](at::Device device) {
-    if (first_gpu()) list_attention(at::TensorOptions(scalar_type_of(dtype)).device(device));
-    return load(device);
+    UNet unet = load(device);
+    if (first_gpu()) list_attention(unet, dtype);
+    return unet;
   });
   if (!first_gpu()) return;
   hubs_ = gpus().hubs(world_.gpus(), world_.gpu_transport());

@@ -65,6 +65,15 @@ class Ranks {
     return networks;
   }
 
+  // What function() returns, called outside of ranks where the first of them computes, on a GPU
+  // with the settings' attention. Throws as GpuAttentionScope does.
+  template <typename Function>
+  auto on_first(const RunSettings& settings, const Function& function) const {
+    std::optional<GpuAttentionScope> scope;
+    if (first_gpu()) scope.emplace(settings.attention, settings.timeout, settings.stop);
+    return on_device(first_gpu(), [&](at::Device /*device*/) { return function(); });
+  }
+
   // Calls body(transport) for the first `count` ranks, each on a thread of its own, which on GPUs
   // is the same in every call, as what cuDNN prepared is kept there, until one has failed: a plan
   // that cuDNN could not make is kept as well, and would end the process. In inference mode, with

@@ -94,6 +94,36 @@ TEST_F(FakeGpus, AnotherAttentionTakesThePlaceOfCudnnsWhereThatFails) {
   EXPECT_FALSE(context.userEnabledCuDNNSDP());
 }
 
+// Ahead of each timed step.
+TEST_F(FakeGpus, AreKeptBusyWhileStepsAreTimed) {
+  const int before = testing::occupations();
+  GenerationRequest automatic = request();
+  automatic.automatic = true;
+  EXPECT_TRUE(pipeline({0}, 1).generate(automatic).chosen);
+  EXPECT_GE(testing::occupations() - before, 2 * 2);  // two rounds of two steps at least
+}
+
+// A pipeline is loaded, and reads its prompts, whatever kernel another one's ranks have taken.
+TEST_F(FakeGpus, WaitForOthersAttentionWhereTheyAttend) {
+  const auto held = [](GpuAttention kernel) {
+    return GpuAttentionScope({kernel}, std::chrono::milliseconds(0));
+  };
+  std::optional<Pipeline> loaded;
+  for (const GpuAttention kernel : {GpuAttention::cudnn, GpuAttention::flash}) {
+    const GpuAttentionScope others = held(kernel);
+    EXPECT_NO_THROW(loaded.emplace(test_data("models/sd15"), World::cuda({0, 1}, 2)));
+  }
+  GenerationRequest drawn = two_tall_pictures();
+  const FloatTensor expected = loaded->generate(drawn).latents;
+  {
+    const GpuAttentionScope others = held(GpuAttention::flash);
+    drawn.peer_timeout = std::chrono::milliseconds(1);
+    testing::expect_error<ConfigError>([&] { loaded->generate(drawn); },
+                                       {"attention auto", "with attention flash"});
+  }
+  EXPECT_EQ(loaded->generate(two_tall_pictures()).latents.values, expected.values);
+}
+
 // One captures while the other allocates, copies, frees, and is made anew.
 TEST_F(FakeGpus, PipelinesAtOnceDrawWhatTheyDrawAlone) {
   const std::vector<float> expected = pipeline().generate(request()).latents.values;
