@@ -231,7 +231,7 @@ struct PCPP_EXPORT GenerationRequest {
   // with one CPU generator: a picture of a batch is repeated by drawing the batch again.
   std::uint64_t seed = 0;
   // In its place, one for each picture, in their order: each has the noise that it would have if it
-  // were drawn alone with that seed, as diffusers' with a list of generators. Empty: `seed`.
+  // were drawn alone with that seed (diffusers' list of generators). Empty: `seed`.
   std::vector<std::uint64_t> seeds = {};
   int images_per_prompt = 1;
   std::optional<SchedulerKind> scheduler = {};           // absent: the model's own, or the nearest
