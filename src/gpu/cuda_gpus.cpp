@@ -1,4 +1,5 @@
 #include <ATen/Context.h>
+#include <ATen/cuda/Sleep.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
@@ -108,6 +109,14 @@ class CudaGpus final : public Gpus {
   CUstream_st* stream() const override { return c10::cuda::getCurrentCUDAStream().stream(); }
 
   std::unique_ptr<GraphRecorder> recorder() const override { return make_graph_recorder(); }
+
+  void occupy(double seconds) const override {
+    int kilohertz = 0;  // at most
+    check_cuda(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate,
+                                      c10::cuda::getCurrentCUDAStream().device_index()),
+               "cudaDeviceGetAttribute");
+    at::cuda::sleep(static_cast<std::int64_t>(seconds * 1e3 * kilohertz));
+  }
 
   // A device may not be synchronised while another pipeline records there.
   void synchronize() const override {

@@ -78,6 +78,8 @@ class Gpus {
   virtual CUstream_st* stream() const = 0;
   // Of that stream.
   virtual std::unique_ptr<GraphRecorder> recorder() const = 0;
+  // Gives that stream work of so long or longer, which computes nothing.
+  virtual void occupy(double seconds) const = 0;
   // The host waits for all that this stream was given.
   virtual void synchronize() const = 0;
 

@@ -90,6 +90,7 @@ class EmulatedGpus final : public Gpus {
   }
   CUstream_st* stream() const override { return nullptr; }
   std::unique_ptr<GraphRecorder> recorder() const override { return make_emulated_recorder(); }
+  void occupy(double /*seconds*/) const override {}
   void synchronize() const override {}
   void make_present(int /*number*/) const override {}
 

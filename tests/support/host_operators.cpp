@@ -2,6 +2,7 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
+#include <ATen/cuda/Sleep.h>
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>
@@ -216,6 +217,7 @@ void copy_on_stream(const c10::OperatorHandle& op, Stack* stack) {
 }
 
 std::atomic<bool> cudnn_attention_fails = false;
+std::atomic<int> slept = 0;
 
 // The fused kernels have no function for CPUs: the plain one, laid out as they lay out.
 void attend_on_stream(const c10::OperatorHandle& op, Stack* stack) {
@@ -258,6 +260,8 @@ void attend_on_stream(const c10::OperatorHandle& op, Stack* stack) {
 
 }  // namespace
 
+int occupations() { return slept; }
+
 void let_cudnn_attention_fail(bool fails) { cudnn_attention_fails = fails; }
 
 void use_host_operators() {
@@ -278,3 +282,12 @@ void use_host_operators() {
 }
 
 }  // namespace pcpp::testing
+
+namespace at::cuda {
+
+void sleep(std::int64_t cycles) {
+  TORCH_CHECK(cycles > 0, "a sleep of ", cycles, " cycles");
+  pcpp::testing::put_on_present_stream([] { ++pcpp::testing::slept; }, {});
+}
+
+}  // namespace at::cuda

@@ -12,6 +12,9 @@ namespace pcpp::testing {
 // In place of libtorch's for as long as the process runs.
 void use_host_operators();
 
+// How often streams were occupied (libtorch's sleep), for no time here.
+int occupations();
+
 // Whether cuDNN's attention fails, as where it finds no library to compile its kernels with.
 void let_cudnn_attention_fail(bool fails);
 
