@@ -77,7 +77,7 @@ Drawing timed_run(const BenchOptions& options, const Combination& combination, b
   }
   const OtherPrograms others;
   std::vector<Drawing> drawings = draw_in_child(options, combination, requests);
-  drawings[1].other_cores = others.cores();
+  drawings[1].cores = others.shares();
   if (drawings.size() > 2) {
     check_same(drawings[2], drawings[1], combination.text() + ": with a trace and without");
   }
@@ -157,10 +157,11 @@ void write_pictures(const BenchOptions& options, const std::vector<Combination>&
 }
 
 void warn_of_others(const std::vector<Summary>& summaries) {
-  constexpr double kMostCores = 0.2;
   double most = 0;
-  for (const Summary& summary : summaries) most = std::max(most, summary.other_cores.value_or(0));
-  if (most <= kMostCores) return;
+  for (const Summary& summary : summaries) {
+    if (summary.cores && summary.cores->are_busy()) most = std::max(most, summary.cores->others);
+  }
+  if (most == 0) return;
   examples::print_to(stderr,
                      "warning: other programs kept {:.1f} of {} cores busy while this was timed: "
                      "times are too long, and speed-ups wrong; measure on an idle machine\n",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "combination.h"
+#include "other_programs.h"
 #include "pcpp/pcpp.h"
 
 namespace pcpp::benchmarks {
@@ -28,7 +29,7 @@ struct Drawing {
   std::vector<float> latents;
   std::vector<Image> images;  // none where the request did not decode
   std::string scheduler;
-  std::optional<double> other_cores;  // that other programs kept busy meanwhile
+  std::optional<CoreShares> cores;  // meanwhile
 };
 
 // Loads the model in a child process and draws the requests there one after another, so that

@@ -87,7 +87,9 @@ Summary summarize(const Combination& combination, const BenchOptions& options,
   for (const Drawing& run : runs) {
     seconds.push_back(run.seconds);
     summary.peak_bytes = std::max(summary.peak_bytes, run.peak_bytes);
-    summary.other_cores = std::max(summary.other_cores, run.other_cores);
+    if (run.cores && (!summary.cores || run.cores->others > summary.cores->others)) {
+      summary.cores = run.cores;
+    }
     for (int step = options.sync_steps; step < options.steps - 1; ++step) {
       step_ms.push_back(run.steps[static_cast<std::size_t>(step)].step_ms);
       wait_ms.push_back(run.steps[static_cast<std::size_t>(step)].wait_ms);
@@ -156,7 +158,8 @@ std::string json_line(const Summary& summary, const BenchOptions& options) {
         {"p10", summary.step_ms.p10},
         {"p90", summary.step_ms.p90}}},
       {"samples", summary.samples},
-      {"other_cores", or_null(summary.other_cores)},
+      {"other_cores", summary.cores ? Json(summary.cores->others) : Json()},
+      {"idle_cores", summary.cores ? Json(summary.cores->idle) : Json()},
       {"speedup", summary.speedup},
       {"wait_ms", or_null(summary.wait_ms)},
       {"bytes_per_step", examples::to_json(summary.bytes_per_step)},

@@ -28,7 +28,7 @@ struct Summary {
   Quantiles step_ms;
   double wait_ms = 0;  // not a number where ranks compute in turn, as `seconds`
   std::size_t samples = 0;
-  std::optional<double> other_cores;  // of the busiest run
+  std::optional<CoreShares> cores;  // of the run with the most of others
   double speedup = 0;
   SiteBytes bytes_per_step;
   std::int64_t peak_bytes = 0;

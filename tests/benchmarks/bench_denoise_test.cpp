@@ -70,12 +70,13 @@ TEST_F(BenchDenoiseTest, WritesALineForEachCombination) {
   for (std::size_t i = 1; i < all.size(); ++i) {
     const json& line = all[i];
     for (const char* name :
-         {"method",    "ranks",        "partial",    "size",           "guidance",    "sync_steps",
-          "dtype",     "threads",      "link",       "emulated",       "seconds",     "step_ms",
-          "samples",   "speedup",      "wait_ms",    "bytes_per_step", "peak_bytes",  "stale_bytes",
-          "psnr_db",   "ssim",         "flip",       "seam",           "seam_single", "picture",
-          "pool",      "psnr_db_each", "group_norm", "row_format",     "transport",   "cuda_graphs",
-          "attention", "in_turn",      "other_cores"}) {
+         {"method",         "ranks",      "partial",     "size",      "guidance",
+          "sync_steps",     "dtype",      "threads",     "link",      "emulated",
+          "seconds",        "step_ms",    "samples",     "speedup",   "wait_ms",
+          "bytes_per_step", "peak_bytes", "stale_bytes", "psnr_db",   "ssim",
+          "flip",           "seam",       "seam_single", "picture",   "pool",
+          "psnr_db_each",   "group_norm", "row_format",  "transport", "cuda_graphs",
+          "attention",      "in_turn",    "other_cores", "idle_cores"}) {
       EXPECT_TRUE(line.contains(name)) << name;
     }
     EXPECT_LE(line.at("step_ms").at("p10"), line.at("step_ms").at("median"));
