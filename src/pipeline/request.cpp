@@ -154,6 +154,20 @@ void check_image_prompts(const GenerationRequest& request, const ModelInfo& mode
   }
 }
 
+void check_noise(const GenerationRequest& request, const ModelInfo& model,
+                 const RequestSizes& sizes) {
+  check<ConfigError>(request.seeds.empty() || std::ssize(request.seeds) == sizes.images,
+                     "{} seeds for {} pictures: give one for each, or `seed` for all",
+                     request.seeds.size(), sizes.images);
+  if (!request.latents) return;
+  const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
+                                              sizes.columns};
+  check<ConfigError>(request.latents->shape == expected,
+                     "latents have shape {}, this request needs {}",
+                     fmt::join(request.latents->shape, " x "), fmt::join(expected, " x "));
+  check_tensor(*request.latents, "latents");
+}
+
 void check_turns(const GenerationRequest& request) {
   if (!request.ranks_in_turn) return;
   check<ConfigError>(!request.automatic,
@@ -220,20 +234,10 @@ RequestSizes check_request(const GenerationRequest& request, const ModelInfo& mo
                      "{} prompts of {} images each: at most {} images can be asked for at once",
                      prompts, request.images_per_prompt, kMostImages);
   sizes.images = prompts * request.images_per_prompt;
-  check<ConfigError>(request.seeds.empty() || std::ssize(request.seeds) == sizes.images,
-                     "{} seeds for {} pictures: give one for each, or `seed` for all",
-                     request.seeds.size(), sizes.images);
   check_beginning(request, model, prompts);
   check_controls(request, model, prompts);
   check_image_prompts(request, model, prompts);
-  if (request.latents) {
-    const std::vector<std::int64_t> expected = {sizes.images, model.latent_channels, sizes.rows,
-                                                sizes.columns};
-    check<ConfigError>(request.latents->shape == expected,
-                       "latents have shape {}, this request needs {}",
-                       fmt::join(request.latents->shape, " x "), fmt::join(expected, " x "));
-    check_tensor(*request.latents, "latents");
-  }
+  check_noise(request, model, sizes);
   return sizes;
 }
 
