@@ -44,17 +44,17 @@ GenerationRequest make_request(const BenchOptions& options, const Combination& c
 // Every combination draws two synchronous steps as one device does, and short runs with steady
 // steps to the same bits and bytes each time.
 void verify(const BenchOptions& options, const std::vector<Combination>& combinations) {
-  constexpr int synchronous_steps = 2;
-  constexpr int short_steps = 3;
+  constexpr int kSynchronousSteps = 2;
+  constexpr int kShortSteps = 3;
   Drawing single;
   for (std::size_t i = 0; i < combinations.size(); ++i) {
     const Combination& combination = combinations[i];
     examples::print_to(stderr, "verify {}/{}: {}\n", i + 1, combinations.size(),
                        combination.text());
-    const GenerationRequest again = make_request(options, combination, short_steps, 1);
+    const GenerationRequest again = make_request(options, combination, kShortSteps, 1);
     const std::vector<Drawing> drawings = draw_in_child(
         options, combination,
-        {make_request(options, combination, synchronous_steps, synchronous_steps), again, again});
+        {make_request(options, combination, kSynchronousSteps, kSynchronousSteps), again, again});
     check_same(drawings[1], drawings[2], combination.text() + ": two runs");
     if (combination.is_single()) single = drawings[0];
     if (combination.has_synchronous_steps()) {

@@ -28,7 +28,7 @@ class MappedFile {
   void release(std::span<const std::byte> part) const;
 
  private:
-  std::span<const std::byte> bytes_;
+  std::span<std::byte> bytes_;
 };
 
 }  // namespace pcpp

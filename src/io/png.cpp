@@ -191,8 +191,8 @@ std::string encode_png(const Image& image, const std::map<std::string, std::stri
     check_text(keyword, value);
     png_text chunk = {};
     chunk.compression = PNG_ITXT_COMPRESSION_NONE;
-    chunk.key = const_cast<char*>(keyword.c_str());  // libpng copies it
-    chunk.text = const_cast<char*>(value.c_str());
+    chunk.key = const_cast<char*>(keyword.c_str());  // NOLINT: libpng copies it
+    chunk.text = const_cast<char*>(value.c_str());   // NOLINT: and this
     chunks.push_back(chunk);
   }
   Writer writer;

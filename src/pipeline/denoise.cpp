@@ -294,8 +294,7 @@ class Rank {
       const RowRange band = topology().band_of(rank);
       const std::byte* noise = gather_.band(rank);
       if (!split) noise += branch * phase_.plan.noise_bytes(rank) / phase_.plan.noise_branches();
-      // for_blob takes a mutable pointer; the tensor is only read.
-      auto* data = const_cast<std::byte*>(noise);  // NOLINT
+      auto* data = const_cast<std::byte*>(noise);  // NOLINT: the tensor is only read
       bands.push_back(at::for_blob(data, {shape.images, shape.latent_channels, band.size(),
                                           shape.latent_columns})
                           .options(at::TensorOptions(at::kFloat).device(unet_.device()))

@@ -24,8 +24,8 @@ constexpr int kMaskedLuma = 128;
 // [1, 3, height, width] in [0, 1]
 at::Tensor resized(const Image& image, std::int64_t height, std::int64_t width,
                    const std::stop_token& stop) {
-  const at::Tensor bytes = at::from_blob(const_cast<std::uint8_t*>(image.rgb.data()),
-                                         {1, image.height, image.width, 3}, at::kByte);
+  auto* data = const_cast<std::uint8_t*>(image.rgb.data());  // NOLINT: the tensor is only read
+  const at::Tensor bytes = at::from_blob(data, {1, image.height, image.width, 3}, at::kByte);
   std::vector<at::Tensor> channels;  // one by one: the largest picture's floats take gigabytes
   for (const at::Tensor& channel : bytes.unbind(3)) {
     check_not_stopped(stop);
