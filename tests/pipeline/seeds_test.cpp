@@ -14,7 +14,7 @@
 namespace pcpp {
 namespace {
 
-constexpr double kTolerance = 2e-5;  // of batches of other sizes
+constexpr double kTolerance = 2e-5;  // of batches of other sizes, and of other places in them
 
 FloatTensor picture_of(const FloatTensor& latents, std::size_t index) {
   FloatTensor picture{latents.shape, {}};
@@ -106,7 +106,7 @@ TEST(Seeds, OneIsTheRequestsAndTwoAlikeDrawAlike) {
   request.images_per_prompt = 2;
   request.seeds = {9, 9};
   const FloatTensor two = pipeline.generate(request).latents;
-  EXPECT_EQ(picture_of(two, 0).values, picture_of(two, 1).values);
+  EXPECT_LE(relative_distance(picture_of(two, 0), picture_of(two, 1)), kTolerance);
 }
 
 TEST(Seeds, AreOneForEachPicture) {

@@ -25,8 +25,10 @@ namespace {
 // The same float32 operations in the same order: all but logarithms, powers and exponentials, whose
 // last bit differs between numpy's and the C library's, come out equal.
 constexpr double kTolerance = 1e-6;
-// What one step rounds the next one's noise does not forget: 1.5e-6 was seen after hundreds.
-constexpr double kNoisyTolerance = 2e-6;
+// What one step rounds the next one's noise does not forget: 1.5e-6 was seen after hundreds, and
+// 7.2e-6 where a run begins at a noise level of 4096, on a processor without AVX-512, for which
+// libtorch's functions round otherwise than where the references were made.
+constexpr double kNoisyTolerance = 1e-5;
 // UniPC of order 3 solves equations for its coefficients: 2.8e-6 was seen.
 constexpr double kUniPcTolerance = 4e-6;
 
