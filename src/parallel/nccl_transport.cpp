@@ -4,10 +4,14 @@
 #include <deque>
 #include <exception>
 #include <map>
+#include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
+#include "base/cuda.h"
 #include "base/log.h"
 #include "parallel/device_transport.h"
 
@@ -212,19 +216,26 @@ void NcclWorld::begin_request() {
 void NcclWorld::abort() {
   broken_ = true;
   const std::lock_guard lock(mutex_);
-  const auto log_failed = [this](ncclResult_t status, const char* call) {
-    if (status != ncclSuccess) log().error("{} failed: {}", call, api_.get_error_string(status));
-  };
-  // In a group all kernels are told to end before any call waits for one. Else the abort of a
-  // lane's last communicator would wait for its device, where a kernel of the other lane may never
-  // end.
-  log_failed(api_.group_start(), "ncclGroupStart");
+  // Each tells its kernels to end, and waits for the thread by which NCCL launches and for its
+  // device, in a group as well. A kernel of another communicator may hold these: all are to be told
+  // before any is waited for.
+  std::vector<std::jthread> aborts;
+  auto device_of_rank = devices_.begin();
   for (Lanes& lanes : communicators_) {
+    const int device = *device_of_rank++;
     for (auto& communicator : lanes) {
-      if (communicator) communicator->abort();
+      if (!communicator) continue;
+      const auto abort = [&communicator, device] {
+        log_cuda(cudaSetDevice(device), "cudaSetDevice");
+        communicator->abort();
+      };
+      try {
+        aborts.emplace_back(abort);
+      } catch (const std::system_error&) {  // the system has no more threads
+        abort();
+      }
     }
   }
-  log_failed(api_.group_end(), "ncclGroupEnd");
 }
 
 NcclHub::NcclHub(NcclWorld& world) : world_(world), ranks_(world.devices_.size()) {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -67,6 +69,8 @@ Library& library() {
   return instance;
 }
 
+std::condition_variable aborted;
+
 thread_local int group_depth = 0;
 thread_local ncclComm* group_comm = nullptr;
 
@@ -101,6 +105,11 @@ class Call {
     library().failures.erase(failure);
   }
   bool failed() const { return status_ != ncclSuccess; }
+  // Whether `condition` came to hold, without the lock, before a test would seem to hang.
+  template <typename Condition>
+  bool wait(std::condition_variable& changed, Condition condition) {
+    return changed.wait_for(lock_, std::chrono::seconds(10), condition);
+  }
   ncclResult_t status() const { return status_; }
   static ncclResult_t breaks(const std::string& rule) {
     fake_cuda::report("NCCL: " + rule);
@@ -265,19 +274,26 @@ bool is_under_way(const ncclComm& comm) {
   });
 }
 
-// The last of a clique to be aborted waits for its device, in a group only once all are told to
-// end.
+// Returns once no kernel of another communicator is under way, as any may hold what this one has
+// given to its device.
 ncclResult_t comm_abort(ncclComm_t comm) {
+  int device = 0;
+  cudaGetDevice(&device);
   Call call("ncclCommAbort");
   if (!is_live(comm)) return Call::breaks("a communicator is aborted twice");
+  if (is_under_way(*comm) && device != comm->device) {
+    return Call::breaks("an abort of what is under way on another device than the present one");
+  }
   comm->aborted = true;
+  fake_cuda::changed();
+  aborted.notify_all();
   const auto waits = [comm](const auto& other) {
     return other.get() != comm && is_under_way(*other);
   };
-  if (group_depth == 0 && std::ranges::any_of(library().comms, waits)) {
-    return Call::breaks("an abort outside of a group, while others are under way");
+  const auto others_ended = [&] { return std::ranges::none_of(library().comms, waits); };
+  if (!call.wait(aborted, others_ended)) {
+    return Call::breaks("an abort waits for a communicator that nobody has told to end");
   }
-  fake_cuda::changed();
   return call.status();
 }
 
