@@ -40,7 +40,9 @@ const char* remedy_for(cudaError_t status) {
     case cudaErrorStreamCaptureIsolation:
     case cudaErrorStreamCaptureImplicit:
     case cudaErrorCapturedEvent:
-      return "this is a defect of the library: turn CUDA graphs off, and please report it";
+      return "where no other thread of the program synchronises the device "
+             "(cudaDeviceSynchronize), "
+             "this is a defect of the library: turn CUDA graphs off, and please report it";
     default:
       return "the process can no longer use the device: start it again, and look at the system's "
              "log for the device's own report";

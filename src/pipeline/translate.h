@@ -40,8 +40,9 @@ auto translated(std::string_view device, Function&& function) {
     // cudaErrorStreamCaptureUnsupported to cudaErrorStreamCaptureWrongThread.
     const bool of_graphs = error.get_error_code() >= 900 && error.get_error_code() <= 908;
     fail<DeviceError>("{} failed: {}: {}", device, first_line(error.what_without_backtrace()),
-                      of_graphs ? "this is a defect of the library: turn CUDA graphs off, and "
-                                  "please report it"
+                      of_graphs ? "where no other thread of the program synchronises the device "
+                                  "(cudaDeviceSynchronize), this is a defect of the library: turn "
+                                  "CUDA graphs off, and please report it"
                                 : "the process may no longer be able to use it: start it again, "
                                   "and look at the system's log for the device's own report");
   } catch (const c10::Error& error) {
