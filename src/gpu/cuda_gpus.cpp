@@ -43,6 +43,21 @@ class PeerHubs final : public GpuHubs {
   std::vector<int> gpus_;
 };
 
+// Of NCCL's kernels, those of one rank wait on its device for those of another, which it launches
+// when it comes to it.
+class HoldingHub final : public NcclHub {
+ public:
+  using NcclHub::NcclHub;
+  bool finish() noexcept override {
+    const bool has_ended = NcclHub::finish();
+    if (has_ended) hold_.reset();
+    return has_ended;
+  }
+
+ private:
+  std::optional<MemoryHold> hold_{std::in_place};
+};
+
 // Communicators live as long as ranks and timeout stay the same.
 class NcclHubs final : public GpuHubs {
  public:
@@ -54,7 +69,7 @@ class NcclHubs final : public GpuHubs {
       ranks_ = ranks;
       timeout_ = timeout;
     }
-    return std::make_unique<NcclHub>(*world_);
+    return std::make_unique<HoldingHub>(*world_);
   }
 
  private:

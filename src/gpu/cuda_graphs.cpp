@@ -25,6 +25,15 @@ std::mutex capturing;
 std::mutex using_workspaces;
 int workspace_uses = 0;  // that live; under the mutex
 
+std::mutex holding;
+int memory_holds = 0;  // that live; under the mutex
+
+// To be called under `capturing`.
+void empty_cache() {
+  const std::lock_guard lock(holding);
+  if (memory_holds == 0) allocator::emptyCache();
+}
+
 class CudaGraph final : public GpuGraph {
  public:
   CudaGraph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
@@ -56,7 +65,7 @@ class CudaRecorder final : public GraphRecorder {
       : stream_(c10::cuda::getCurrentCUDAStream()), pool_(at::cuda::graph_pool_handle()) {
     const std::lock_guard lock(capturing);
     // What the steps before left would be of no use to the graphs, nor be given back for them.
-    allocator::emptyCache();
+    empty_cache();
     allocator::createOrIncrefPool(stream_.device_index(), pool_);
   }
 
@@ -128,6 +137,16 @@ WorkspaceUse::~WorkspaceUse() {
   --workspace_uses;
 }
 
+MemoryHold::MemoryHold() {
+  const std::lock_guard lock(holding);
+  ++memory_holds;
+}
+
+MemoryHold::~MemoryHold() {
+  const std::lock_guard lock(holding);
+  --memory_holds;
+}
+
 std::unique_ptr<GraphRecorder> make_graph_recorder() { return std::make_unique<CudaRecorder>(); }
 
 void release_cached_memory() {
@@ -137,7 +156,7 @@ void release_cached_memory() {
     // One for each stream that there ever was.
     if (workspace_uses == 0) at::cuda::clearCublasWorkspaces();
   }
-  allocator::emptyCache();
+  empty_cache();
 }
 
 }  // namespace pcpp

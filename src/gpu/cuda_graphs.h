@@ -18,6 +18,17 @@ class WorkspaceUse {
   WorkspaceUse& operator=(const WorkspaceUse&) = delete;
 };
 
+// While one lives, neither recorders nor release_cached_memory() give memory back: cudaFree waits
+// for its device and for that device's peers, and what runs there may wait for what a rank has yet
+// to launch.
+class MemoryHold {
+ public:
+  MemoryHold();
+  ~MemoryHold();
+  MemoryHold(const MemoryHold&) = delete;
+  MemoryHold& operator=(const MemoryHold&) = delete;
+};
+
 // As Gpus::recorder() and Gpus::release_memory().
 std::unique_ptr<GraphRecorder> make_graph_recorder();
 void release_cached_memory();

@@ -85,6 +85,7 @@ class Gpus {
 
   // Gives back the memory that libtorch keeps of tensors that are gone: it is tied to the streams
   // that they were made on, so that nobody else could use it. To be called while those still live.
+  // Keeps it while ranks of this process draw by NCCL.
   virtual void release_memory() const = 0;
 
   // `gpus` by rank.

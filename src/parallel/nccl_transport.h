@@ -54,7 +54,7 @@ class NcclWorld {
 
 // A rank sends and receives all of an exchange in one group, on its stream for the lane. Events
 // order that stream and the rank's own.
-class NcclHub final : public Hub {
+class NcclHub : public Hub {
  public:
   // `world` must outlive the hub and serve no other one meanwhile.
   explicit NcclHub(NcclWorld& world);

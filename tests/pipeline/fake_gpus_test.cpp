@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "gpu/gpu.h"
 #include "ops/gpu_attention.h"
 #include "pipeline/references.h"
 #include "support/errors.h"
@@ -101,6 +102,21 @@ TEST_F(FakeGpus, AreKeptBusyWhileStepsAreTimed) {
   automatic.automatic = true;
   EXPECT_TRUE(pipeline({0}, 1).generate(automatic).chosen);
   EXPECT_GE(testing::occupations() - before, 2 * 2);  // two rounds of two steps at least
+}
+
+// As long as a rank's half of an exchange may wait on its device for a peer's that is not launched:
+// neither ahead of graphs nor by another pipeline that ends.
+TEST_F(FakeGpus, GiveNoMemoryBackAmidStepsByNccl) {
+  const testing::FakeNccl nccl;
+  std::vector<int> freed;
+  GenerationRequest drawn = request();
+  drawn.on_step = [&](const StepProgress&) {
+    freed.push_back(fake_gpus().calls("cudaFree"));
+    gpus().release_memory();
+  };
+  Pipeline by_nccl(test_data("patch"), World::cuda({0, 1}, 2, GpuTransport::nccl));
+  by_nccl.generate(drawn);
+  EXPECT_EQ(freed, std::vector<int>(freed.size(), freed.front()));
 }
 
 // A pipeline is loaded, and reads its prompts, whatever kernel another one's ranks have taken.
@@ -201,12 +217,16 @@ TEST_F(FakeGpus, RequestsLeaveNothing) {
     return std::vector{fake_gpus().used_bytes(0), fake_gpus().used_bytes(1),
                        fake_gpus().live_handles()};
   };
-  Pipeline drawing = pipeline();
-  const auto before = held();
-  drawing.generate(request());
-  EXPECT_EQ(held(), before);
-  drawing.generate(request());
-  EXPECT_EQ(held(), before);
+  const testing::FakeNccl nccl;
+  for (const GpuTransport transport : {GpuTransport::peer, GpuTransport::nccl}) {
+    SCOPED_TRACE(name_of(transport));
+    Pipeline drawing(test_data("patch"), World::cuda({0, 1}, 2, transport));
+    const auto before = held();
+    drawing.generate(request());
+    EXPECT_EQ(held(), before);
+    drawing.generate(request());
+    EXPECT_EQ(held(), before);
+  }
 }
 
 // Each of the runtime's calls that a request makes, failing once; libtorch itself tries once more
